@@ -1,0 +1,40 @@
+/*
+ * Small questions about strings.
+ */
+#ifndef BASE_TEXT_H
+#define BASE_TEXT_H
+
+#include "base/buf.h"
+
+bool text_eq(const char *a, const char *b); /* NULL equals only NULL */
+bool text_starts(const char *text, const char *prefix);
+bool text_ends(const char *text, const char *suffix);
+
+/* Whether len bytes are well-formed UTF-8 (no surrogates, no overlong forms). */
+bool text_is_utf8(const char *bytes, size_t len);
+
+/* Optimal string alignment distance, for "did you mean". */
+size_t text_distance(const char *a, const char *b);
+
+/* The nearest of count candidates, or NULL if none is near enough to be meant. */
+const char *text_nearest(const char *word, const char *const *candidates, size_t count);
+
+/* A whole decimal or suffixed size ("8G", "512M", "10k": powers of 1024) or duration ("90", "90s", "2h", "1h30m",
+ * "250ms"); false if it is not one or does not fit. Durations in milliseconds. */
+bool text_parse_u64(const char *text, uint64_t *ret);
+bool text_parse_size(const char *text, uint64_t *ret);
+bool text_parse_duration(const char *text, uint64_t *ret_ms);
+
+/* "1.4 GiB", "1,234", "2m 03s", "0.42s": for people. */
+void text_add_bytes(struct buf *out, uint64_t bytes);
+void text_add_count(struct buf *out, uint64_t count);
+void text_add_duration(struct buf *out, uint64_t ms);
+
+/* Appends text quoted so that a POSIX shell reads it back as one word; plain words stay plain. */
+void text_add_shell_quoted(struct buf *out, const char *text);
+
+/* Lower-case hex. The parser wants exactly 2 * len digits, either case. */
+void text_hex(char *out /* 2 * len + 1 */, const uint8_t *bytes, size_t len);
+bool text_unhex(uint8_t *out, size_t len, const char *hex);
+
+#endif

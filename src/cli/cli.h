@@ -1,0 +1,71 @@
+/*
+ * The command line: what a command is, how its options are read, how it prints.
+ * One cmd_<name>.c a command; src/cli/commands.c lists them.
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "base/err.h"
+#include "base/buf.h"
+#include "graph/provider.h"
+
+#include <stdio.h>
+
+/* Options: a table, read by cli_parse. Short and long forms, "-j4", "-j 4", "--jobs=4", "--jobs 4", joined flags "-kn"; options may follow operands; "--" ends them. */
+enum option_kind { OPTION_FLAG, OPTION_STRING, OPTION_UINT, OPTION_LIST /* may be repeated */ };
+struct option {
+	char short_name;        /* 0: none */
+	const char *long_name;
+	const char *arg_name;   /* "N", "FILE"; NULL for flags */
+	const char *help;       /* one line */
+	enum option_kind kind;
+	void *value;            /* bool *, const char **, unsigned *, struct strlist * */
+};
+#define OPTION_END { 0, NULL, NULL, NULL, OPTION_FLAG, NULL }
+
+struct cli;
+struct command {
+	const char *name;
+	const char *summary;    /* one line, for the list */
+	const char *usage;      /* after the name: "[OPTIONS] PATH..." */
+	const char *help;       /* paragraphs and examples */
+	/* Returns an exit code, or -1 with err. argv[0] is the command's name. */
+	int (*run)(struct cli *cli, int argc, char **argv, struct err *err);
+	const struct command *const *subcommands; /* NULL-terminated; run may be NULL then */
+};
+
+struct cli {
+	const struct command *command; /* being run */
+	const char *full_name;         /* "mlmake data add" */
+	const struct provider *provider;
+	const char *config_file;       /* -f */
+	bool json;
+	bool quiet;
+	unsigned verbosity;
+	bool color;                    /* of stderr */
+	bool terminal;                 /* stderr is one that can be redrawn */
+	unsigned width;                /* columns; 80 if unknown */
+};
+
+/* Reads argv[1..] by the table and moves operands to the front: *ret_operands of them from argv + 1; what followed "--" is
+ * counted in *ret_after and stands after the operands (NULL: it counts as operands). Adds -h/--help (prints, *ret_done = exit code 0), --json, -q and -v. ERR_CONFIG with a hint for unknown options.
+ * When *ret_done >= 0 the command returns it at once. */
+int cli_parse(struct cli *cli, const struct option *options, int argc, char **argv, int *ret_operands, int *ret_after, int *ret_done,
+	      struct err *err) MUST_CHECK;
+
+/* Runs the subcommand that argv[1] names. */
+int cli_dispatch(struct cli *cli, const struct command *const *subcommands, int argc, char **argv, struct err *err);
+
+/* Results go to stdout; a failed write is seen at exit. Notes ("hint: ...", "pushed 3 objects") go to stderr unless -q. */
+void cli_out(struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void cli_out_bytes(struct cli *cli, const char *bytes, size_t len);
+void cli_note(struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void cli_warn(struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void cli_print_err(struct cli *cli, const struct err *err);
+
+/* A live line on a terminal ("pushing  1,204/10,000  12.3 MiB/s"), redrawn at most ten times a second; nothing elsewhere.
+ * cli_progress(NULL...) clears it; every other print clears it first. total 0: unknown. */
+void cli_progress(struct cli *cli, const char *verb, uint64_t done, uint64_t total, uint64_t bytes);
+void cli_progress_clear(struct cli *cli);
+
+#endif

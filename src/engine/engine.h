@@ -1,0 +1,75 @@
+/*
+ * Running a plan: fingerprints, up-to-date check, scheduler, records.
+ * Specification: docs/decisions on the key and the up-to-date rule.
+ *
+ *     struct run_options options = { .jobs = 0 };
+ *     engine_run(project, &plan, &options, &sink, &summary, err);
+ *
+ * The engine prints nothing: what happens goes to the sink as events, in order, on the calling thread.
+ */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include "base/err.h"
+#include "graph/graph.h"
+
+struct run_options {
+	unsigned jobs;        /* 0: one a processor */
+	bool keep_going;      /* -k */
+	bool force;           /* -B: the requested targets and all they need run */
+	bool dry_run;         /* -n */
+	bool no_cache;        /* neither read nor write the output cache */
+	bool explain;         /* events carry reasons */
+	struct string_list args; /* after --: for the last requested target */
+};
+
+enum run_event_kind {
+	RUN_PLANNED,   /* once: total */
+	RUN_WAITING,   /* for a lock: message names the holder */
+	RUN_STARTED,   /* reason is set where explain or dry_run */
+	RUN_OUTPUT,    /* whole lines of a target: bytes, len; is_stderr */
+	RUN_FINISHED,  /* outcome */
+	RUN_WARNING,   /* message */
+};
+enum run_outcome {
+	RUN_UP_TO_DATE, /* nothing to do */
+	RUN_RESTORED,   /* outputs came from the cache */
+	RUN_SUCCEEDED,
+	RUN_FAILED,     /* exit_code, timed_out; message */
+	RUN_SKIPPED,    /* something it needs failed */
+	RUN_INTERRUPTED,
+	RUN_WOULD_RUN,  /* -n */
+};
+struct run_event {
+	enum run_event_kind kind;
+	const struct target *target; /* NULL where none */
+	enum run_outcome outcome;
+	int exit_code;
+	bool timed_out;
+	bool is_stderr;
+	const char *message;
+	const char *const *reasons;  /* "src/train.py changed", "params.yaml:train.lr 0.01 -> 0.1" */
+	size_t reason_count;
+	const char *bytes;
+	size_t len;
+	uint64_t duration_ms;
+	size_t done, running, total;
+};
+struct run_sink {
+	void (*event)(void *ctx, const struct run_event *event);
+	void *ctx;
+};
+struct run_summary {
+	size_t up_to_date, restored, succeeded, failed, skipped, would_run;
+	int signal_number;    /* that ended the run, 0 if none */
+	uint64_t duration_ms;
+};
+
+/* 0 if the run could be carried out, even with failed targets (see summary); -1 for errors of its own. */
+int engine_run(const struct project *project, const struct plan *plan, const struct run_options *options,
+	       const struct run_sink *sink, struct run_summary *ret, struct err *err) MUST_CHECK;
+
+/* Why a target would run now, without running anything: strings owned by the list; empty when it is up to date. */
+int engine_why(const struct project *project, const char *name, struct strlist *ret_reasons, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,172 @@
+/*
+ * The project: its root, its configuration (mlmake.yaml, else what rules infer) and the graph of its targets.
+ * Immutable once loaded; everything lives in the project's arena.
+ *
+ *     struct project *project;
+ *     project_load(&options, &project, err);
+ *     struct plan plan; plan_make(project, names, count, &plan, err);
+ *     for (size_t i = 0; i < plan.len; i++) use(&project->targets[plan.order[i]]);
+ */
+#ifndef GRAPH_GRAPH_H
+#define GRAPH_GRAPH_H
+
+#include "base/err.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "formats/digest.h"
+#include "graph/provider.h"
+
+enum cache_mode { CACHE_ON, CACHE_LOCAL, CACHE_OFF };
+
+struct string_list { /* in the arena */
+	const char **at;
+	size_t len;
+};
+
+struct env_var {
+	const char *name;
+	const char *value; /* NULL in pass_env and secrets: from the environment */
+};
+struct env_list {
+	struct env_var *at;
+	size_t len;
+};
+
+struct input_pattern {
+	const char *glob;  /* relative to the root; without '!' */
+	bool exclude;
+	bool named;        /* no magic: must exist or be made by a target */
+	struct span span;
+};
+
+struct output {
+	const char *path;  /* relative to the root, normalised, below it */
+	bool track;        /* versioned as data after a success */
+	bool metrics;
+	struct span span;
+};
+
+struct param_ref {
+	const char *file;  /* relative to the root */
+	struct string_list keys; /* dotted; empty: the whole file */
+	struct span span;
+};
+
+/* A tool whose version counts: how to ask, from a rule. */
+struct tool_ref {
+	const char *name;
+	struct string_list version_argv; /* empty: the resolved executable's identity counts */
+};
+
+struct target {
+	uint32_t id;            /* index in project->targets */
+	const char *name;
+	const char *desc;       /* "" if none */
+	const char *origin;     /* file it was declared in (mlmake.yaml), or "rule:<name>" */
+	struct span span;
+	bool is_private, always, persist, interactive;
+	bool is_alias;          /* nothing to run: only needs */
+	enum cache_mode cache;
+
+	struct string_list run; /* commands, interpolated except for what is known only at run time */
+	struct string_list shell; /* argv prefix: {"sh", "-eu", "-c"} */
+	const char *dir;        /* relative to the root; "" is the root */
+	struct env_list env, pass_env, secrets;
+	struct { struct input_pattern *at; size_t len; } inputs;
+	struct { struct output *at; size_t len; } outputs;
+	struct { struct param_ref *at; size_t len; } params;
+	struct { struct tool_ref *at; size_t len; } tools;
+	struct { int *at; size_t len; } success_codes; /* exit codes that count as success besides 0 (pytest 5), with a warning */
+	const char *stamp;      /* a file whose content is this target's result instead of its outputs (.venv/...), NULL if none */
+	uint64_t timeout_ms;    /* 0: none */
+	unsigned retries;
+
+	struct { uint32_t *at; size_t len; } needs;   /* in the key */
+	struct { uint32_t *at; size_t len; } after;   /* order alone */
+	struct { uint32_t *at; size_t len; } makes_inputs; /* targets that make one of the inputs */
+	struct { uint32_t *at; size_t len; } used_by; /* reverse of the three above, no duplicates */
+
+	const struct ci_options *ci; /* NULL if none */
+};
+
+struct ci_options {
+	const char *runner;      /* NULL: ubuntu-24.04 */
+	const char *environment; /* GitHub environment, NULL if none */
+	struct env_list permissions;
+	bool skip;               /* not a job */
+};
+
+struct ci_settings {         /* top level `ci:` */
+	const char *install;     /* shell lines that put mlmake on the runner's PATH; NULL: the built-in step */
+	const char *schedule;    /* cron, NULL if none */
+	struct string_list targets; /* that become jobs; empty: the conventional ones that exist */
+	const char *path;        /* NULL: .github/workflows/mlmake.yml */
+	struct string_list branches; /* default {"main"} */
+};
+
+struct matched_rule {
+	const char *name;
+	const char *why;         /* "found requirements.txt" */
+};
+
+struct project {
+	struct arena arena;
+	const char *root;        /* absolute, normalised */
+	const char *config_path; /* relative to the root; NULL: nothing but rules */
+	const char *default_target; /* NULL if none */
+	struct target *targets;
+	size_t target_count;
+	struct map by_name;      /* struct target * */
+	struct matched_rule *rules;
+	size_t rule_count;
+	struct ci_settings ci;
+	const struct provider *provider;
+};
+
+struct project_options {
+	const char *dir;          /* where to look upward from; NULL: the current directory */
+	const char *config_file;  /* -f; NULL: mlmake.yaml of the root */
+	struct string_list overrides; /* "vars.x=1", "params.train.lr=0.1" */
+	const struct provider *provider; /* may be NULL */
+};
+
+/* The nearest directory upward with mlmake.yaml, else the git root, else dir. Appends an absolute path. */
+int project_find_root(const char *dir, struct buf *ret_root, struct err *err) MUST_CHECK;
+int project_load(const struct project_options *options, struct project **ret, struct err *err) MUST_CHECK;
+void project_free(struct project *project);
+
+/* Errors: ERR_CONFIG with the nearest name as hint. */
+int project_target(const struct project *project, const char *name, const struct target **ret, struct err *err) MUST_CHECK;
+
+/* What must be looked at for the named targets: they and all that they reach, in topological order (ties by declaration). */
+struct plan {
+	uint32_t *order;
+	size_t len;
+	uint32_t *requested;
+	size_t requested_len;
+};
+int plan_make(const struct project *project, const char *const *names, size_t count, struct plan *ret, struct err *err) MUST_CHECK;
+void plan_release(struct plan *plan);
+
+/* The files that a target's inputs stand for: sorted, relative to the root. Walks each directory once a project_files, leaving
+ * out what git ignores unless named, .git, .mlmake and .dvc's insides. A tracked path that is absent is listed, too: absent is set. */
+struct input_file {
+	const char *path;
+	bool tracked;          /* lies in tracked[tracked_index] of the list that project_files holds */
+	bool absent;
+	uint32_t tracked_index;
+};
+struct input_files {
+	struct input_file *at;
+	size_t len, cap;
+};
+struct project_files;
+int project_files_new(const struct project *project, struct project_files **ret, struct err *err) MUST_CHECK;
+void project_files_free(struct project_files *files);
+/* Drops what is known of the tree below path: a target has just written there. */
+void project_files_forget(struct project_files *files, const char *path);
+/* A named input that does not exist (and is not tracked) is an error with its position. Paths live as long as files. */
+int project_files_of(struct project_files *files, const struct target *target, struct input_files *ret, struct err *err) MUST_CHECK;
+const struct tracked_list *project_files_tracked(const struct project_files *files);
+
+#endif

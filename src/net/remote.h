@@ -1,0 +1,77 @@
+/*
+ * A remote: a store of named objects, a local directory or an S3-compatible bucket, moved to and from in bulk.
+ * Keys are relative to the remote's root and '/'-separated ("files/md5/ab/cdef...").
+ *
+ *     struct remote *remote;
+ *     remote_open(&spec, &remote, err);
+ *     remote_check(remote, items, count, NULL, err);    which are there?
+ *     remote_put(remote, missing, n, &sink, err);
+ *     remote_close(remote);
+ *
+ * put and get move many at once over one event loop. Every object is verified both ways by size and digest:
+ * get hashes what arrives and leaves no file of a wrong one; put refuses a local file whose bytes are not
+ * what its item says, and has the server check what it received (Content-MD5, or size after a copy).
+ * Transient failures are retried with backoff. A call returns 0 if every item got its answer, even a bad one: look at each item's
+ * ret_state; -1 with err means that nothing useful could be done (refused, unreachable, interrupted): ERR_NET.
+ */
+#ifndef NET_REMOTE_H
+#define NET_REMOTE_H
+
+#include "base/err.h"
+#include "formats/digest.h"
+
+#define REMOTE_SIZE_UNKNOWN UINT64_MAX
+
+/* What DVC's remote section says; NULL or 0 where it is silent. Copied by remote_open. */
+struct remote_spec {
+	const char *name; /* for messages */
+	const char *url;  /* "s3://bucket/prefix", or an absolute directory */
+	const char *region, *profile, *endpoint_url, *access_key_id, *secret_access_key, *session_token;
+	const char *credential_path, *config_path; /* instead of ~/.aws/credentials and ~/.aws/config */
+	const char *ca_bundle;
+	bool no_ssl_verify;
+	bool anonymous;
+	unsigned jobs;    /* transfers at once; 0: the default */
+	unsigned connect_timeout_s, read_timeout_s;
+};
+
+enum remote_state {
+	REMOTE_PENDING,
+	REMOTE_DONE,    /* there (check), moved and verified (put, get) */
+	REMOTE_MISSING, /* not on the remote (check, get); no local file (put) */
+	REMOTE_DAMAGED, /* bytes are not what size and digest say */
+	REMOTE_FAILED,  /* refused, broken or out of tries: ret_err says */
+};
+
+struct remote_item {
+	const char *key;
+	const char *path;     /* local file: source of put; put there by get (created 0600, must not exist). NULL for check */
+	uint64_t size;        /* expected; REMOTE_SIZE_UNKNOWN if not known */
+	struct digest expect; /* expected; kind DIGEST_NONE: not checked */
+	enum remote_state ret_state;
+	uint64_t ret_size;    /* what is there, or was moved */
+	struct err ret_err;   /* release it */
+};
+
+/* Called on the calling thread, now and then; returns false to stop (the call then fails with ERR_SIGINT). */
+struct remote_sink {
+	bool (*progress)(void *ctx, size_t items_done, uint64_t bytes_done);
+	void *ctx;
+};
+
+struct remote;
+int remote_open(const struct remote_spec *spec, struct remote **ret, struct err *err) MUST_CHECK;
+void remote_close(struct remote *remote);
+
+int remote_check(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink,
+		 struct err *err) MUST_CHECK;
+int remote_put(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink,
+	       struct err *err) MUST_CHECK;
+int remote_get(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink,
+	       struct err *err) MUST_CHECK;
+
+/* Every object below prefix (relative to the root). visit returns -1 to stop with err. */
+typedef int remote_visit_fn(void *ctx, const char *key, uint64_t size, struct err *err);
+int remote_list(struct remote *remote, const char *prefix, remote_visit_fn *visit, void *ctx, struct err *err) MUST_CHECK;
+
+#endif
