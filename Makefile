@@ -34,7 +34,7 @@ MAIN := src/cli/main.c
 LIB_SOURCES := $(filter-out $(MAIN),$(SOURCES))
 object = $(patsubst %.c,$(B)/obj/%.o,$(1))
 LIB := $(B)/libmlmake.a
-EMBEDDED := $(shell find rules templates -type f ! -name '*.pyc' 2>/dev/null | sort)
+EMBEDDED := $(shell find rules templates -type f ! -name '*.pyc' 2>/dev/null | LC_ALL=C sort)
 
 UNIT_SOURCES := $(sort $(wildcard tests/unit/*/test_*.c tests/unit/test_*.c))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(UNIT_SOURCES))
@@ -56,13 +56,13 @@ $(B)/obj/%.o: %.c Makefile
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # rules/ and templates/ as data in the binary: a table of path, start and size (src/base/embed.h).
-$(B)/gen/embedded.c: src/base/embed.sh $(EMBEDDED) Makefile
+$(B)/gen/embedded.s: src/base/embed.sh $(EMBEDDED) Makefile
 	@mkdir -p $(@D)
-	sh src/base/embed.sh $(EMBEDDED) > $@.tmp && mv $@.tmp $@
+	LC_ALL=C sh src/base/embed.sh $(EMBEDDED) > $@.tmp && mv $@.tmp $@
 
-$(B)/obj/gen/embedded.o: $(B)/gen/embedded.c
+$(B)/obj/gen/embedded.o: $(B)/gen/embedded.s
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+	$(CC) -c -o $@ $<
 
 $(B)/tests/unit/%: tests/unit/%.c $(LIB)
 	@mkdir -p $(@D)

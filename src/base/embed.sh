@@ -1,33 +1,20 @@
 #!/bin/sh
-# Prints a C file that holds the named files as a table (src/base/embed.h). Paths must need no quoting.
+# Prints an assembly file that holds the named files as the table of src/base/embed.h, sorted as given.
 set -eu
-LC_ALL=C
-export LC_ALL
-echo '#include "base/embed.h"'
-i=0
+number=0
+printf '\t.section .rodata\n'
 for path in "$@"; do
-    cat <<ASM
-__asm__(".section .rodata\n.balign 16\nembedded_${i}_start:\n.incbin \"${path}\"\nembedded_${i}_end:\n.byte 0\n.previous\n");
-extern const char embedded_${i}_start[], embedded_${i}_end[];
-ASM
-    i=$((i + 1))
+    case $path in *[!A-Za-z0-9_./-]*) printf 'cannot embed a name like this: %s\n' "$path" >&2; exit 1 ;; esac
+    printf 'path_%d:\t.asciz "%s"\nstart_%d:\t.incbin "%s"\nend_%d:\t.byte 0\n' \
+        "$number" "$path" "$number" "$path" "$number"
+    number=$((number + 1))
 done
-echo 'const size_t embedded_file_count = '"$#"';'
-# The lengths are link-time differences, which C does not take as constants: the assembler writes the table.
-cat <<'ASM'
-__asm__(".section .data.rel.ro.local,\"aw\"\n.balign 32\n.globl embedded_files\nembedded_files:\n"
-ASM
-i=0
+printf '\t.balign 8\n\t.globl embedded_file_count\nembedded_file_count:\t.quad %d\n' "$#"
+printf '\t.section .data.rel.ro,"aw"\n\t.balign 16\n\t.globl embedded_files\nembedded_files:\n'
+number=0
 for path in "$@"; do
-    mode=420
-    if [ -x "$path" ]; then mode=493; fi
-    printf '\t".quad embedded_%d_path, embedded_%d_start, embedded_%d_end - embedded_%d_start, %d\\n"\n' "$i" "$i" "$i" "$i" "$mode"
-    i=$((i + 1))
+    if [ -x "$path" ]; then mode=0755; else mode=0644; fi
+    printf '\t.quad path_%d, start_%d, end_%d - start_%d, %s\n' "$number" "$number" "$number" "$number" "$mode"
+    number=$((number + 1))
 done
-echo '	".previous\n.section .rodata\n"'
-i=0
-for path in "$@"; do
-    printf '\t"embedded_%d_path: .asciz \\"%s\\"\\n"\n' "$i" "$path"
-    i=$((i + 1))
-done
-echo '	".previous\n");'
+printf '\t.section .note.GNU-stack,"",@progbits\n'

@@ -1,0 +1,162 @@
+#include "base/mem.h"
+
+#include "base/err.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static NORETURN void out_of_memory(void)
+{
+	static const char message[] = "mlmake: out of memory\n";
+	ssize_t ignored = write(STDERR_FILENO, message, sizeof(message) - 1);
+	(void)ignored;
+	_exit(ERR_NOMEM);
+}
+
+void *mem_alloc(size_t size)
+{
+	void *ptr = calloc(1, size ? size : 1);
+	if (!ptr)
+		out_of_memory();
+	return ptr;
+}
+
+void *mem_resize(void *ptr, size_t size)
+{
+	void *moved = realloc(ptr, size ? size : 1);
+	if (!moved)
+		out_of_memory();
+	return moved;
+}
+
+void *mem_resize_array(void *ptr, size_t count, size_t each)
+{
+	size_t size;
+	if (__builtin_mul_overflow(count, each, &size))
+		out_of_memory();
+	return mem_resize(ptr, size);
+}
+
+void *mem_try(size_t size)
+{
+	return malloc(size ? size : 1);
+}
+
+char *mem_strdup(const char *text)
+{
+	return text ? mem_strndup(text, strlen(text)) : NULL;
+}
+
+char *mem_strndup(const char *text, size_t len)
+{
+	char *copy = mem_resize(NULL, len + 1);
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	return copy;
+}
+
+char *mem_vprintf(const char *fmt, va_list args)
+{
+	char *text = NULL;
+	if (vasprintf(&text, fmt, args) < 0)
+		out_of_memory();
+	return text;
+}
+
+char *mem_printf(const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	char *text = mem_vprintf(fmt, args);
+	va_end(args);
+	return text;
+}
+
+void mem_free_ptr(void *pointer_to_pointer)
+{
+	void *ptr;
+	memcpy(&ptr, pointer_to_pointer, sizeof(ptr));
+	free(ptr);
+}
+
+#define ARENA_ALIGN 16
+#define ARENA_FIRST_BLOCK 4096
+#define ARENA_MAX_BLOCK (1u << 20)
+
+struct arena_block {
+	struct arena_block *next;
+	size_t size; /* of the whole block, header included */
+	size_t used;
+	size_t padding;
+};
+_Static_assert(sizeof(struct arena_block) % ARENA_ALIGN == 0, "allocations after the header stay aligned");
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+	size_t need = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+	struct arena_block *block = arena->block;
+	if (need < size)
+		out_of_memory();
+	if (!block || block->size - block->used < need) {
+		size_t grown = block ? block->size * 2 : ARENA_FIRST_BLOCK;
+		if (grown > ARENA_MAX_BLOCK)
+			grown = ARENA_MAX_BLOCK;
+		if (grown < need + sizeof(*block))
+			grown = need + sizeof(*block);
+		struct arena_block *fresh = mem_alloc(grown);
+		fresh->size = grown;
+		fresh->used = sizeof(*fresh);
+		/* An outsized block goes behind the current one, whose free room stays in use. */
+		if (block && grown - sizeof(*fresh) == need) {
+			fresh->next = block->next;
+			block->next = fresh;
+		} else {
+			fresh->next = block;
+			arena->block = fresh;
+		}
+		block = fresh;
+	}
+	void *at = (char *)block + block->used;
+	block->used += need;
+	return at;
+}
+
+char *arena_strndup(struct arena *arena, const char *text, size_t len)
+{
+	char *copy = arena_alloc(arena, len + 1);
+	memcpy(copy, text, len);
+	return copy;
+}
+
+char *arena_strdup(struct arena *arena, const char *text)
+{
+	return text ? arena_strndup(arena, text, strlen(text)) : NULL;
+}
+
+char *arena_printf(struct arena *arena, const char *fmt, ...)
+{
+	va_list args, again;
+	va_start(args, fmt);
+	va_copy(again, args);
+	int len = vsnprintf(NULL, 0, fmt, args);
+	va_end(args);
+	if (len < 0)
+		out_of_memory();
+	char *text = arena_alloc(arena, (size_t)len + 1);
+	vsnprintf(text, (size_t)len + 1, fmt, again);
+	va_end(again);
+	return text;
+}
+
+void arena_release(struct arena *arena)
+{
+	struct arena_block *block = arena->block;
+	while (block) {
+		struct arena_block *next = block->next;
+		free(block);
+		block = next;
+	}
+	arena->block = NULL;
+}

@@ -1,0 +1,52 @@
+#include "base/pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+#define MAX_THREADS 64
+
+struct work {
+	atomic_size_t next;
+	size_t count;
+	pool_fn *fn;
+	void *ctx;
+};
+
+static void *take_until_done(void *arg)
+{
+	struct work *work = arg;
+	for (;;) {
+		size_t index = atomic_fetch_add(&work->next, 1);
+		if (index >= work->count)
+			return NULL;
+		work->fn(work->ctx, index);
+	}
+}
+
+unsigned pool_processors(void)
+{
+	cpu_set_t set;
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return 1;
+	int count = CPU_COUNT(&set);
+	return count > 0 ? (unsigned)count : 1;
+}
+
+void pool_each(unsigned threads, size_t count, pool_fn *fn, void *ctx)
+{
+	struct work work = { .count = count, .fn = fn, .ctx = ctx };
+	pthread_t helpers[MAX_THREADS];
+	size_t started = 0;
+	if (!threads)
+		threads = pool_processors();
+	if (threads > MAX_THREADS)
+		threads = MAX_THREADS;
+	if (threads > count)
+		threads = (unsigned)count;
+	while (started + 1 < threads && pthread_create(&helpers[started], NULL, take_until_done, &work) == 0)
+		started++;
+	take_until_done(&work);
+	for (size_t i = 0; i < started; i++)
+		pthread_join(helpers[i], NULL);
+}

@@ -1,0 +1,44 @@
+#include "base/sys.h"
+
+#include <linux/fs.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+
+static int real_openat(int dir, const char *path, int flags, mode_t mode)
+{
+	return openat(dir, path, flags, mode);
+}
+
+static int real_ficlone(int to, int from)
+{
+	return ioctl(to, FICLONE, from);
+}
+
+struct sys_table sys = {
+	.openat = real_openat,
+	.close = close,
+	.read = read,
+	.pread = pread,
+	.write = write,
+	.pwrite = pwrite,
+	.fstat = fstat,
+	.fstatat = fstatat,
+	.renameat = renameat,
+	.unlinkat = unlinkat,
+	.linkat = linkat,
+	.symlinkat = symlinkat,
+	.readlinkat = readlinkat,
+	.mkdirat = mkdirat,
+	.fchmodat = fchmodat,
+	.fchmod = fchmod,
+	.fsync = fsync,
+	.fdatasync = fdatasync,
+	.ftruncate = ftruncate,
+	.fallocate = fallocate,
+	.flock = flock,
+	.ficlone = real_ficlone,
+	.copy_file_range = copy_file_range,
+	.fdopendir = fdopendir,
+	.readdir = readdir,
+};

@@ -1,0 +1,17 @@
+#include "cli/commands.h"
+
+#include <string.h>
+
+const struct command *const all_commands[] = {
+	&cmd_help,
+	&cmd_version,
+	NULL,
+};
+
+const struct command *command_find(const struct command *const *list, const char *name)
+{
+	for (; *list; list++)
+		if (strcmp((*list)->name, name) == 0)
+			return *list;
+	return NULL;
+}

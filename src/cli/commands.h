@@ -1,0 +1,20 @@
+/*
+ * Every command, in the order that help lists them.
+ */
+#ifndef CLI_COMMANDS_H
+#define CLI_COMMANDS_H
+
+#include "cli/cli.h"
+
+extern const struct command cmd_help;
+extern const struct command cmd_version;
+
+extern const struct command *const all_commands[]; /* NULL-terminated */
+
+/* NULL if there is none of that name. */
+const struct command *command_find(const struct command *const *list, const char *name);
+
+/* Appends "Usage: ..." and all that a command's --help shows. options may be NULL. */
+void help_add(struct buf *out, const char *full_name, const struct command *command, const struct option *options);
+
+#endif

@@ -1,0 +1,137 @@
+/* Where everything begins: options before the command, the choice of the command, the exit code. */
+#include "cli/commands.h"
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "base/vec.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+static void look_at_terminal(struct cli *cli)
+{
+	const char *term = getenv("TERM");
+	const char *no_color = getenv("NO_COLOR");
+	struct winsize size = { 0 };
+	bool is_tty = isatty(STDERR_FILENO) == 1;
+	cli->terminal = is_tty && term && strcmp(term, "dumb") != 0;
+	cli->color = cli->terminal && !(no_color && *no_color);
+	cli->width = is_tty && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
+}
+
+/* argv[*at] is an option that stands before the command; *at is moved behind it. False if it is none of ours. */
+static bool take_leading_option(struct cli *cli, int argc, char **argv, int *at, const char **ret_dir)
+{
+	const char *arg = argv[*at];
+	if (text_starts(arg, "--file=")) {
+		cli->config_file = arg + 7;
+		*at += 1;
+		return true;
+	}
+	bool is_dir = text_starts(arg, "-C"), is_file = strcmp(arg, "--file") == 0 || text_starts(arg, "-f");
+	if (!is_dir && !is_file)
+		return false;
+	bool attached = arg[1] != '-' && arg[2];
+	if (!attached && *at + 1 >= argc)
+		return false;
+	const char *value = attached ? arg + 2 : argv[*at + 1];
+	*at += attached ? 1 : 2;
+	if (is_dir)
+		*ret_dir = value;
+	else
+		cli->config_file = value;
+	return true;
+}
+
+static int unknown_command(const struct command *const *list, const char *full_name, const char *word, struct err *err)
+{
+	VEC(const char *) names = { 0 };
+	for (; *list; list++)
+		vec_push(&names, (*list)->name);
+	const char *near = text_nearest(word, names.at, names.len);
+	vec_release(&names);
+	err_set(err, ERR_CONFIG, "'%s' has no command '%s'", full_name, word);
+	if (near)
+		return err_hint(err, "did you mean '%s %s'?", full_name, near);
+	return err_hint(err, "'%s --help' lists the commands", full_name);
+}
+
+static int run_command(struct cli *cli, const struct command *command, int argc, char **argv, struct err *err)
+{
+	const char *parent = cli->full_name;
+	OWNED char *full_name = mem_printf("%s %s", parent, command->name);
+	cli->full_name = full_name;
+	cli->command = command;
+	int result = command->run ? command->run(cli, argc, argv, err)
+				  : cli_dispatch(cli, command->subcommands, argc, argv, err);
+	cli->full_name = parent;
+	return result;
+}
+
+int cli_dispatch(struct cli *cli, const struct command *const *subcommands, int argc, char **argv, struct err *err)
+{
+	const char *word = argc > 1 ? argv[1] : NULL;
+	bool wants_help = word && (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0);
+	if (!word || wants_help) {
+		struct buf help CLEANUP(buf_release) = BUF_INIT;
+		help_add(&help, cli->full_name, cli->command, NULL);
+		if (wants_help) {
+			cli_out_bytes(cli, help.data, help.len);
+			return 0;
+		}
+		err_set(err, ERR_CONFIG, "'%s' wants a command", cli->full_name);
+		return err_hint(err, "'%s --help' lists them", cli->full_name);
+	}
+	const struct command *command = command_find(subcommands, word);
+	if (!command)
+		return unknown_command(subcommands, cli->full_name, word, err);
+	return run_command(cli, command, argc - 1, argv + 1, err);
+}
+
+static int run_main(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	const char *dir = NULL;
+	int at = 1;
+	while (at < argc && take_leading_option(cli, argc, argv, &at, &dir))
+		;
+	if (dir && chdir(dir) < 0) {
+		err_set_errno(err, ERR_CONFIG, errno, "cannot change to directory '%s'", dir);
+		return err_hint(err, "-C takes a directory that exists");
+	}
+	const char *word = at < argc ? argv[at] : NULL;
+	if (word && (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0))
+		return run_command(cli, &cmd_help, 1, (char *[]){ argv[0], NULL }, err);
+	if (word && (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0))
+		return run_command(cli, &cmd_version, 1, (char *[]){ argv[0], NULL }, err);
+	const struct command *command = word ? command_find(all_commands, word) : NULL;
+	if (command)
+		return run_command(cli, command, argc - at, argv + at, err);
+	return unknown_command(all_commands, "mlmake", word ? word : "", err);
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli = { .full_name = "mlmake" };
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	/* Byte-wise everywhere: names and manifests must not depend on the user's locale. */
+	setlocale(LC_ALL, "C");
+	signal(SIGPIPE, SIG_IGN);
+	look_at_terminal(&cli);
+	int code = run_main(&cli, argc, argv, &err);
+	cli_progress_clear(&cli);
+	if (code < 0) {
+		cli_print_err(&cli, &err);
+		code = err.code != ERR_NONE ? (int)err.code : (int)ERR_BUG;
+	}
+	if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {
+		if (errno != EPIPE)
+			fprintf(stderr, "mlmake: error: cannot write the result: %s\n", strerror(errno));
+		code = ERR_FAILED;
+	}
+	return code;
+}

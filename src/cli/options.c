@@ -1,0 +1,181 @@
+/* Reading a command's options by its table. */
+#include "cli/cli.h"
+#include "cli/commands.h"
+
+#include "base/text.h"
+#include "base/vec.h"
+
+#include <string.h>
+
+struct parse {
+	struct cli *cli;
+	const struct option *options;
+	int argc;
+	char **argv;
+	int at;
+	bool help;
+	struct err *err;
+};
+
+static void common_options(struct cli *cli, bool *help, struct option ret[5])
+{
+	ret[0] = (struct option){ 'h', "help", NULL, "show this help", OPTION_FLAG, help };
+	ret[1] = (struct option){ 0, "json", NULL, "print the result as JSON", OPTION_FLAG, &cli->json };
+	ret[2] = (struct option){ 0, "quiet", NULL, "no notes and no progress", OPTION_FLAG, &cli->quiet };
+	ret[3] = (struct option){ 'v', "verbose", NULL, "say more", OPTION_FLAG, NULL };
+	ret[4] = (struct option)OPTION_END;
+}
+
+static const struct option *find_long(const struct option *table, const char *name, size_t len)
+{
+	for (; table->help; table++)
+		if (table->long_name && strlen(table->long_name) == len && strncmp(table->long_name, name, len) == 0)
+			return table;
+	return NULL;
+}
+
+static const struct option *find_short(const struct option *table, char name)
+{
+	for (; table->help; table++)
+		if (table->short_name == name)
+			return table;
+	return NULL;
+}
+
+static int take_value(struct parse *parse, const struct option *option, const char *shown, const char *value)
+{
+	uint64_t number;
+	switch (option->kind) {
+	case OPTION_FLAG:
+		if (value) {
+			err_set(parse->err, ERR_CONFIG, "option '%s' takes no value", shown);
+			return err_hint(parse->err, "write just %s", shown);
+		}
+		if (option->value)
+			*(bool *)option->value = true;
+		else
+			parse->cli->verbosity++;
+		return 0;
+	case OPTION_STRING:
+		*(const char **)option->value = value;
+		return 0;
+	case OPTION_LIST:
+		strlist_add(option->value, value);
+		return 0;
+	case OPTION_UINT:
+		break;
+	}
+	if (!text_parse_u64(value, &number) || number > 1000000) {
+		err_set(parse->err, ERR_CONFIG, "option '%s' wants a whole number, not '%s'", shown, value);
+		return err_hint(parse->err, "for example %s%s", shown, shown[1] == '-' ? "=4" : " 4");
+	}
+	*(unsigned *)option->value = (unsigned)number;
+	return 0;
+}
+
+/* The option's value when none was attached: the next argument. */
+static int next_value(struct parse *parse, const struct option *option, const char *shown, const char **ret)
+{
+	*ret = NULL;
+	if (option->kind == OPTION_FLAG)
+		return 0;
+	if (parse->at + 1 >= parse->argc) {
+		err_set(parse->err, ERR_CONFIG, "option '%s' wants a value (%s)", shown, option->arg_name);
+		return err_hint(parse->err, "'%s --help' shows how to use it", parse->cli->full_name);
+	}
+	*ret = parse->argv[++parse->at];
+	return 0;
+}
+
+static int unknown_option(struct parse *parse, const struct option *common, const char *shown)
+{
+	VEC(const char *) names = { 0 };
+	const struct option *const tables[] = { parse->options, common };
+	for (size_t t = 0; t < 2; t++)
+		for (const struct option *o = tables[t]; o->help; o++)
+			if (o->long_name)
+				vec_push(&names, o->long_name);
+	const char *word = shown + strspn(shown, "-");
+	const char *near = text_starts(shown, "--") ? text_nearest(word, names.at, names.len) : NULL;
+	vec_release(&names);
+	err_set(parse->err, ERR_CONFIG, "unknown option '%s'", shown);
+	if (near)
+		return err_hint(parse->err, "did you mean '--%s'?", near);
+	return err_hint(parse->err, "'%s --help' lists the options", parse->cli->full_name);
+}
+
+static int parse_long(struct parse *parse, const struct option *common)
+{
+	const char *arg = parse->argv[parse->at];
+	size_t len = strcspn(arg + 2, "=");
+	OWNED char *shown = mem_strndup(arg, len + 2);
+	const char *value = arg[2 + len] == '=' ? arg + 2 + len + 1 : NULL;
+	const struct option *option = find_long(parse->options, arg + 2, len);
+	if (!option)
+		option = find_long(common, arg + 2, len);
+	if (!option)
+		return unknown_option(parse, common, shown);
+	if (!value && next_value(parse, option, shown, &value) < 0)
+		return -1;
+	return take_value(parse, option, shown, value);
+}
+
+/* "-kn", "-j4", "-j 4". */
+static int parse_short(struct parse *parse, const struct option *common)
+{
+	for (const char *at = parse->argv[parse->at] + 1; *at; at++) {
+		char shown[3] = { '-', *at, '\0' };
+		const struct option *option = find_short(parse->options, *at);
+		if (!option)
+			option = find_short(common, *at);
+		if (!option)
+			return unknown_option(parse, common, shown);
+		if (option->kind == OPTION_FLAG) {
+			if (take_value(parse, option, shown, NULL) < 0)
+				return -1;
+			continue;
+		}
+		const char *value = at + 1;
+		if (!*value && next_value(parse, option, shown, &value) < 0)
+			return -1;
+		return take_value(parse, option, shown, value);
+	}
+	return 0;
+}
+
+int cli_parse(struct cli *cli, const struct option *options, int argc, char **argv, int *ret_operands, int *ret_after,
+	      int *ret_done, struct err *err)
+{
+	struct parse parse = { .cli = cli, .options = options, .argc = argc, .argv = argv, .at = 1, .err = err };
+	struct option common[5];
+	int operands = 0, after = 0;
+	common_options(cli, &parse.help, common);
+	*ret_done = -1;
+	for (; parse.at < argc; parse.at++) {
+		char *arg = argv[parse.at];
+		if (strcmp(arg, "--") == 0) {
+			for (parse.at++; parse.at < argc; parse.at++)
+				argv[1 + operands + after++] = argv[parse.at];
+			break;
+		}
+		int failed = 0;
+		if (text_starts(arg, "--"))
+			failed = parse_long(&parse, common);
+		else if (arg[0] == '-' && arg[1])
+			failed = parse_short(&parse, common);
+		else
+			argv[1 + operands++] = arg;
+		if (failed)
+			return -1;
+	}
+	if (parse.help) {
+		struct buf help CLEANUP(buf_release) = BUF_INIT;
+		help_add(&help, cli->full_name, cli->command, options);
+		cli_out_bytes(cli, help.data, help.len);
+		*ret_done = 0;
+	}
+	*ret_operands = ret_after ? operands : operands + after;
+	if (ret_after)
+		*ret_after = after;
+	return 0;
+}

@@ -1,0 +1,160 @@
+/* All that mlmake prints: results on stdout, the rest on stderr. */
+#include "cli/cli.h"
+
+#include "base/loop.h"
+#include "base/text.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#define PROGRESS_EVERY_MS 100
+
+struct progress {
+	bool shown;
+	uint64_t drawn_ms;
+	uint64_t started_ms;
+	char verb[32];
+};
+
+/* The live line is a property of the terminal, of which there is one. */
+static struct progress *live_line(void)
+{
+	static struct progress progress;
+	return &progress;
+}
+
+void cli_progress_clear(struct cli *cli)
+{
+	struct progress *progress = live_line();
+	if (progress->shown && cli->terminal) {
+		fputs("\r\033[K", stderr);
+		fflush(stderr);
+	}
+	progress->shown = false;
+}
+
+static void add_amounts(struct buf *line, const struct progress *progress, uint64_t done, uint64_t total, uint64_t bytes,
+			uint64_t now)
+{
+	text_add_count(line, done);
+	if (total) {
+		buf_addch(line, '/');
+		text_add_count(line, total);
+	}
+	uint64_t elapsed = now - progress->started_ms;
+	if (bytes) {
+		buf_addstr(line, "  ");
+		text_add_bytes(line, bytes);
+		if (elapsed > 500) {
+			buf_addstr(line, "  ");
+			text_add_bytes(line, bytes * 1000 / elapsed);
+			buf_addstr(line, "/s");
+		}
+	}
+	if (total > done && done && elapsed > 2000) {
+		buf_addstr(line, "  ETA ");
+		text_add_duration(line, elapsed * (total - done) / done);
+	}
+}
+
+void cli_progress(struct cli *cli, const char *verb, uint64_t done, uint64_t total, uint64_t bytes)
+{
+	struct progress *progress = live_line();
+	uint64_t now = loop_now_ms();
+	if (!cli->terminal || cli->quiet)
+		return;
+	if (strncmp(progress->verb, verb, sizeof(progress->verb) - 1) != 0) {
+		snprintf(progress->verb, sizeof(progress->verb), "%s", verb);
+		progress->started_ms = now;
+		progress->drawn_ms = 0;
+	}
+	if (now - progress->drawn_ms < PROGRESS_EVERY_MS && done != total)
+		return;
+	struct buf line CLEANUP(buf_release) = BUF_INIT;
+	buf_addf(&line, "%s  ", verb);
+	add_amounts(&line, progress, done, total, bytes, now);
+	if (cli->width > 1 && line.len > cli->width - 1)
+		buf_truncate(&line, cli->width - 1);
+	fprintf(stderr, "\r%s\033[K", line.data);
+	fflush(stderr);
+	progress->shown = true;
+	progress->drawn_ms = now;
+}
+
+void cli_out_bytes(struct cli *cli, const char *bytes, size_t len)
+{
+	cli_progress_clear(cli);
+	fwrite(bytes, 1, len, stdout);
+}
+
+void cli_out(struct cli *cli, const char *fmt, ...)
+{
+	va_list args;
+	cli_progress_clear(cli);
+	va_start(args, fmt);
+	vfprintf(stdout, fmt, args);
+	va_end(args);
+}
+
+static void say(struct cli *cli, const char *color, const char *label, const char *fmt, va_list args)
+{
+	cli_progress_clear(cli);
+	fflush(stdout);
+	if (label)
+		fprintf(stderr, "%s%s:%s ", cli->color ? color : "", label, cli->color ? "\033[0m" : "");
+	vfprintf(stderr, fmt, args);
+	fputc('\n', stderr);
+}
+
+void cli_note(struct cli *cli, const char *fmt, ...)
+{
+	va_list args;
+	if (cli->quiet)
+		return;
+	va_start(args, fmt);
+	say(cli, "", NULL, fmt, args);
+	va_end(args);
+}
+
+void cli_warn(struct cli *cli, const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	say(cli, "\033[33m", "warning", fmt, args);
+	va_end(args);
+}
+
+/* The source line, and a mark under what is meant. Tabs are kept in the mark's indentation so that it lines up. */
+static void print_source_line(const struct cli *cli, const struct span *span)
+{
+	fprintf(stderr, "%5u | %s\n      | ", span->line, span->text);
+	const char *at = span->text;
+	for (unsigned col = 1; col < span->col && *at; col++) {
+		fputc(*at == '\t' ? '\t' : ' ', stderr);
+		do
+			at++;
+		while (((unsigned char)*at & 0xc0) == 0x80);
+	}
+	fputs(cli->color ? "\033[32m^" : "^", stderr);
+	for (unsigned i = 1; i < span->len && i < 200; i++)
+		fputc('~', stderr);
+	fputs(cli->color ? "\033[0m\n" : "\n", stderr);
+}
+
+void cli_print_err(struct cli *cli, const struct err *err)
+{
+	const char *red = cli->color ? "\033[31m" : "", *plain = cli->color ? "\033[0m" : "";
+	cli_progress_clear(cli);
+	fflush(stdout);
+	if (err->span.file && err->span.line)
+		fprintf(stderr, "%s:%u:%u: %serror:%s %s\n", err->span.file, err->span.line, err->span.col, red, plain,
+			err->message ? err->message : "unknown");
+	else
+		fprintf(stderr, "mlmake: %serror:%s %s\n", red, plain, err->message ? err->message : "unknown");
+	if (err->span.text && err->span.line)
+		print_source_line(cli, &err->span);
+	for (size_t i = 0; i < err->note_count; i++)
+		fprintf(stderr, "note: %s\n", err->notes[i]);
+	if (err->hint)
+		fprintf(stderr, "hint: %s\n", err->hint);
+}
