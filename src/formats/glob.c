@@ -128,6 +128,8 @@ static bool wild(const char *pattern, const char *text, bool below)
 			star_p = NULL;
 			continue;
 		}
+		if (below && *t == 0)
+			return *p != 0;
 		if (*p == '*') {
 			p += strspn(p, "*");
 			star_p = p;
@@ -136,7 +138,7 @@ static bool wild(const char *pattern, const char *text, bool below)
 		}
 		if (*t == 0) {
 			/* What is left of the pattern needs characters, and going back would only use up more of the text. */
-			return below ? *p != 0 : *p == 0;
+			return *p == 0;
 		}
 		if (match_one(&p, *t)) {
 			t++;

@@ -15,7 +15,7 @@ struct rule {
 	bool negated;
 	bool only_dirs;
 	bool anchored;   /* holds a '/': matched against the path below the base, else against the last component */
-	bool literal;    /* no magic: plain comparison */
+	size_t prefix;   /* its length without magic, from the start */
 };
 
 struct group {           /* the rules of one directory */
@@ -86,7 +86,7 @@ void ignore_add_pattern(struct ignore *ignore, const char *base, const char *pat
 		len--;
 	}
 	rule.pattern = mem_strndup(pattern, len);
-	rule.literal = strpbrk(rule.pattern, "*?[\\") == NULL;
+	rule.prefix = strcspn(rule.pattern, "*?[\\");
 	vec_push(&group->rules, rule);
 }
 
@@ -144,6 +144,18 @@ void ignore_add(struct ignore *ignore, const char *base, const char *text, size_
 	}
 }
 
+/* The part without magic is compared by itself, and the rest is a pattern of its own: that makes "abc**" at the end of it a
+ * "**" component, which is what git does. */
+static bool rule_match(const struct rule *rule, const char *subject)
+{
+	if (strncmp(rule->pattern, subject, rule->prefix) != 0)
+		return false;
+	if (rule->pattern[rule->prefix] == 0)
+		return subject[rule->prefix] == 0;
+	return rule->anchored ? glob_match_plain(rule->pattern + rule->prefix, subject + rule->prefix)
+			      : glob_match_plain(rule->pattern, subject);
+}
+
 /* 1 ignored, 0 re-included, -1 no rule matches. below is path without the group's base. */
 static int group_match(const struct group *group, const char *below, const char *name, bool is_dir)
 {
@@ -151,10 +163,7 @@ static int group_match(const struct group *group, const char *below, const char 
 		const struct rule *rule = &group->rules.at[i];
 		if (rule->only_dirs && !is_dir)
 			continue;
-		const char *subject = rule->anchored ? below : name;
-		bool match = rule->literal ? strcmp(rule->pattern, subject) == 0
-					   : glob_match_plain(rule->pattern, subject);
-		if (match)
+		if (rule_match(rule, rule->anchored ? below : name))
 			return rule->negated ? 0 : 1;
 	}
 	return -1;
