@@ -54,7 +54,7 @@ def make_tree(rng, root, rel, depth, paths):
             paths.append(("F", path))
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(60))
 def test_random_trees(box, driver, seed):
     rng = random.Random(seed)
     box.git("init", "-q")
