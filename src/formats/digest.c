@@ -1,0 +1,201 @@
+#include "formats/digest.h"
+
+#include "base/mem.h"
+#include "base/pool.h"
+#include "base/text.h"
+#include "formats/digest_input.h"
+#include "formats/md5_files.h"
+
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define READ_SIZE ((size_t)64 * 1024)
+
+/* Looking an algorithm up costs more than hashing a small input, so it is done once. */
+static struct {
+	pthread_once_t once;
+	EVP_MD *md5, *sha256;
+} algorithms = { .once = PTHREAD_ONCE_INIT };
+
+static void algorithms_fetch(void)
+{
+	/* openssl.cnf has nothing to say about plain digests, and reading it is slow. */
+	OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+	algorithms.md5 = EVP_MD_fetch(NULL, "MD5", NULL);
+	algorithms.sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+}
+
+static NORETURN void broken(const char *what)
+{
+	fprintf(stderr, "mlmake: OpenSSL cannot do %s\n", what);
+	abort();
+}
+
+static const EVP_MD *algorithm(enum digest_kind kind)
+{
+	pthread_once(&algorithms.once, algorithms_fetch);
+	const EVP_MD *md = kind == DIGEST_MD5 ? algorithms.md5 : algorithms.sha256;
+	if (!md)
+		broken(kind == DIGEST_MD5 ? "MD5" : "SHA-256");
+	return md;
+}
+
+size_t digest_len(enum digest_kind kind)
+{
+	switch (kind) {
+	case DIGEST_MD5:
+		return 16;
+	case DIGEST_SHA256:
+		return 32;
+	case DIGEST_NONE:
+		break;
+	}
+	return 0;
+}
+
+bool digest_eq(const struct digest *a, const struct digest *b)
+{
+	return a->kind == b->kind && memcmp(a->bytes, b->bytes, digest_len(a->kind)) == 0;
+}
+
+void digest_hex(const struct digest *digest, char out[DIGEST_HEX_MAX])
+{
+	text_hex(out, digest->bytes, digest_len(digest->kind));
+}
+
+bool digest_parse(struct digest *ret, enum digest_kind kind, const char *hex)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (!text_unhex(ret->bytes, digest_len(kind), hex)) {
+		memset(ret, 0, sizeof(*ret));
+		return false;
+	}
+	ret->kind = (uint8_t)kind;
+	return true;
+}
+
+struct digest_stream {
+	EVP_MD_CTX *ctx;
+	enum digest_kind kind;
+};
+
+struct digest_stream *digest_begin(enum digest_kind kind)
+{
+	struct digest_stream *stream = mem_alloc(sizeof(*stream));
+	stream->kind = kind;
+	stream->ctx = EVP_MD_CTX_new();
+	if (!stream->ctx || EVP_DigestInit_ex2(stream->ctx, algorithm(kind), NULL) != 1)
+		broken("a digest");
+	return stream;
+}
+
+void digest_add(struct digest_stream *stream, const void *bytes, size_t len)
+{
+	if (EVP_DigestUpdate(stream->ctx, bytes, len) != 1)
+		broken("a digest");
+}
+
+void digest_end(struct digest_stream *stream, struct digest *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->kind = (uint8_t)stream->kind;
+	if (EVP_DigestFinal_ex(stream->ctx, ret->bytes, NULL) != 1)
+		broken("a digest");
+	digest_drop(stream);
+}
+
+void digest_drop(struct digest_stream *stream)
+{
+	if (!stream)
+		return;
+	EVP_MD_CTX_free(stream->ctx);
+	free(stream);
+}
+
+void digest_bytes(enum digest_kind kind, const void *bytes, size_t len, struct digest *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->kind = (uint8_t)kind;
+	if (EVP_Digest(bytes, len, ret->bytes, NULL, algorithm(kind), NULL) != 1)
+		broken("a digest");
+}
+
+/* RFC 2104. */
+void digest_hmac_sha256(const void *key, size_t key_len, const void *bytes, size_t len, uint8_t ret[32])
+{
+	uint8_t pad[64] = { 0 };
+	struct digest inner;
+	if (key_len > sizeof(pad)) {
+		digest_bytes(DIGEST_SHA256, key, key_len, &inner);
+		memcpy(pad, inner.bytes, 32);
+	} else if (key_len) {
+		memcpy(pad, key, key_len);
+	}
+	for (size_t i = 0; i < sizeof(pad); i++)
+		pad[i] ^= 0x36;
+	struct digest_stream *stream = digest_begin(DIGEST_SHA256);
+	digest_add(stream, pad, sizeof(pad));
+	digest_add(stream, bytes, len);
+	digest_end(stream, &inner);
+	for (size_t i = 0; i < sizeof(pad); i++)
+		pad[i] ^= 0x36 ^ 0x5c;
+	struct digest outer;
+	stream = digest_begin(DIGEST_SHA256);
+	digest_add(stream, pad, sizeof(pad));
+	digest_add(stream, inner.bytes, 32);
+	digest_end(stream, &outer);
+	memcpy(ret, outer.bytes, 32);
+	explicit_bzero(pad, sizeof(pad));
+}
+
+int digest_file(enum digest_kind kind, const char *path, struct digest *ret, struct fs_stamp *ret_stamp, bool *ret_stable,
+		struct err *err)
+{
+	struct digest_input input CLEANUP(digest_input_close) = DIGEST_INPUT_INIT;
+	memset(ret, 0, sizeof(*ret));
+	*ret_stable = false;
+	if (digest_input_open(&input, path, err) < 0)
+		return -1;
+	/* One byte more than the file is said to have, so that a small one needs no second round. */
+	size_t room = input.before.size < READ_SIZE ? (size_t)input.before.size + 1 : READ_SIZE;
+	char *bytes OWNED = mem_alloc(room);
+	struct digest_stream *stream = digest_begin(kind);
+	size_t got;
+	do {
+		if (digest_input_read(&input, bytes, room, &got, err) < 0) {
+			digest_drop(stream);
+			return -1;
+		}
+		digest_add(stream, bytes, got);
+	} while (got == room);
+	digest_end(stream, ret);
+	digest_input_finish(&input, ret_stamp, ret_stable);
+	return 0;
+}
+
+struct files_work {
+	enum digest_kind kind;
+	struct digest_job *jobs;
+};
+
+static void digest_one(void *ctx, size_t index)
+{
+	const struct files_work *work = ctx;
+	struct digest_job *job = &work->jobs[index];
+	job->ret_status = digest_file(work->kind, job->path, &job->ret, &job->ret_stamp, &job->ret_stable, &job->ret_err);
+}
+
+void digest_files(enum digest_kind kind, struct digest_job *jobs, size_t count)
+{
+	if (kind == DIGEST_MD5 && count > 1) {
+		const struct md5_backend *backends[4];
+		md5_backends(backends);
+		md5_files(backends[0], 0, jobs, count);
+		return;
+	}
+	struct files_work work = { kind, jobs };
+	pool_each(0, count, digest_one, &work);
+}
