@@ -28,7 +28,8 @@ struct yaml_pair {
 struct yaml_node {
 	enum yaml_kind kind;
 	bool quoted;      /* scalar written with quotes or as a block */
-	struct span span; /* strings live as long as the document */
+	struct span span; /* strings live as long as the document; of an alias, where the anchor stands */
+	size_t start, end; /* byte range in the text that was parsed; of a block collection, to the end of its last value */
 	const char *text; /* scalar: its text as written (unquoted, unescaped), NUL-terminated; "" for containers */
 	size_t text_len;
 	bool boolean;
@@ -42,6 +43,7 @@ struct yaml_node {
 struct yaml_doc {
 	struct arena arena;
 	const struct yaml_node *root;
+	bool has_alias; /* some nodes stand in two places */
 };
 #define YAML_DOC_INIT { .root = NULL }
 
@@ -63,7 +65,8 @@ void yaml_add_canonical(struct buf *out, const struct yaml_node *node);
 /* err_set with the node's span. Returns -1. */
 int yaml_err(struct err *err, const struct yaml_node *node, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-/* Appends text as a scalar in DVC's style. indent is the column that folded lines continue at; column is where the scalar begins. */
+/* Appends text (UTF-8) as a scalar in DVC's style, which is that of ruamel.yaml's round-trip dumper. indent is the column that
+ * folded lines continue at; column is where the scalar begins, the space after its colon already written. */
 void yaml_add_scalar(struct buf *out, const char *text, size_t indent, size_t column);
 
 #endif
