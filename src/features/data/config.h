@@ -1,0 +1,42 @@
+/*
+ * DVC's configuration: four files, later ones win: system, global, project (.dvc/config), local (.dvc/config.local).
+ * Relative paths are relative to the directory of the file that they stand in.
+ */
+#ifndef FEATURES_DATA_CONFIG_H
+#define FEATURES_DATA_CONFIG_H
+
+#include "features/data/data.h"
+#include "formats/ini.h"
+#include "net/remote.h"
+#include "store/odb.h"
+
+struct data_config {
+	struct ini files[DATA_LEVELS];
+	char *paths[DATA_LEVELS]; /* absolute; NULL: there is no such place */
+	char *cache_dir;
+	bool cache_shared;
+	enum odb_link links[4];   /* in order of preference */
+	size_t link_count;
+	bool autostage;
+	bool no_scm;
+	char *default_remote;     /* NULL if none */
+};
+
+int config_load(struct data_config *config, const char *root, struct err *err) MUST_CHECK;
+void config_release(struct data_config *config);
+
+/* The value that takes effect; NULL if none. *ret_level may be NULL. */
+const char *config_get(const struct data_config *config, const char *section, const char *name, enum data_level *ret_level);
+/* A boolean, fallback if absent. */
+int config_bool(const struct data_config *config, const char *section, const char *name, bool fallback, bool *ret, struct err *err)
+	MUST_CHECK;
+
+/* What a remote's sections say together; name NULL: the default one. ERR_CONFIG if there is none, or of a kind that is not spoken
+ * here. The spec's strings are in the arena. */
+int config_remote(const struct data_config *config, const char *name, struct arena *arena, struct remote_spec *ret, struct err *err)
+	MUST_CHECK;
+
+/* The section's name of a remote: remote "name". Owned by the caller. */
+char *config_remote_section(const char *name);
+
+#endif

@@ -1,0 +1,155 @@
+/*
+ * Data versioned in DVC's formats: what `mlmake data` does, and what graph and engine see of it.
+ *
+ *     struct data_repo *repo;
+ *     data_open(NULL, &ui, &repo, err);
+ *     data_add(repo, paths, count, &report, err);
+ *     data_close(repo);
+ *
+ * Paths are given absolute or relative to the current directory; paths in reports are relative to the root (the directory
+ * that holds .dvc). Nothing here prints: progress and warnings go to the ui.
+ */
+#ifndef FEATURES_DATA_DATA_H
+#define FEATURES_DATA_DATA_H
+
+#include "base/err.h"
+#include "base/vec.h"
+#include "graph/provider.h"
+
+extern const struct provider data_provider;
+
+/* All three may be NULL. */
+struct data_ui {
+	void (*progress)(void *ctx, const char *verb, uint64_t done, uint64_t total, uint64_t bytes);
+	void (*note)(void *ctx, const char *text);
+	void (*warn)(void *ctx, const char *text);
+	void *ctx;
+};
+
+struct data_repo;
+
+/* The repository that holds dir (NULL: the current directory). ERR_CONFIG if there is none. ui is kept by reference and may be NULL. */
+int data_open(const char *dir, const struct data_ui *ui, struct data_repo **ret, struct err *err) MUST_CHECK;
+void data_close(struct data_repo *repo);
+const char *data_root(const struct data_repo *repo);
+/* How long to wait for .dvc/tmp/lock; 60 s unless set. */
+void data_set_lock_wait(struct data_repo *repo, uint64_t ms);
+
+/* As `dvc init`. Without git it is as with --no-scm. ret_root: where. */
+struct data_init_options {
+	bool no_scm;
+	bool subdir;  /* allow a directory below the root of the git repository */
+	bool force;   /* replace .dvc/config of an existing one; never the cache */
+};
+int data_init(const struct data_init_options *options, struct buf *ret_root, struct err *err) MUST_CHECK;
+
+/* add: content to the cache, then the .dvc, .gitignore and, with core.autostage, git's index. A member of a tracked directory changes
+ * that member alone. Nothing is recorded of a path of which a part cannot be. */
+struct data_added {
+	char *path;
+	char *dvc_path;
+	bool changed;         /* the .dvc did */
+	struct strlist removed; /* members that the directory had and has no more */
+};
+struct data_add_report {
+	VEC(struct data_added) added;
+	struct strlist to_stage; /* files for `git add`; empty where they are staged already or nothing changed */
+	bool staged;
+};
+int data_add(struct data_repo *repo, const char *const *paths, size_t count, struct data_add_report *ret, struct err *err) MUST_CHECK;
+void data_add_report_release(struct data_add_report *report);
+
+/* status. Names of directories end in '/'. */
+struct data_rename {
+	char *from, *to;
+};
+struct data_changes {
+	struct strlist modified, added, deleted, unknown;
+	VEC(struct data_rename) renamed;
+};
+struct data_status {
+	struct strlist not_in_cache, not_in_remote;
+	struct data_changes committed, uncommitted;
+	struct strlist unchanged;
+	struct strlist broken;   /* messages about .dvc files that cannot be read */
+	struct strlist warnings; /* what lies in tracked directories and cannot be tracked */
+	bool has_git, git_dirty;
+};
+struct data_status_options {
+	bool granular;     /* members of directories too */
+	bool not_in_remote;
+	bool unchanged;
+	const char *remote; /* NULL: the default one */
+	unsigned jobs;
+};
+int data_status(struct data_repo *repo, const char *const *paths, size_t count, const struct data_status_options *options,
+		struct data_status *ret, struct err *err) MUST_CHECK;
+void data_status_release(struct data_status *status);
+
+/* checkout: the work tree as the .dvc files say. What would destroy bytes that are in no cache is listed in unsafe, what the cache has
+ * not in missing or damaged; if any of the three is not empty for a path, that path is left as it was. */
+struct data_checkout_options {
+	bool force;
+	bool relink;
+};
+struct data_checkout_report {
+	struct strlist added, modified, deleted; /* as status names them */
+	struct strlist unsafe;
+	struct strlist missing;
+	struct strlist damaged;
+	struct strlist broken;
+	size_t files; /* written */
+};
+int data_checkout(struct data_repo *repo, const char *const *paths, size_t count, const struct data_checkout_options *options,
+		  struct data_checkout_report *ret, struct err *err) MUST_CHECK;
+void data_checkout_report_release(struct data_checkout_report *report);
+
+/* push and fetch: returns 0 when every object got its answer; look at missing, damaged and failed. */
+struct data_transfer_options {
+	const char *remote; /* NULL: the default one, and of an output that names its remote, that */
+	unsigned jobs;      /* 0: as configured */
+};
+struct data_transfer_report {
+	char *remote;
+	size_t moved, present;
+	uint64_t bytes;
+	struct strlist missing; /* nowhere: "data/x (md5 ...)" */
+	struct strlist damaged; /* bytes that are not what their name says, and where */
+	struct strlist failed;  /* with the reason */
+	struct strlist broken;
+};
+int data_push(struct data_repo *repo, const char *const *paths, size_t count, const struct data_transfer_options *options,
+	      struct data_transfer_report *ret, struct err *err) MUST_CHECK;
+int data_fetch(struct data_repo *repo, const char *const *paths, size_t count, const struct data_transfer_options *options,
+	       struct data_transfer_report *ret, struct err *err) MUST_CHECK;
+/* fetch, then checkout; a damaged object of the cache is moved aside and fetched again. */
+int data_pull(struct data_repo *repo, const char *const *paths, size_t count, const struct data_transfer_options *transfer,
+	      const struct data_checkout_options *checkout, struct data_transfer_report *ret_transfer,
+	      struct data_checkout_report *ret_checkout, struct err *err) MUST_CHECK;
+void data_transfer_report_release(struct data_transfer_report *report);
+
+/* Remotes in the config files. */
+enum data_level { DATA_SYSTEM, DATA_GLOBAL, DATA_PROJECT, DATA_LOCAL };
+#define DATA_LEVELS 4
+struct data_remote_entry {
+	char *name;
+	char *url; /* as it takes effect */
+	bool is_default;
+};
+struct data_remote_list {
+	struct data_remote_entry *at;
+	size_t len, cap;
+};
+int data_remote_list(struct data_repo *repo, struct data_remote_list *ret, struct err *err) MUST_CHECK;
+void data_remote_list_release(struct data_remote_list *list);
+int data_remote_add(struct data_repo *repo, enum data_level level, const char *name, const char *url, bool make_default, bool force,
+		    struct err *err) MUST_CHECK;
+/* value NULL: unset. */
+int data_remote_modify(struct data_repo *repo, enum data_level level, const char *name, const char *option, const char *value,
+		       struct err *err) MUST_CHECK;
+int data_remote_remove(struct data_repo *repo, enum data_level level, const char *name, struct err *err) MUST_CHECK;
+int data_remote_rename(struct data_repo *repo, enum data_level level, const char *name, const char *to, struct err *err) MUST_CHECK;
+/* name NULL: unset. */
+int data_remote_default(struct data_repo *repo, enum data_level level, const char *name, struct err *err) MUST_CHECK;
+
+#endif

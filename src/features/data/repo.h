@@ -1,0 +1,63 @@
+/*
+ * An open data repository: what the files of this folder share.
+ */
+#ifndef FEATURES_DATA_REPO_H
+#define FEATURES_DATA_REPO_H
+
+#include "features/data/config.h"
+#include "features/data/data.h"
+#include "formats/ignore.h"
+#include "store/odb.h"
+#include "vcs/git.h"
+
+struct hashes;
+
+struct data_repo {
+	char *root;    /* absolute, normalised: holds .dvc */
+	char *cwd;
+	struct data_config config;
+	struct odb odb;
+	const struct data_ui *ui;
+	uint64_t lock_wait_ms;
+	int lock_fd;            /* -1: not held */
+	unsigned lock_depth;
+	struct ignore *ignore;  /* .dvcignore files read so far */
+	struct map ignore_read; /* directories whose .dvcignore is in it */
+	struct git_repo *git;   /* NULL: not opened yet, or none */
+	bool git_tried;
+	struct hashes *hashes;  /* NULL: not opened yet */
+};
+
+/* A given path (relative to the current directory, or absolute) relative to the root; "." for the root itself. Links in the
+ * directories that lead to it are resolved. ERR_CONFIG if it is outside. */
+int repo_path(const struct data_repo *repo, const char *given, struct buf *ret, struct err *err) MUST_CHECK;
+
+/* "<root>/<rel>", owned by the caller. */
+char *repo_abs(const struct data_repo *repo, const char *rel);
+
+/* *ret is NULL where there is no git, or core.no_scm. */
+int repo_git(struct data_repo *repo, struct git_repo **ret, struct err *err) MUST_CHECK;
+/* A path of the root as git knows it: relative to git's work tree. */
+int repo_git_path(struct data_repo *repo, const char *rel, struct buf *ret, struct err *err) MUST_CHECK;
+
+/* Whether .dvcignore files leave rel out, or a parent of it. */
+int repo_ignored(struct data_repo *repo, const char *rel, bool is_dir, bool *ret, struct err *err) MUST_CHECK;
+/* Reads the .dvcignore of one directory (relative to the root, "" for the root) if it was not yet. */
+int repo_ignore_enter(struct data_repo *repo, const char *dir, struct err *err) MUST_CHECK;
+
+/* .dvc/tmp/lock, the lock that dvc holds while it changes metadata. Nests. Waited for as long as asked; ERR_LOCKED names the holder. */
+int repo_lock(struct data_repo *repo, struct err *err) MUST_CHECK;
+void repo_unlock(struct data_repo *repo);
+
+/* That no component of rel below the root is a symbolic link or a file, the last one aside: nothing is written through links. */
+int repo_check_parents(const struct data_repo *repo, const char *rel, struct err *err) MUST_CHECK;
+
+/* An empty directory on the file system of the directory dir_rel, to build things in that are renamed later. Those of dead
+ * processes are removed on the way. Call under the lock. */
+int repo_staging(struct data_repo *repo, const char *dir_rel, struct buf *ret, struct err *err) MUST_CHECK;
+
+void repo_progress(const struct data_repo *repo, const char *verb, uint64_t done, uint64_t total, uint64_t bytes);
+void repo_note(const struct data_repo *repo, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void repo_warn(const struct data_repo *repo, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+#endif

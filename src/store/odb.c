@@ -1,0 +1,296 @@
+#include "store/odb.h"
+
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/pool.h"
+#include "base/text.h"
+#include "store/odb_internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/file.h>
+
+#define TEMP_NAME ".mlmake-tmp"
+#define DAMAGED_NAME "damaged"
+
+/* fdatasync waits for the device: many at once let it merge them. */
+#define SYNC_THREADS 16
+
+void odb_init(struct odb *odb, const char *dir, bool shared)
+{
+	*odb = (struct odb){ .dir = mem_strdup(dir), .shared = shared, .temp_fd = -1 };
+}
+
+void odb_release(struct odb *odb)
+{
+	if (odb->temp_dir) {
+		struct err ignored CLEANUP(err_release) = ERR_INIT;
+		if (fs_remove_tree(odb->temp_dir, &ignored) < 0)
+			err_release(&ignored); /* the next process sweeps it */
+	}
+	fs_close_fd(&odb->temp_fd);
+	free(odb->temp_dir);
+	free(odb->dir);
+	*odb = (struct odb){ .temp_fd = -1 };
+}
+
+void odb_add_key(struct buf *out, const struct odb_id *id)
+{
+	char hex[DIGEST_HEX_MAX];
+	digest_hex(&id->digest, hex);
+	buf_addf(out, "%.2s/%s%s", hex, hex + 2, id->is_dir ? ".dir" : "");
+}
+
+void odb_add_path(const struct odb *odb, struct buf *out, const struct odb_id *id)
+{
+	buf_addstr(out, odb->dir);
+	buf_addstr(out, "/files/md5/");
+	odb_add_key(out, id);
+}
+
+static bool is_empty_digest(const struct digest *digest)
+{
+	struct digest empty;
+	digest_bytes(DIGEST_MD5, "", 0, &empty);
+	return digest_eq(digest, &empty);
+}
+
+static bool protect_verified(const char *path, const struct odb_id *id)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct digest digest;
+	struct fs_stamp stamp;
+	bool stable = false;
+	if (digest_file(DIGEST_MD5, path, &digest, &stamp, &stable, &ignored) < 0 || !stable)
+		return false;
+	return digest_eq(&digest, &id->digest) && sys.fchmodat(AT_FDCWD, path, 0444, 0) == 0;
+}
+
+bool odb_has(const struct odb *odb, const struct odb_id *id, uint64_t *ret_size)
+{
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	struct stat st;
+	odb_add_path(odb, &path, id);
+	if (sys.fstatat(AT_FDCWD, path.data, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	if ((st.st_size == 0) != is_empty_digest(&id->digest))
+		return false;
+	if ((st.st_mode & 0222) && !protect_verified(path.data, id))
+		return false;
+	if (ret_size)
+		*ret_size = (uint64_t)st.st_size;
+	return true;
+}
+
+static int make_shared_dir(const struct odb *odb, const char *path, struct err *err)
+{
+	if (fs_is_dir(path))
+		return 0;
+	if (fs_mkdirs(path, err) < 0)
+		return -1;
+	if (odb->shared && sys.fchmodat(AT_FDCWD, path, 02775, 0) < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "cannot change the mode of %s", path);
+	return 0;
+}
+
+/* Removes the temporary directories of processes that are gone: nobody holds their lock. */
+static void sweep_temp_dirs(const char *parent)
+{
+	int fd = sys.openat(AT_FDCWD, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
+	if (!dir) {
+		fs_close_fd(&fd);
+		return;
+	}
+	for (struct dirent *entry; (entry = sys.readdir(dir));) {
+		if (entry->d_name[0] == '.' || text_eq(entry->d_name, DAMAGED_NAME))
+			continue;
+		char *path OWNED = path_joined(parent, entry->d_name);
+		int child CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+		if (child < 0 || sys.flock(child, LOCK_EX | LOCK_NB) < 0)
+			continue;
+		struct err ignored CLEANUP(err_release) = ERR_INIT;
+		if (fs_remove_tree(path, &ignored) < 0)
+			err_release(&ignored);
+	}
+	closedir(dir);
+}
+
+static int temp_dir_open(struct odb *odb, struct err *err)
+{
+	char *parent OWNED = path_joined(odb->dir, TEMP_NAME);
+	if (make_shared_dir(odb, parent, err) < 0)
+		return err_note(err, "the data cache is %s", odb->dir);
+	sweep_temp_dirs(parent);
+	/* Another process may sweep the new directory before it is locked; then it is made again. */
+	for (int attempt = 0; attempt < 100; attempt++) {
+		struct buf path CLEANUP(buf_release) = BUF_INIT;
+		if (fs_temp_dir(parent, "t", &path, err) < 0)
+			return -1;
+		int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+		if (fd < 0 || sys.flock(fd, LOCK_EX | LOCK_NB) < 0 || !fs_is_dir(path.data))
+			continue;
+		odb->temp_fd = fd;
+		fd = -1;
+		odb->temp_dir = buf_detach(&path);
+		return 0;
+	}
+	return err_set(err, ERR_FAILED, "cannot make a temporary directory in %s", parent);
+}
+
+int odb_temp_path(struct odb *odb, struct buf *out, struct err *err)
+{
+	if (!odb->temp_dir && temp_dir_open(odb, err) < 0)
+		return -1;
+	buf_addf(out, "%s/%llu", odb->temp_dir, (unsigned long long)odb->temp_next++);
+	return 0;
+}
+
+/* Publishing: sync the temporaries, rename them, sync the directories. */
+
+struct sync_job {
+	const struct odb_publish *items;
+	int *numbers; /* errno of each, 0 if done */
+};
+
+static void sync_one(void *ctx, size_t i)
+{
+	struct sync_job *job = ctx;
+	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, job->items[i].temp, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0 || sys.fchmod(fd, 0444) < 0 || sys.fdatasync(fd) < 0)
+		job->numbers[i] = errno;
+}
+
+static int sync_temps(const struct odb_publish *items, size_t count, struct err *err)
+{
+	int *numbers OWNED = mem_alloc(count * sizeof(*numbers));
+	struct sync_job job = { items, numbers };
+	pool_each(SYNC_THREADS, count, sync_one, &job);
+	for (size_t i = 0; i < count; i++)
+		if (numbers[i])
+			return err_set_errno(err, ERR_FAILED, numbers[i], "cannot write %s", items[i].temp);
+	return 0;
+}
+
+static void fan_out_path(const struct odb *odb, unsigned index, struct buf *out)
+{
+	buf_addf(out, "%s/files/md5/%02x", odb->dir, index);
+}
+
+struct fan_out_job {
+	const struct odb *odb;
+	uint8_t index[256];
+	int numbers[256];
+};
+
+static void sync_fan_out(void *ctx, size_t i)
+{
+	struct fan_out_job *job = ctx;
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	fan_out_path(job->odb, job->index[i], &path);
+	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (fd < 0 || sys.fsync(fd) < 0)
+		job->numbers[i] = errno;
+}
+
+static int sync_fan_outs(const struct odb *odb, const bool touched[256], bool made, struct err *err)
+{
+	struct fan_out_job job = { .odb = odb };
+	size_t count = 0;
+	for (unsigned i = 0; i < 256; i++)
+		if (touched[i])
+			job.index[count++] = (uint8_t)i;
+	pool_each(SYNC_THREADS, count, sync_fan_out, &job);
+	for (size_t i = 0; i < count; i++)
+		if (job.numbers[i])
+			return err_set_errno(err, ERR_FAILED, job.numbers[i], "cannot sync %s/files/md5/%02x", odb->dir, job.index[i]);
+	if (!made)
+		return 0;
+	static const char *const levels[] = { "/files/md5", "/files", "" };
+	for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
+		struct buf path CLEANUP(buf_release) = BUF_INIT;
+		buf_addf(&path, "%s%s", odb->dir, levels[i]);
+		if (fs_sync_dir(path.data, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int publish_batch(struct odb *odb, const struct odb_publish *items, size_t count, struct err *err)
+{
+	if (sync_temps(items, count, err) < 0)
+		return -1;
+	bool touched[256] = { false }, made = false;
+	for (size_t i = 0; i < count; i++) {
+		unsigned fan = items[i].id.digest.bytes[0];
+		if (!touched[fan]) {
+			struct buf dir CLEANUP(buf_release) = BUF_INIT;
+			fan_out_path(odb, fan, &dir);
+			if (!fs_is_dir(dir.data)) {
+				made = true;
+				if (make_shared_dir(odb, dir.data, err) < 0)
+					return -1;
+			}
+			touched[fan] = true;
+		}
+		struct buf path CLEANUP(buf_release) = BUF_INIT;
+		odb_add_path(odb, &path, &items[i].id);
+		if (fs_rename(items[i].temp, path.data, err) < 0)
+			return -1;
+	}
+	return sync_fan_outs(odb, touched, made, err);
+}
+
+int odb_publish(struct odb *odb, const struct odb_publish *items, size_t count, struct err *err)
+{
+	for (size_t at = 0; at < count; at += ODB_BATCH_FILES) {
+		size_t n = count - at < ODB_BATCH_FILES ? count - at : ODB_BATCH_FILES;
+		if (publish_batch(odb, items + at, n, err) < 0)
+			return err_note(err, "while writing to the data cache %s", odb->dir);
+	}
+	return 0;
+}
+
+int odb_put(struct odb *odb, const struct odb_id *id, const void *bytes, size_t len, struct err *err)
+{
+	struct buf temp CLEANUP(buf_release) = BUF_INIT;
+	if (odb_temp_path(odb, &temp, err) < 0 || fs_write_file(temp.data, bytes, len, 0600, FS_VOLATILE, err) < 0)
+		return -1;
+	struct odb_publish item = { temp.data, *id };
+	return odb_publish(odb, &item, 1, err);
+}
+
+int odb_read(const struct odb *odb, const struct odb_id *id, size_t max, struct buf *out, struct err *err)
+{
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	char hex[DIGEST_HEX_MAX];
+	odb_add_path(odb, &path, id);
+	digest_hex(&id->digest, hex);
+	size_t before = out->len;
+	if (fs_read_file(path.data, max, out, err) < 0) {
+		if (err->sys_errno == ENOENT)
+			err_set(err, ERR_DATA, "%s%s is not in the cache", hex, id->is_dir ? ".dir" : "");
+		err->code = ERR_DATA;
+		return -1;
+	}
+	struct digest digest;
+	digest_bytes(DIGEST_MD5, out->data + before, out->len - before, &digest);
+	if (!digest_eq(&digest, &id->digest)) {
+		buf_truncate(out, before);
+		return err_set(err, ERR_DATA, "the cached object %s is damaged: its md5 is not its name", path.data);
+	}
+	return 0;
+}
+
+int odb_quarantine(struct odb *odb, const struct odb_id *id, struct buf *ret_path, struct err *err)
+{
+	struct buf path CLEANUP(buf_release) = BUF_INIT, dir CLEANUP(buf_release) = BUF_INIT;
+	char hex[DIGEST_HEX_MAX];
+	odb_add_path(odb, &path, id);
+	digest_hex(&id->digest, hex);
+	buf_addf(&dir, "%s/%s/%s", odb->dir, TEMP_NAME, DAMAGED_NAME);
+	if (make_shared_dir(odb, dir.data, err) < 0)
+		return -1;
+	buf_addf(ret_path, "%s/%s%s", dir.data, hex, id->is_dir ? ".dir" : "");
+	return fs_rename(path.data, ret_path->data, err);
+}

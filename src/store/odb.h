@@ -1,0 +1,96 @@
+/*
+ * DVC's object cache: <dir>/files/md5/<2 hex>/<30 hex>[.dir], one read-only file an object, named by the md5 of its bytes.
+ * ".dir" objects are the manifests of directories. Layout and modes: DVC 3.x (docs/dvc-compat.md).
+ *
+ *     struct odb odb;
+ *     odb_init(&odb, "/repo/.dvc/cache", false);
+ *     odb_import(&odb, items, count, NULL, err);       work-tree files to objects
+ *     odb_put(&odb, &id, manifest.data, manifest.len, err);
+ *     odb_export(&odb, exports, count, NULL, err);     objects to new files, verified
+ *     odb_release(&odb);
+ *
+ * Objects are written to <dir>/.mlmake-tmp (outside of files/md5, where a garbage collection of another program looks), hashed
+ * there, synced in batches, renamed, and their directories synced: once a call returns 0 a power cut loses nothing.
+ * A temporary directory belongs to one process, which holds a lock on it; those of dead processes are removed.
+ * Calls are for one thread; they use many inside.
+ */
+#ifndef STORE_ODB_H
+#define STORE_ODB_H
+
+#include "base/err.h"
+#include "base/fs.h"
+#include "formats/digest.h"
+
+struct odb {
+	char *dir;        /* absolute */
+	bool shared;      /* cache.shared = group: directories get 02775 */
+	char *temp_dir;   /* NULL until something is written */
+	int temp_fd;      /* holds the lock on it */
+	uint64_t temp_next;
+};
+
+struct odb_id {
+	struct digest digest; /* DIGEST_MD5 */
+	bool is_dir;          /* the manifest of a directory */
+};
+
+void odb_init(struct odb *odb, const char *dir, bool shared);
+void odb_release(struct odb *odb);
+
+/* "ab/cdef...[.dir]": what follows files/md5/ here and on remotes. */
+void odb_add_key(struct buf *out, const struct odb_id *id);
+void odb_add_path(const struct odb *odb, struct buf *out, const struct odb_id *id);
+
+/* Whether the object is there, by its stat alone: a regular file that nobody may write, empty only if its name says so.
+ * An object with write permission is hashed first; a right one is made read-only, a wrong one counts as absent. */
+bool odb_has(const struct odb *odb, const struct odb_id *id, uint64_t *ret_size);
+
+/* Called on the calling thread after each batch. Returns false to stop (ERR_SIGINT). */
+struct odb_sink {
+	bool (*progress)(void *ctx, size_t items_done, uint64_t bytes_done);
+	void *ctx;
+};
+
+/* Takes files in, links followed. One that changes meanwhile is an error. An object that is there already is read and
+ * replaced if damaged. All of a batch or none of it become objects. */
+struct odb_import {
+	const char *path;
+	struct digest ret_digest;
+	struct fs_stamp ret_stamp; /* of the file, before it was read */
+};
+int odb_import(struct odb *odb, struct odb_import *items, size_t count, const struct odb_sink *sink, struct err *err) MUST_CHECK;
+
+int odb_put(struct odb *odb, const struct odb_id *id, const void *bytes, size_t len, struct err *err) MUST_CHECK;
+
+/* A fresh name for a file that odb_publish will take; appended to out. */
+int odb_temp_path(struct odb *odb, struct buf *out, struct err *err) MUST_CHECK;
+
+/* Makes objects of temporaries whose bytes the caller has verified. Those that it did not get to are left. */
+struct odb_publish {
+	const char *temp;
+	struct odb_id id;
+};
+int odb_publish(struct odb *odb, const struct odb_publish *items, size_t count, struct err *err) MUST_CHECK;
+
+/* The verified bytes of a manifest. ERR_DATA: absent, damaged or more than max bytes. */
+int odb_read(const struct odb *odb, const struct odb_id *id, size_t max, struct buf *out, struct err *err) MUST_CHECK;
+
+enum odb_link { ODB_COPY /* or reflink */, ODB_HARDLINK, ODB_SYMLINK };
+
+/* Makes new files of objects. `to` must not exist, its directory must. Every object is verified; a damaged or absent one
+ * leaves no file. */
+enum odb_result { ODB_OK, ODB_ABSENT, ODB_DAMAGED };
+struct odb_export {
+	struct odb_id id;
+	const char *to;
+	bool exec;
+	enum odb_link link;
+	enum odb_result ret_result;
+	struct fs_stamp ret_stamp; /* of the new file */
+};
+int odb_export(struct odb *odb, struct odb_export *items, size_t count, const struct odb_sink *sink, struct err *err) MUST_CHECK;
+
+/* Moves a damaged object out of the way, to .mlmake-tmp/damaged; says where. */
+int odb_quarantine(struct odb *odb, const struct odb_id *id, struct buf *ret_path, struct err *err) MUST_CHECK;
+
+#endif

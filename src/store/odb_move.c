@@ -1,0 +1,287 @@
+/*
+ * Files to objects and objects to files, in batches: copy all of a batch, hash the copies (many at once), then keep them.
+ */
+#include "base/mem.h"
+#include "base/pool.h"
+#include "store/odb.h"
+#include "store/odb_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Copying is half waiting and half the kernel's work: a few threads more than processors. */
+#define COPY_THREADS 4
+
+struct copy {
+	const char *from;
+	char *to;
+	mode_t mode;
+	struct fs_stamp before;
+	struct err err;
+	bool changed; /* from changed while it was copied */
+};
+
+static void copy_one(void *ctx, size_t i)
+{
+	struct copy *copy = (struct copy *)ctx + i;
+	struct stat st;
+	if (sys.fstatat(AT_FDCWD, copy->from, &st, 0) < 0) {
+		err_set_errno(&copy->err, ERR_FAILED, errno, "cannot read %s", copy->from);
+		return;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		err_set(&copy->err, ERR_FAILED, "%s is not a regular file", copy->from);
+		return;
+	}
+	fs_stamp_of(&copy->before, &st);
+	if (fs_copy_file(copy->from, copy->to, copy->mode, &copy->err) < 0)
+		return;
+	struct fs_stamp after;
+	if (sys.fstatat(AT_FDCWD, copy->from, &st, 0) == 0)
+		fs_stamp_of(&after, &st);
+	else
+		after = (struct fs_stamp){ 0 };
+	copy->changed = !fs_stamp_same(&copy->before, &after);
+}
+
+static void copies_release(struct copy *copies, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		free(copies[i].to);
+		err_release(&copies[i].err);
+	}
+	free(copies);
+}
+
+static void jobs_release(struct digest_job *jobs, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		err_release(&jobs[i].ret_err);
+	free(jobs);
+}
+
+static void unlink_all(struct copy *copies, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		sys.unlinkat(AT_FDCWD, copies[i].to, 0);
+}
+
+static int compare_publish(const void *a, const void *b)
+{
+	const struct odb_publish *left = a, *right = b;
+	return memcmp(left->id.digest.bytes, right->id.digest.bytes, 16);
+}
+
+/* Of the objects that are there already, finds those whose bytes are wrong; the others need no publishing. */
+static size_t drop_present(struct odb *odb, struct odb_publish *items, size_t count)
+{
+	struct digest_job *jobs = mem_alloc(count * sizeof(*jobs));
+	char **paths = mem_alloc(count * sizeof(*paths));
+	size_t *index OWNED = mem_alloc(count * sizeof(*index));
+	size_t n = 0, kept = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (!odb_has(odb, &items[i].id, NULL))
+			continue;
+		struct buf path = BUF_INIT;
+		odb_add_path(odb, &path, &items[i].id);
+		jobs[n].path = paths[n] = buf_detach(&path);
+		index[n++] = i;
+	}
+	digest_files(DIGEST_MD5, jobs, n);
+	for (size_t i = 0, next = 0; i < count; i++) {
+		bool present = next < n && index[next] == i;
+		bool right = present && jobs[next].ret_status == 0 && digest_eq(&jobs[next].ret, &items[i].id.digest);
+		next += present;
+		if (right)
+			sys.unlinkat(AT_FDCWD, items[i].temp, 0);
+		else
+			items[kept++] = items[i];
+	}
+	for (size_t i = 0; i < n; i++)
+		free(paths[i]);
+	free(paths);
+	jobs_release(jobs, n);
+	return kept;
+}
+
+static int publish_copies(struct odb *odb, struct odb_import *items, struct copy *copies, size_t count, struct err *err)
+{
+	struct odb_publish *publish OWNED = mem_alloc(count * sizeof(*publish));
+	for (size_t i = 0; i < count; i++)
+		publish[i] = (struct odb_publish){ copies[i].to, { items[i].ret_digest, false } };
+	/* Files of the same content become one object. */
+	qsort(publish, count, sizeof(*publish), compare_publish);
+	size_t unique = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (unique && compare_publish(&publish[unique - 1], &publish[i]) == 0)
+			sys.unlinkat(AT_FDCWD, publish[i].temp, 0);
+		else
+			publish[unique++] = publish[i];
+	}
+	return odb_publish(odb, publish, drop_present(odb, publish, unique), err);
+}
+
+static int hash_copies(struct odb_import *items, struct copy *copies, size_t count, struct err *err)
+{
+	struct digest_job *jobs = mem_alloc(count * sizeof(*jobs));
+	int status = 0;
+	for (size_t i = 0; i < count; i++)
+		jobs[i].path = copies[i].to;
+	digest_files(DIGEST_MD5, jobs, count);
+	for (size_t i = 0; i < count && status == 0; i++) {
+		items[i].ret_digest = jobs[i].ret;
+		items[i].ret_stamp = copies[i].before;
+		if (jobs[i].ret_status < 0)
+			status = err_move(err, &jobs[i].ret_err);
+	}
+	jobs_release(jobs, count);
+	return status;
+}
+
+static int import_batch(struct odb *odb, struct odb_import *items, size_t count, struct err *err)
+{
+	struct copy *copies = mem_alloc(count * sizeof(*copies));
+	int status = 0;
+	for (size_t i = 0; i < count && status == 0; i++) {
+		struct buf temp = BUF_INIT;
+		status = odb_temp_path(odb, &temp, err);
+		copies[i] = (struct copy){ .from = items[i].path, .to = buf_detach(&temp), .mode = 0600 };
+	}
+	if (status == 0)
+		pool_each(COPY_THREADS, count, copy_one, copies);
+	for (size_t i = 0; i < count && status == 0; i++) {
+		if (copies[i].err.code)
+			status = err_move(err, &copies[i].err);
+		else if (copies[i].changed) {
+			err_set(err, ERR_FAILED, "%s changed while it was read", items[i].path);
+			status = err_hint(err, "wait until whatever writes it has finished, and add it again");
+		}
+	}
+	if (status == 0)
+		status = hash_copies(items, copies, count, err);
+	if (status == 0)
+		status = publish_copies(odb, items, copies, count, err);
+	if (status < 0)
+		unlink_all(copies, count);
+	copies_release(copies, count);
+	return status;
+}
+
+static uint64_t size_of(const char *path)
+{
+	struct stat st;
+	return sys.fstatat(AT_FDCWD, path, &st, 0) < 0 ? 0 : (uint64_t)st.st_size;
+}
+
+static int tell(const struct odb_sink *sink, size_t items_done, uint64_t bytes_done, struct err *err)
+{
+	if (sink && sink->progress && !sink->progress(sink->ctx, items_done, bytes_done))
+		return err_set(err, ERR_SIGINT, "interrupted");
+	return 0;
+}
+
+int odb_import(struct odb *odb, struct odb_import *items, size_t count, const struct odb_sink *sink, struct err *err)
+{
+	uint64_t done_bytes = 0;
+	for (size_t at = 0; at < count;) {
+		uint64_t bytes = size_of(items[at].path);
+		size_t n = 1;
+		while (at + n < count && n < ODB_BATCH_FILES) {
+			uint64_t size = size_of(items[at + n].path);
+			if (bytes + size > ODB_BATCH_BYTES)
+				break;
+			bytes += size;
+			n++;
+		}
+		if (import_batch(odb, items + at, n, err) < 0)
+			return -1;
+		at += n;
+		done_bytes += bytes;
+		if (tell(sink, at, done_bytes, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+struct export_job {
+	const struct odb *odb;
+	struct odb_export *items;
+	int *numbers;
+};
+
+static void export_one(void *ctx, size_t i)
+{
+	struct export_job *job = ctx;
+	struct odb_export *item = &job->items[i];
+	struct buf object CLEANUP(buf_release) = BUF_INIT;
+	struct err failure CLEANUP(err_release) = ERR_INIT;
+	struct stat st;
+	odb_add_path(job->odb, &object, &item->id);
+	item->ret_result = ODB_ABSENT;
+	if (sys.fstatat(AT_FDCWD, object.data, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		return;
+	item->ret_result = ODB_OK;
+	int status = 0;
+	if (item->link == ODB_COPY || (item->link == ODB_HARDLINK && st.st_size == 0)) {
+		if (fs_copy_file(object.data, item->to, item->exec ? 0766 : 0666, &failure) < 0)
+			job->numbers[i] = failure.sys_errno ? failure.sys_errno : EIO;
+		return;
+	}
+	/* A link shares the object's mode, so the object gets the bit, as dvc does it. */
+	if (item->exec)
+		status = sys.fchmodat(AT_FDCWD, object.data, 0544, 0);
+	if (status == 0)
+		status = item->link == ODB_HARDLINK ? sys.linkat(AT_FDCWD, object.data, AT_FDCWD, item->to, 0)
+						     : sys.symlinkat(object.data, AT_FDCWD, item->to);
+	if (status < 0)
+		job->numbers[i] = errno;
+}
+
+/* Hashes what was made; what is wrong is removed again. */
+static void verify_exports(struct odb_export *items, size_t count)
+{
+	struct digest_job *jobs = mem_alloc(count * sizeof(*jobs));
+	size_t *index OWNED = mem_alloc(count * sizeof(*index));
+	size_t n = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (items[i].ret_result != ODB_OK)
+			continue;
+		jobs[n].path = items[i].to;
+		index[n++] = i;
+	}
+	digest_files(DIGEST_MD5, jobs, n);
+	for (size_t i = 0; i < n; i++) {
+		struct odb_export *item = &items[index[i]];
+		item->ret_stamp = jobs[i].ret_stamp;
+		if (jobs[i].ret_status == 0 && jobs[i].ret_stable && digest_eq(&jobs[i].ret, &item->id.digest))
+			continue;
+		item->ret_result = ODB_DAMAGED;
+		sys.unlinkat(AT_FDCWD, item->to, 0);
+	}
+	jobs_release(jobs, n);
+}
+
+static int export_batch(struct odb *odb, struct odb_export *items, size_t count, struct err *err)
+{
+	int *numbers OWNED = mem_alloc(count * sizeof(*numbers));
+	struct export_job job = { odb, items, numbers };
+	pool_each(COPY_THREADS, count, export_one, &job);
+	for (size_t i = 0; i < count; i++)
+		if (numbers[i])
+			return err_set_errno(err, ERR_FAILED, numbers[i], "cannot write %s", items[i].to);
+	verify_exports(items, count);
+	return 0;
+}
+
+int odb_export(struct odb *odb, struct odb_export *items, size_t count, const struct odb_sink *sink, struct err *err)
+{
+	for (size_t at = 0; at < count;) {
+		size_t n = count - at < ODB_BATCH_FILES ? count - at : ODB_BATCH_FILES;
+		if (export_batch(odb, items + at, n, err) < 0)
+			return -1;
+		at += n;
+		if (tell(sink, at, 0, err) < 0)
+			return -1;
+	}
+	return 0;
+}
