@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""Runs all tests and counts them. Only the standard library, so that it runs anywhere.
+
+    tests/run.py [--quick] [--build DIR] [-k WORDS]
+
+In order: the layer check, the unit binaries in DIR/tests/unit, the fuzz corpora, then pytest on tests/cli,
+tests/interop and tests/fault (--quick: without those marked slow). Each failure is printed with its output, each skip
+with its reason. The last line is `N passed, N failed`, with `, N skipped` where there are some; the exit code is 1
+when something failed or nothing ran.
+"""
+import argparse
+import collections
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+UNIT_TIMEOUT = 120       # seconds, each binary
+PYTEST_TIMEOUT = 300     # seconds, each test
+PYTEST_TOTAL = 25 * 60   # seconds, all of pytest
+OUTPUT_LIMIT = 12000     # characters of a failure's output
+
+
+class Results:
+    def __init__(self):
+        self.passed = self.failed = 0
+        self.skipped = collections.Counter()  # reason -> how many
+
+    def ok(self, count=1):
+        self.passed += count
+
+    def fail(self, name, output):
+        self.failed += 1
+        output = output.strip()
+        if len(output) > OUTPUT_LIMIT:
+            output = "[...]\n" + output[-OUTPUT_LIMIT:]
+        print(f"FAILED {name}")
+        print("".join(f"    {line}\n" for line in output.split("\n")), end="", flush=True)
+
+    def skip(self, reason, count=1):
+        self.skipped[reason] += count
+
+    def finish(self):
+        for reason, count in self.skipped.items():
+            print(f"SKIPPED {count}: {reason}")
+        skipped = sum(self.skipped.values())
+        if self.passed + self.failed == 0:
+            print("nothing ran: `make units` builds the unit tests, `./bootstrap.sh test` installs the rest")
+        print(f"{self.passed} passed, {self.failed} failed" + (f", {skipped} skipped" if skipped else ""))
+        return 1 if self.failed or self.passed == 0 else 0
+
+
+def run(argv, timeout, env=None):
+    """(exit code, or None when time ran out; stdout and stderr together)"""
+    process = subprocess.Popen(argv, cwd=ROOT, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        output, _ = process.communicate(timeout=timeout)
+        code = process.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        output, _ = process.communicate()
+        code = None
+    return code, output.decode(errors="replace")
+
+
+def how_it_ended(code, timeout):
+    if code is None:
+        return f"still running after {timeout} s"
+    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def run_layers(results):
+    code, output = run([sys.executable, "tests/lint/layers.py"], UNIT_TIMEOUT)
+    if code == 0:
+        results.ok()
+    else:
+        results.fail("tests/lint/layers.py", output)
+
+
+TAP = re.compile(r"^(ok|not ok)\s+\d+\s*(?:-\s*)?(.*)$", re.M)
+
+
+def run_unit(path, results):
+    """A cmocka binary: TAP on its output, one line a test. What follows a `not ok` as comments is its message."""
+    name = f"{path.parent.name}/{path.name}"
+    code, output = run([str(path)], UNIT_TIMEOUT, {"CMOCKA_MESSAGE_OUTPUT": "TAP"})
+    failed = 0
+    for verdict, what in TAP.findall(output):
+        if re.search(r"#\s*skip", what, re.I):
+            results.skip(f"{name}: {what}")
+        elif verdict == "ok":
+            results.ok()
+        else:
+            failed += 1
+    if failed:
+        results.fail(name, output)
+        results.failed += failed - 1
+    elif code != 0:
+        results.fail(name, f"{how_it_ended(code, UNIT_TIMEOUT)}\n{output}")
+    elif not TAP.search(output):
+        results.fail(name, f"no test in it reported anything\n{output}")
+
+
+def run_units(build, results):
+    for path in sorted((build / "tests" / "unit").glob("**/test_*")):
+        if path.is_file() and os.access(path, os.X_OK):
+            run_unit(path, results)
+
+
+def run_fuzz(build, results):
+    """tests/fuzz/fuzz_x.c was built with a driver that reads every file of a directory: tests/fuzz/corpus/x."""
+    for path in sorted((build / "tests" / "fuzz").glob("fuzz_*")):
+        if not path.is_file() or not os.access(path, os.X_OK):
+            continue
+        corpus = ROOT / "tests" / "fuzz" / "corpus" / path.name.removeprefix("fuzz_")
+        if not corpus.is_dir() or not any(corpus.iterdir()):
+            results.fail(path.name, f"{corpus.relative_to(ROOT)} holds no inputs for it")
+            continue
+        code, output = run([str(path), str(corpus)], UNIT_TIMEOUT)
+        if code == 0:
+            results.ok()
+        else:
+            results.fail(f"fuzz/{path.name}", f"{how_it_ended(code, UNIT_TIMEOUT)}\n{output}")
+
+
+def peers_dir():
+    return pathlib.Path(os.environ.get("MLMAKE_PEERS", ROOT / "build" / "peers"))
+
+
+def pytest_command():
+    """The interpreter of the peers, else python3; None when neither has pytest."""
+    for python in (str(peers_dir() / "tools" / "bin" / "python"), shutil.which("python3"), sys.executable):
+        if python and run([python, "-c", "import pytest"], 60)[0] == 0:
+            command = [python, "-m", "pytest", "-c", "tests/pytest.ini", f"--rootdir={ROOT}", "-q"]
+            if run([python, "-c", "import pytest_timeout"], 60)[0] == 0:
+                command.append(f"--timeout={PYTEST_TIMEOUT}")
+            return command
+    return None
+
+
+def count_junit(path, results):
+    """A test that fails and then fails again in its teardown is one <testcase> with two problems: one failure."""
+    for case in ElementTree.parse(path).getroot().iter("testcase"):
+        name = f"{case.get('classname')}::{case.get('name')}"
+        problems = case.findall("failure") + case.findall("error")
+        skips = case.findall("skipped")
+        if problems:
+            parts = [problem.text or problem.get("message") or "" for problem in problems]
+            parts += [node.text or "" for node in case.findall("system-out") + case.findall("system-err")]
+            results.fail(name, "\n".join(parts))
+        elif skips:
+            results.skip(skips[0].get("message") or "no reason given")
+        else:
+            results.ok()
+
+
+def run_pytest(build, options, results):
+    folders = [f"tests/{name}" for name in ("cli", "interop", "fault") if list((ROOT / "tests" / name).glob("**/test_*.py"))]
+    if not folders:
+        return
+    command = pytest_command()
+    if command is None and os.environ.get("MLMAKE_REQUIRE_PEERS"):
+        results.fail("pytest", "it is not installed, and MLMAKE_REQUIRE_PEERS asks for a full run: ./bootstrap.sh test")
+        return
+    if command is None:
+        results.skip("pytest is not installed (./bootstrap.sh test installs it), so " + ", ".join(folders) + " did not run")
+        return
+    with tempfile.TemporaryDirectory(prefix="mlmake-tests-") as scratch:
+        junit = pathlib.Path(scratch) / "junit.xml"
+        command += [f"--junitxml={junit}", "--tb=short", f"--basetemp={scratch}/t", *folders]
+        if options.quick:
+            command += ["-m", "not slow"]
+        if options.k:
+            command += ["-k", options.k]
+        env = {"MLMAKE_BUILD": str(build), "MLMAKE_PEERS": str(peers_dir()), "PYTHONDONTWRITEBYTECODE": "1"}
+        code, output = run(command, PYTEST_TOTAL, env)
+        before = results.passed + results.failed
+        if junit.exists():
+            count_junit(junit, results)
+        # 0 all passed, 1 some failed, 5 none selected; all else means that pytest itself broke.
+        if code not in (0, 1, 5) or (code == 1 and results.passed + results.failed == before):
+            results.fail("pytest", f"{how_it_ended(code, PYTEST_TOTAL)}\n{output}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--quick", action="store_true", help="leave out the tests that are marked slow")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", metavar="DIR", help="where make put things")
+    parser.add_argument("-k", metavar="WORDS", help="only pytest's tests that match, as in pytest -k")
+    options = parser.parse_args()
+    build = options.build.resolve()
+    results = Results()
+    started = time.monotonic()
+    for step in (lambda: run_layers(results), lambda: run_units(build, results), lambda: run_fuzz(build, results),
+                 lambda: run_pytest(build, options, results)):
+        step()
+    print(f"{time.monotonic() - started:.0f} s")
+    return results.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
