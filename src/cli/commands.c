@@ -3,6 +3,8 @@
 #include <string.h>
 
 const struct command *const all_commands[] = {
+	&cmd_new,
+	&cmd_init,
 	&cmd_help,
 	&cmd_version,
 	NULL,

@@ -6,6 +6,8 @@
 
 #include "cli/cli.h"
 
+extern const struct command cmd_new;
+extern const struct command cmd_init;
 extern const struct command cmd_help;
 extern const struct command cmd_version;
 

@@ -1,6 +1,4 @@
 """mlmake new and mlmake init."""
-import os
-import shutil
 import subprocess
 
 import pytest
@@ -70,19 +68,6 @@ def test_a_file_in_the_way(box):
     box.write("p", "mine")
     assert "'p' is not a directory" in box.mlmake("new", "tabular", "p", check=2).stderr
     assert box.read("p") == b"mine"
-
-
-@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="needs another user than root")
-def test_unwritable_parent(box):
-    (box.path / "locked").mkdir(mode=0o555)
-    prefix = ["setpriv", "--reuid=65534", "--clear-groups"] if os.geteuid() == 0 else []
-    binary = shutil.copy(box.binary, box.path)
-    for directory in [box.path, *box.path.parents]:
-        if not directory.stat().st_mode & 0o001:
-            pytest.skip("another user cannot reach the temporary directory")
-    result = box.run(*prefix, binary, "new", "tabular", "locked/p", check=1)
-    assert "locked/p" in result.stderr
-    assert not (box.path / "locked" / "p").exists()
 
 
 def test_a_full_disk_leaves_nothing(box):

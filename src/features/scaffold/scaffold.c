@@ -70,8 +70,10 @@ static int project_name(const char *dir, struct buf *out, struct err *err)
 			return err_hint(err, "use letters, digits, '.', '_' and '-'");
 		}
 	}
-	if (out->len == 0)
-		return err_set(err, ERR_CONFIG, "'%s' has no name to give to the project", dir);
+	if (out->len == 0) {
+		err_set(err, ERR_CONFIG, "'%s' has no name to give to the project", dir);
+		return err_hint(err, "name a new directory");
+	}
 	return 0;
 }
 
