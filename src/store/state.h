@@ -1,0 +1,68 @@
+/*
+ * The state database of a project: what was true of files and targets when they were last looked at. Losing it
+ * costs time, never data.
+ *
+ *     struct state *state;
+ *     if (state_open(root, &state, err) < 0) return -1;
+ *     for each of state_notices(state): show it to the user
+ *     state_get(state, STATE_RESULTS, "train", &bytes, &len)   ... use bytes at once
+ *     state_put(state, STATE_RESULTS, "train", bytes, len, err)
+ *     state_flush(state, err); state_close(state);
+ *
+ * Place: <root>/.mlmake/state, or below $MLMAKE_STATE_DIR in a directory of this root's own; on a network file
+ * system, where a memory-mapped database does not belong, below the user's cache directory (a notice says so).
+ *
+ * Every record carries a magic number, a version, the name it belongs to and a checksum; one that does not fit is
+ * as good as absent. A database that is damaged as a whole, or that a newer mlmake wrote, is set aside as
+ * `state.aside` and a new one begun (a notice says so).
+ *
+ * Writes are collected and go out STATE_GROUP at a time in one synced transaction, or with state_flush. Any
+ * number of processes may use one database. Within a process all state_open of one place give the same object
+ * (LMDB must not open a file twice), to be closed as often. One thread only. The only user of LMDB.
+ */
+#ifndef STORE_STATE_H
+#define STORE_STATE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/vec.h"
+
+struct state;
+
+enum state_table {
+	STATE_META,
+	STATE_STAT,    /* store/hashes.h: a directory's files */
+	STATE_RESULTS, /* engine: the last success of a target */
+	STATE_TOOLS,   /* engine: what a version command printed */
+	STATE_TABLE_COUNT
+};
+
+#define STATE_GROUP 100
+
+int state_open(const char *root, struct state **ret, struct err *err) MUST_CHECK;
+/* Writes what is pending as far as that succeeds. NULL is fine. */
+void state_close(struct state *state);
+
+/* What happened at open that the user should know; empty as a rule. */
+const struct strlist *state_notices(const struct state *state);
+
+/* The directory that stands for `.mlmake` where locks are concerned: the parent of the database. */
+const char *state_dir(const struct state *state);
+
+/* The record of that name: false if there is none that can be read. The bytes lie in the map and are good until the
+ * next call of any function here; they are not aligned. */
+bool state_get(struct state *state, enum state_table table, const char *name, const void **ret, size_t *ret_len);
+
+int state_put(struct state *state, enum state_table table, const char *name, const void *bytes, size_t len,
+	      struct err *err) MUST_CHECK;
+int state_flush(struct state *state, struct err *err) MUST_CHECK;
+size_t state_pending(const struct state *state);
+
+/* The next state_get sees what other processes have written meanwhile. Also to be called before waiting long: an
+ * open view keeps the database from reusing space. */
+void state_refresh(struct state *state);
+
+/* Whether a file system of this statfs f_type is a network one. */
+bool state_is_network_fs(unsigned long type);
+
+#endif
