@@ -1,0 +1,451 @@
+#include "store/state.h"
+
+#include "base/fs.h"
+#include "base/path.h"
+#include "store/codec.h"
+#include "store/workdir.h"
+
+#include <errno.h>
+#include <lmdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/vfs.h>
+
+#define RECORD_MAGIC 0x314b4d4cu /* "LMK1" */
+#define RECORD_VERSION 1u
+#define DATABASE_VERSION 1u
+#define MAP_START ((size_t)64 << 20)
+#define MAP_STEP_MAX ((size_t)4 << 30)
+#define MAP_LIMIT ((size_t)1 << 40)
+
+struct pending {
+	enum state_table table;
+	uint64_t key;
+	char *bytes; /* the whole record */
+	size_t len;
+};
+
+struct state {
+	struct state *next;
+	unsigned users;
+	char *dir;  /* where state/ and locks/ lie */
+	char *path; /* dir/state */
+	MDB_env *env;
+	MDB_dbi tables[STATE_TABLE_COUNT];
+	MDB_txn *view;
+	bool view_open;
+	VEC(struct pending) pending;
+	struct strlist notices;
+};
+
+/* LMDB locks with fcntl: opening a database twice in one process and closing one of the two drops the locks of
+ * both. So that the engine and a feature that it calls may both open it, this list knows what is open. */
+static struct state *open_states;
+
+static const char *const table_names[STATE_TABLE_COUNT] = { "meta", "stat", "results", "tools" };
+
+bool state_is_network_fs(unsigned long type)
+{
+	static const unsigned long network[] = {
+		0x6969,     /* NFS */
+		0x517b,     /* SMB */
+		0xff534d42, /* CIFS */
+		0xfe534d42, /* SMB2 */
+		0x00c36400, /* Ceph */
+		0x0bd00bd0, /* Lustre */
+		0x01021997, /* 9P */
+		0x5346414f, /* AFS */
+		0x47504653, /* GPFS */
+		0x19830326, /* BeeGFS */
+	};
+	for (size_t i = 0; i < ARRAY_LEN(network); i++)
+		if ((type & 0xffffffffu) == network[i])
+			return true;
+	return false;
+}
+
+static bool on_network_fs(const char *dir)
+{
+	struct statfs st;
+	return statfs(dir, &st) == 0 && state_is_network_fs((unsigned long)st.f_type);
+}
+
+/* A directory of this root's own below base: readable by people, different for every root. */
+static void add_own_dir(struct buf *out, const char *base, const char *root)
+{
+	struct digest digest;
+	digest_bytes(DIGEST_SHA256, root, strlen(root), &digest);
+	buf_addf(out, "%s/", base);
+	workdir_add_name(out, path_base(root));
+	buf_addch(out, '-');
+	buf_addhex(out, digest.bytes, 8);
+}
+
+static int choose_dir(const char *root, struct buf *out, struct strlist *notices, struct err *err)
+{
+	const char *override = getenv("MLMAKE_STATE_DIR");
+	if (override && override[0]) {
+		if (override[0] != '/')
+			return err_set(err, ERR_CONFIG, "MLMAKE_STATE_DIR is '%s', which is not an absolute path", override);
+		add_own_dir(out, override, root);
+		return fs_mkdirs(out->data, err);
+	}
+	if (!on_network_fs(root))
+		return workdir_path(root, NULL, out, err);
+	struct buf cache CLEANUP(buf_release) = BUF_INIT;
+	if (workdir_user_cache(&cache, err) < 0)
+		return -1;
+	buf_addstr(&cache, "/state");
+	add_own_dir(out, cache.data, root);
+	strlist_take(notices, mem_printf("'%s' is on a network file system: state and locks are in '%s', so runs on different machines do "
+					 "not wait for each other; MLMAKE_STATE_DIR overrides",
+					 root, out->data));
+	return fs_mkdirs(out->data, err);
+}
+
+static int mdb_fail(struct err *err, const struct state *state, int code, const char *doing)
+{
+	if (code > 0)
+		err_set_errno(err, ERR_FAILED, code, "cannot %s the state database in '%s'", doing, state->path);
+	else
+		err_set(err, ERR_FAILED, "cannot %s the state database in '%s': %s", doing, state->path, mdb_strerror(code));
+	return err_hint(err, "removing that directory costs time, never data");
+}
+
+static void close_env(struct state *state)
+{
+	if (state->view)
+		mdb_txn_abort(state->view);
+	state->view = NULL;
+	state->view_open = false;
+	if (state->env)
+		mdb_env_close(state->env);
+	state->env = NULL;
+}
+
+/* LMDB maps the file and reads what it says: a file shorter than its own account would end in SIGBUS. */
+static bool file_is_whole(const struct state *state)
+{
+	MDB_envinfo info;
+	MDB_stat stat_info;
+	struct stat st;
+	int fd;
+	if (mdb_env_info(state->env, &info) || mdb_env_stat(state->env, &stat_info) || mdb_env_get_fd(state->env, &fd))
+		return false;
+	if (sys.fstat(fd, &st) < 0)
+		return false;
+	/* A fresh database has two meta pages (0 and 1) and may not have written them both. */
+	return info.me_last_txnid == 0 || (uint64_t)st.st_size >= ((uint64_t)info.me_last_pgno + 1) * stat_info.ms_psize;
+}
+
+static int open_tables(struct state *state)
+{
+	MDB_txn *txn;
+	int code = mdb_txn_begin(state->env, NULL, MDB_RDONLY, &txn);
+	if (code)
+		return code;
+	for (int i = 0; i < STATE_TABLE_COUNT && !code; i++)
+		code = mdb_dbi_open(txn, table_names[i], MDB_INTEGERKEY, &state->tables[i]);
+	if (!code)
+		return mdb_txn_commit(txn);
+	mdb_txn_abort(txn);
+	if (code != MDB_NOTFOUND)
+		return code;
+	if ((code = mdb_txn_begin(state->env, NULL, 0, &txn)))
+		return code;
+	for (int i = 0; i < STATE_TABLE_COUNT && !code; i++)
+		code = mdb_dbi_open(txn, table_names[i], MDB_INTEGERKEY | MDB_CREATE, &state->tables[i]);
+	if (!code)
+		return mdb_txn_commit(txn);
+	mdb_txn_abort(txn);
+	return code;
+}
+
+static int open_env(struct state *state)
+{
+	int code = mdb_env_create(&state->env);
+	if (code)
+		return code;
+	mdb_env_set_maxdbs(state->env, STATE_TABLE_COUNT);
+	mdb_env_set_maxreaders(state->env, 1024);
+	mdb_env_set_mapsize(state->env, MAP_START);
+	/* Without the synchronous meta page a power cut may undo the last transaction; the database stays whole. */
+	if ((code = mdb_env_open(state->env, state->path, MDB_NOTLS | MDB_NOMETASYNC, 0666)))
+		return code;
+	if (!file_is_whole(state))
+		return MDB_CORRUPTED;
+	int dead;
+	mdb_reader_check(state->env, &dead);
+	return open_tables(state);
+}
+
+static bool is_damage(int code)
+{
+	return code == MDB_CORRUPTED || code == MDB_INVALID || code == MDB_VERSION_MISMATCH || code == MDB_PAGE_NOTFOUND ||
+	       code == MDB_PANIC || code == MDB_INCOMPATIBLE || code == MDB_BAD_DBI;
+}
+
+static int set_aside(struct state *state, const char *why, struct err *err)
+{
+	close_env(state);
+	char *aside OWNED = mem_printf("%s.aside", state->path);
+	if (fs_remove_tree(aside, err) < 0 || fs_rename(state->path, aside, err) < 0 || fs_mkdirs(state->path, err) < 0)
+		return -1;
+	strlist_take(&state->notices, mem_printf("the state database %s: it is set aside as '%s' and a new one begun; targets are looked at anew",
+						 why, aside));
+	return 0;
+}
+
+/* Whether what is there is of a version that this program understands; writes the version into a new database. */
+static int check_version(struct state *state, bool *ret_newer, struct err *err)
+{
+	const void *bytes;
+	size_t len;
+	*ret_newer = false;
+	if (state_get(state, STATE_META, "version", &bytes, &len)) {
+		struct codec_in in = codec_in(bytes, len);
+		*ret_newer = codec_u32(&in) > DATABASE_VERSION;
+		state_refresh(state);
+		return 0;
+	}
+	struct buf version CLEANUP(buf_release) = BUF_INIT;
+	codec_add_u32(&version, DATABASE_VERSION);
+	if (state_put(state, STATE_META, "version", version.data, version.len, err) < 0)
+		return -1;
+	return state_flush(state, err);
+}
+
+static int open_or_rebuild(struct state *state, struct err *err)
+{
+	for (int attempt = 0;; attempt++) {
+		int code = open_env(state);
+		if (code && (!is_damage(code) || attempt))
+			return mdb_fail(err, state, code, "open");
+		if (code) {
+			if (set_aside(state, "is damaged", err) < 0)
+				return -1;
+			continue;
+		}
+		bool newer;
+		if (check_version(state, &newer, err) < 0)
+			return -1;
+		if (!newer)
+			return 0;
+		if (set_aside(state, "was written by a newer mlmake", err) < 0)
+			return -1;
+	}
+}
+
+int state_open(const char *root, struct state **ret, struct err *err)
+{
+	struct strlist notices = { 0 };
+	struct buf dir CLEANUP(buf_release) = BUF_INIT;
+	*ret = NULL;
+	if (choose_dir(root, &dir, &notices, err) < 0) {
+		strlist_release(&notices);
+		return -1;
+	}
+	for (struct state *open = open_states; open; open = open->next) {
+		if (strcmp(open->dir, dir.data) == 0) {
+			strlist_release(&notices);
+			open->users++;
+			*ret = open;
+			return 0;
+		}
+	}
+	struct state *state = mem_alloc(sizeof(*state));
+	state->users = 1;
+	state->notices = notices;
+	state->dir = buf_detach(&dir);
+	state->path = path_joined(state->dir, "state");
+	state->next = open_states;
+	open_states = state;
+	if ((!fs_is_dir(state->path) && fs_mkdirs(state->path, err) < 0) || open_or_rebuild(state, err) < 0) {
+		state_close(state);
+		return -1;
+	}
+	*ret = state;
+	return 0;
+}
+
+static void drop_pending(struct state *state)
+{
+	for (size_t i = 0; i < state->pending.len; i++)
+		free(state->pending.at[i].bytes);
+	state->pending.len = 0;
+}
+
+void state_close(struct state *state)
+{
+	if (!state || --state->users)
+		return;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	if (state->env && state_flush(state, &ignored) < 0)
+		drop_pending(state);
+	for (struct state **link = &open_states; *link; link = &(*link)->next) {
+		if (*link == state) {
+			*link = state->next;
+			break;
+		}
+	}
+	close_env(state);
+	drop_pending(state);
+	vec_release(&state->pending);
+	strlist_release(&state->notices);
+	free(state->dir);
+	free(state->path);
+	free(state);
+}
+
+const struct strlist *state_notices(const struct state *state)
+{
+	return &state->notices;
+}
+
+const char *state_dir(const struct state *state)
+{
+	return state->dir;
+}
+
+size_t state_pending(const struct state *state)
+{
+	return state->pending.len;
+}
+
+void state_refresh(struct state *state)
+{
+	if (state->view_open)
+		mdb_txn_reset(state->view);
+	state->view_open = false;
+}
+
+/* Another process may have made the map larger than this one knows. */
+static int adopt_map_size(struct state *state)
+{
+	state_refresh(state);
+	return mdb_env_set_mapsize(state->env, 0);
+}
+
+static int open_view(struct state *state)
+{
+	if (state->view_open)
+		return 0;
+	for (int attempt = 0;; attempt++) {
+		int code = state->view ? mdb_txn_renew(state->view) : mdb_txn_begin(state->env, NULL, MDB_RDONLY, &state->view);
+		if (code == MDB_MAP_RESIZED && attempt < 10) {
+			if ((code = adopt_map_size(state)))
+				return code;
+			continue;
+		}
+		state->view_open = code == 0;
+		return code;
+	}
+}
+
+static uint64_t key_of(const char *name)
+{
+	return codec_checksum(name, strlen(name));
+}
+
+/* The payload of a record, if it is whole and belongs to name. */
+static bool open_record(const void *record, size_t record_len, const char *name, const void **ret, size_t *ret_len)
+{
+	struct codec_in in = codec_in(record, record_len);
+	uint32_t magic = codec_u32(&in), version = codec_u32(&in);
+	uint64_t sum = codec_u64(&in);
+	if (!codec_ok(&in) || magic != RECORD_MAGIC || version != RECORD_VERSION || sum != codec_checksum(in.at, codec_left(&in)))
+		return false;
+	if (strcmp(codec_str(&in), name) != 0 || !codec_ok(&in))
+		return false;
+	*ret_len = codec_left(&in);
+	*ret = in.at;
+	return true;
+}
+
+bool state_get(struct state *state, enum state_table table, const char *name, const void **ret, size_t *ret_len)
+{
+	uint64_t key = key_of(name);
+	for (size_t i = state->pending.len; i-- > 0;) {
+		const struct pending *p = &state->pending.at[i];
+		if (p->key == key && p->table == table)
+			return open_record(p->bytes, p->len, name, ret, ret_len);
+	}
+	if (open_view(state))
+		return false;
+	MDB_val mdb_key = { sizeof(key), &key }, value;
+	if (mdb_get(state->view, state->tables[table], &mdb_key, &value))
+		return false;
+	return open_record(value.mv_data, value.mv_size, name, ret, ret_len);
+}
+
+int state_put(struct state *state, enum state_table table, const char *name, const void *bytes, size_t len, struct err *err)
+{
+	struct buf record = BUF_INIT;
+	codec_add_u32(&record, RECORD_MAGIC);
+	codec_add_u32(&record, RECORD_VERSION);
+	size_t sum_at = record.len;
+	codec_add_u64(&record, 0);
+	size_t body = record.len;
+	codec_add_str(&record, name);
+	buf_add(&record, bytes, len);
+	struct buf sum CLEANUP(buf_release) = BUF_INIT;
+	codec_add_u64(&sum, codec_checksum(record.data + body, record.len - body));
+	memcpy(record.data + sum_at, sum.data, sum.len);
+
+	size_t record_len = record.len;
+	vec_push(&state->pending, (struct pending){ .table = table, .key = key_of(name), .bytes = buf_detach(&record), .len = record_len });
+	return state->pending.len >= STATE_GROUP ? state_flush(state, err) : 0;
+}
+
+static int write_pending(struct state *state)
+{
+	MDB_txn *txn;
+	int code = mdb_txn_begin(state->env, NULL, 0, &txn);
+	if (code)
+		return code;
+	for (size_t i = 0; i < state->pending.len && !code; i++) {
+		struct pending *p = &state->pending.at[i];
+		MDB_val key = { sizeof(p->key), &p->key }, value = { p->len, p->bytes };
+		code = mdb_put(txn, state->tables[p->table], &key, &value, 0);
+	}
+	if (!code)
+		return mdb_txn_commit(txn);
+	mdb_txn_abort(txn);
+	return code;
+}
+
+static int grow_map(struct state *state)
+{
+	MDB_envinfo info;
+	int code = mdb_env_info(state->env, &info);
+	if (code)
+		return code;
+	size_t step = info.me_mapsize < MAP_STEP_MAX ? info.me_mapsize : MAP_STEP_MAX;
+	if (info.me_mapsize > MAP_LIMIT - step)
+		return MDB_MAP_FULL;
+	state_refresh(state);
+	return mdb_env_set_mapsize(state->env, info.me_mapsize + step);
+}
+
+int state_flush(struct state *state, struct err *err)
+{
+	if (!state->pending.len)
+		return 0;
+	state_refresh(state);
+	int code;
+	for (int attempt = 0;; attempt++) {
+		code = write_pending(state);
+		if (code == MDB_MAP_FULL && attempt < 40)
+			code = grow_map(state);
+		else if (code == MDB_MAP_RESIZED && attempt < 40)
+			code = adopt_map_size(state);
+		else
+			break;
+		if (code)
+			break;
+	}
+	if (code)
+		return mdb_fail(err, state, code, "write");
+	drop_pending(state);
+	return 0;
+}
