@@ -134,7 +134,8 @@ static uint64_t load_u64(const uint8_t *at)
 
 static uint64_t fold(uint64_t a, uint64_t b)
 {
-	__extension__ unsigned __int128 product = (__extension__ unsigned __int128)a * b;
+	__extension__ typedef unsigned __int128 wide;
+	wide product = (wide)a * b;
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 

@@ -1,0 +1,574 @@
+#include "store/hashes.h"
+
+#include "base/map.h"
+#include "base/path.h"
+#include "base/pool.h"
+#include "store/codec.h"
+#include "store/statrec.h"
+#include "store/workdir.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PARALLEL_STATS 512 /* below that a thread costs more than it saves */
+#define STATS_PER_TASK 256
+#define READ_ATTEMPTS 3
+/* The kernel starts to write a dirty page out after 30 s; a file older than this is on disk. */
+#define SYNCED_AFTER_NS ((int64_t)120 * 1000000000)
+
+struct fresh {
+	struct fs_stamp stamp;
+	struct digest digest;
+	bool verify; /* came from hashes_record: looked at again before it is saved */
+};
+
+/* What is known of the files of one directory, for one kind of digest. */
+struct dir_record {
+	struct statrec saved;
+	struct map fresh; /* name -> struct fresh */
+	enum digest_kind kind;
+	bool dirty;
+};
+
+struct hashes {
+	struct state *state;
+	char *root;
+	int root_fd;
+	struct map dirs;        /* "<kind digit><directory>" -> struct dir_record */
+	struct map stamps;      /* path -> struct fs_stamp of hashes_prefetch; size UINT64_MAX and mode 0: absent */
+	struct buf last_key;    /* of last_record: neighbours in a batch share their directory */
+	struct dir_record *last_record;
+	uint64_t boot;
+	uint64_t files_read;
+};
+
+int hashes_new(struct state *state, const char *root, struct hashes **ret, struct err *err)
+{
+	int fd = sys.openat(AT_FDCWD, root, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "cannot open '%s'", root);
+	struct hashes *hashes = mem_alloc(sizeof(*hashes));
+	hashes->state = state;
+	hashes->root = mem_strdup(root);
+	hashes->root_fd = fd;
+	buf_init(&hashes->last_key);
+	*ret = hashes;
+	return 0;
+}
+
+static void free_record(void *pointer)
+{
+	struct dir_record *record = pointer;
+	statrec_release(&record->saved);
+	map_release_values(&record->fresh, free);
+	free(record);
+}
+
+void hashes_free(struct hashes *hashes)
+{
+	if (!hashes)
+		return;
+	map_release_values(&hashes->dirs, free_record);
+	map_release_values(&hashes->stamps, free);
+	buf_release(&hashes->last_key);
+	sys.close(hashes->root_fd);
+	free(hashes->root);
+	free(hashes);
+}
+
+uint64_t hashes_files_read(const struct hashes *hashes)
+{
+	return hashes->files_read;
+}
+
+/* 64 bits that stand for this boot of the machine; 0 if the kernel does not tell. */
+static uint64_t boot_of(struct hashes *hashes)
+{
+	if (hashes->boot)
+		return hashes->boot;
+	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, "/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC, 0);
+	char text[64];
+	ssize_t len = fd < 0 ? -1 : sys.read(fd, text, sizeof(text));
+	if (len > 0)
+		hashes->boot = codec_checksum(text, (size_t)len);
+	return hashes->boot;
+}
+
+static void load_saved(struct hashes *hashes, const char *key, struct dir_record *record)
+{
+	const void *bytes;
+	size_t len;
+	statrec_release(&record->saved);
+	if (hashes->state && state_get(hashes->state, STATE_STAT, key, &bytes, &len))
+		statrec_load(&record->saved, record->kind, bytes, len);
+}
+
+static struct dir_record *record_of(struct hashes *hashes, enum digest_kind kind, const char *path, const char **ret_name)
+{
+	const char *slash = strrchr(path, '/');
+	size_t dir_len = !slash ? 0 : slash == path ? 1 : (size_t)(slash - path);
+	*ret_name = slash ? slash + 1 : path;
+	struct buf *last = &hashes->last_key;
+	if (hashes->last_record && last->len == dir_len + 1 && last->data[0] == '0' + (char)kind &&
+	    memcmp(last->data + 1, path, dir_len) == 0)
+		return hashes->last_record;
+	buf_reset(last);
+	buf_addch(last, (char)('0' + (char)kind));
+	buf_add(last, path, dir_len);
+	struct map_entry *entry = map_entry(&hashes->dirs, last->data);
+	if (!entry->value) {
+		struct dir_record *record = mem_alloc(sizeof(*record));
+		record->kind = kind;
+		entry->value = record;
+		load_saved(hashes, last->data, record);
+	}
+	hashes->last_record = entry->value;
+	return entry->value;
+}
+
+/* The device is left out: its number may differ after a boot. */
+static bool same_stamp(const struct fs_stamp *recorded, const struct fs_stamp *now)
+{
+	struct fs_stamp as_now = *recorded;
+	as_now.dev = now->dev;
+	return fs_stamp_same(&as_now, now);
+}
+
+static bool find_digest(struct hashes *hashes, enum digest_kind kind, const char *path, const struct fs_stamp *stamp,
+			struct digest *ret)
+{
+	const char *name;
+	struct dir_record *record = record_of(hashes, kind, path, &name);
+	const struct fresh *fresh = record->fresh.len ? map_get(&record->fresh, name) : NULL;
+	if (fresh) {
+		*ret = fresh->digest;
+		return same_stamp(&fresh->stamp, stamp);
+	}
+	size_t index = record->saved.count ? statrec_find(&record->saved, name, strlen(name)) : SIZE_MAX;
+	if (index == SIZE_MAX)
+		return false;
+	struct statrec_entry entry;
+	statrec_at(&record->saved, kind, index, &entry);
+	*ret = entry.digest;
+	return same_stamp(&entry.stamp, stamp) && (!entry.unsynced || record->saved.boot == boot_of(hashes));
+}
+
+static void remember(struct hashes *hashes, enum digest_kind kind, const char *path, const struct digest *digest,
+		     const struct fs_stamp *stamp, bool verify)
+{
+	const char *name;
+	struct dir_record *record = record_of(hashes, kind, path, &name);
+	struct map_entry *entry = map_entry(&record->fresh, name);
+	if (!entry->value)
+		entry->value = mem_alloc(sizeof(struct fresh));
+	*(struct fresh *)entry->value = (struct fresh){ .stamp = *stamp, .digest = *digest, .verify = verify };
+	record->dirty = true;
+}
+
+void hashes_record(struct hashes *hashes, enum digest_kind kind, const char *path, const struct digest *digest,
+		   const struct fs_stamp *stamp)
+{
+	remember(hashes, kind, path, digest, stamp, true);
+}
+
+static void set_type(struct hash_item *item, mode_t mode)
+{
+	item->type = S_ISREG(mode) ? HASH_FILE : S_ISLNK(mode) ? HASH_LINK : S_ISDIR(mode) ? HASH_DIR : HASH_SPECIAL;
+	item->executable = S_ISREG(mode) && (mode & S_IXUSR);
+}
+
+static struct err *new_err(void)
+{
+	return mem_alloc(sizeof(struct err));
+}
+
+static void stat_item(const struct hashes *hashes, struct hash_item *item)
+{
+	struct stat st;
+	item->type = HASH_ABSENT;
+	item->executable = item->was_read = false;
+	item->digest = (struct digest){ .kind = DIGEST_NONE };
+	item->stamp = (struct fs_stamp){ 0 };
+	item->err = NULL;
+	const struct fs_stamp *known = hashes->stamps.len && !item->follow ? map_get(&hashes->stamps, item->path) : NULL;
+	if (known) {
+		if (known->mode) {
+			item->stamp = *known;
+			set_type(item, (mode_t)known->mode);
+		}
+		return;
+	}
+	if (sys.fstatat(hashes->root_fd, item->path, &st, item->follow ? 0 : AT_SYMLINK_NOFOLLOW) < 0) {
+		if (errno == ENOENT || errno == ENOTDIR)
+			return;
+		item->err = new_err();
+		err_set_errno(item->err, ERR_FAILED, errno, "cannot look at '%s'", item->path);
+		return;
+	}
+	fs_stamp_of(&item->stamp, &st);
+	set_type(item, st.st_mode);
+}
+
+struct stat_work {
+	const struct hashes *hashes;
+	struct hash_item *items;
+	size_t count;
+};
+
+static void stat_some(void *ctx, size_t task)
+{
+	struct stat_work *work = ctx;
+	size_t end = (task + 1) * STATS_PER_TASK;
+	for (size_t i = task * STATS_PER_TASK; i < end && i < work->count; i++)
+		stat_item(work->hashes, &work->items[i]);
+}
+
+static void stat_items(const struct hashes *hashes, struct hash_item *items, size_t count)
+{
+	struct stat_work work = { hashes, items, count };
+	size_t tasks = (count + STATS_PER_TASK - 1) / STATS_PER_TASK;
+	if (count >= PARALLEL_STATS)
+		pool_each(0, tasks, stat_some, &work);
+	else
+		for (size_t i = 0; i < tasks; i++)
+			stat_some(&work, i);
+}
+
+void hashes_prefetch(struct hashes *hashes, const char *const *paths, size_t count)
+{
+	struct hash_item *items = mem_alloc((count ? count : 1) * sizeof(*items));
+	hashes_forget_stamps(hashes);
+	for (size_t i = 0; i < count; i++)
+		items[i].path = paths[i];
+	stat_items(hashes, items, count);
+	for (size_t i = 0; i < count; i++) {
+		if (items[i].err)
+			continue;
+		struct fs_stamp *stamp = mem_alloc(sizeof(*stamp));
+		*stamp = items[i].stamp;
+		struct map_entry *entry = map_entry(&hashes->stamps, paths[i]);
+		free(entry->value);
+		entry->value = stamp;
+	}
+	hash_items_release(items, count);
+	free(items);
+}
+
+void hashes_forget_stamps(struct hashes *hashes)
+{
+	if (hashes->stamps.len)
+		map_release_values(&hashes->stamps, free);
+}
+
+static void hash_link(struct hashes *hashes, struct hash_item *item)
+{
+	struct buf target CLEANUP(buf_release) = BUF_INIT;
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	struct err *err = new_err();
+	path_join(&path, hashes->root, item->path);
+	if (fs_read_link(path.data, &target, err) < 0) {
+		item->err = err;
+		return;
+	}
+	free(err);
+	digest_bytes(DIGEST_SHA256, target.data, target.len, &item->digest);
+}
+
+/* A file may change again unseen if its times are not older than the clock was when reading began. */
+static bool is_racy(const struct fs_stamp *stamp, int64_t clock)
+{
+	return stamp->mtime_ns >= clock || stamp->ctime_ns >= clock;
+}
+
+static int64_t clock_of(const struct hashes *hashes)
+{
+	struct buf dir CLEANUP(buf_release) = BUF_INIT;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	int64_t clock;
+	/* Without a clock (a read-only tree) nothing is known to be old enough. */
+	if (workdir_path(hashes->root, NULL, &dir, &ignored) < 0 || fs_clock(dir.data, &clock, &ignored) < 0)
+		return INT64_MIN;
+	return clock;
+}
+
+struct reading {
+	VEC(struct digest_job) jobs;
+	VEC(size_t) items; /* of each job */
+};
+
+static void settle_job(struct hashes *hashes, enum digest_kind kind, struct hash_item *item, struct digest_job *job,
+		       int64_t clock)
+{
+	if (job->ret_status < 0) {
+		item->err = new_err();
+		err_move(item->err, &job->ret_err);
+		return;
+	}
+	item->digest = job->ret;
+	item->stamp = job->ret_stamp;
+	item->was_read = true;
+	set_type(item, (mode_t)job->ret_stamp.mode);
+	if (!is_racy(&item->stamp, clock))
+		remember(hashes, kind, item->path, &item->digest, &item->stamp, false);
+}
+
+/* Reads the files of todo; those that changed meanwhile are left in it. */
+static void read_once(struct hashes *hashes, enum digest_kind kind, struct hash_item *items, struct reading *reading)
+{
+	int64_t clock = hashes->state ? clock_of(hashes) : INT64_MIN;
+	size_t left = 0;
+	digest_files(kind, reading->jobs.at, reading->jobs.len);
+	hashes->files_read += reading->jobs.len;
+	for (size_t i = 0; i < reading->jobs.len; i++) {
+		struct digest_job *job = &reading->jobs.at[i];
+		if (job->ret_status == 0 && !job->ret_stable) {
+			reading->items.at[left] = reading->items.at[i];
+			reading->jobs.at[left++] = (struct digest_job){ .path = job->path };
+			continue;
+		}
+		settle_job(hashes, kind, &items[reading->items.at[i]], job, clock);
+	}
+	reading->jobs.len = reading->items.len = left;
+}
+
+static void read_files(struct hashes *hashes, enum digest_kind kind, struct hash_item *items, struct reading *reading)
+{
+	for (int attempt = 0; attempt < READ_ATTEMPTS && reading->jobs.len; attempt++)
+		read_once(hashes, kind, items, reading);
+	for (size_t i = 0; i < reading->jobs.len; i++) {
+		struct hash_item *item = &items[reading->items.at[i]];
+		item->err = new_err();
+		err_set(item->err, ERR_FAILED, "'%s' changes while it is read", item->path);
+		err_hint(item->err, "wait until whatever writes it has finished");
+	}
+}
+
+void hashes_lookup_many(struct hashes *hashes, enum digest_kind kind, struct hash_item *items, size_t count)
+{
+	struct reading reading = { 0 };
+	struct arena paths CLEANUP(arena_release) = { 0 };
+	stat_items(hashes, items, count);
+	for (size_t i = 0; i < count; i++) {
+		struct hash_item *item = &items[i];
+		if (item->err)
+			continue;
+		if (item->type == HASH_LINK)
+			hash_link(hashes, item);
+		if (item->type != HASH_FILE || (!item->follow && find_digest(hashes, kind, item->path, &item->stamp, &item->digest)))
+			continue;
+		/* Records are of names, so what a link leads to is remembered under the link's name but judged by the
+		 * file's own stamp: pointing the link elsewhere changes that. */
+		if (item->follow && find_digest(hashes, kind, item->path, &item->stamp, &item->digest))
+			continue;
+		item->digest = (struct digest){ .kind = DIGEST_NONE };
+		struct buf path CLEANUP(buf_release) = BUF_INIT;
+		path_join(&path, hashes->root, item->path);
+		vec_push(&reading.jobs, (struct digest_job){ .path = arena_strndup(&paths, path.data, path.len) });
+		vec_push(&reading.items, i);
+	}
+	if (reading.jobs.len)
+		read_files(hashes, kind, items, &reading);
+	vec_release(&reading.jobs);
+	vec_release(&reading.items);
+}
+
+void hash_items_release(struct hash_item *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!items[i].err)
+			continue;
+		err_release(items[i].err);
+		free(items[i].err);
+		items[i].err = NULL;
+	}
+}
+
+int hashes_lookup(struct hashes *hashes, enum digest_kind kind, struct hash_item *item, struct err *err)
+{
+	hashes_lookup_many(hashes, kind, item, 1);
+	if (!item->err)
+		return 0;
+	err_move(err, item->err);
+	free(item->err);
+	item->err = NULL;
+	return -1;
+}
+
+struct tree_walk {
+	struct hash_tree *tree;
+	const char *dir;
+	VEC(char *) full; /* the path of each entry below the root, for the lookup */
+};
+
+static int collect_entry(void *ctx, const struct fs_entry *entry, struct err *err)
+{
+	struct tree_walk *walk = ctx;
+	(void)err;
+	struct hash_item item = { .path = arena_strdup(&walk->tree->arena, entry->rel) };
+	vec_push(walk->tree, item);
+	vec_push(&walk->full, arena_printf(&walk->tree->arena, "%s/%s", walk->dir, entry->rel));
+	return 0;
+}
+
+static int compare_items(const void *a, const void *b)
+{
+	return strcmp(((const struct hash_item *)a)->path, ((const struct hash_item *)b)->path);
+}
+
+int hashes_tree(struct hashes *hashes, enum digest_kind kind, const char *dir, struct hash_tree *ret, struct err *err)
+{
+	*ret = (struct hash_tree){ 0 };
+	struct tree_walk walk = { .tree = ret, .dir = dir };
+	OWNED char *full = path_joined(hashes->root, dir);
+	int failed = fs_walk(full, collect_entry, &walk, err);
+	for (size_t i = 0; i < ret->len && !failed; i++) {
+		char *rel = walk.full.at[i];
+		walk.full.at[i] = (char *)(uintptr_t)ret->at[i].path;
+		ret->at[i].path = rel;
+	}
+	if (!failed)
+		hashes_lookup_many(hashes, kind, ret->at, ret->len);
+	for (size_t i = 0; i < ret->len && !failed; i++) {
+		ret->at[i].path = walk.full.at[i];
+		if (ret->at[i].err) {
+			err_move(err, ret->at[i].err);
+			failed = -1;
+		}
+	}
+	vec_release(&walk.full);
+	if (failed) {
+		hash_tree_release(ret);
+		return -1;
+	}
+	vec_sort(ret, compare_items);
+	return 0;
+}
+
+void hash_tree_release(struct hash_tree *tree)
+{
+	hash_items_release(tree->at, tree->len);
+	vec_release(tree);
+	arena_release(&tree->arena);
+}
+
+void hash_tree_digest(const struct hash_tree *tree, struct digest *ret)
+{
+	struct buf framed CLEANUP(buf_release) = BUF_INIT;
+	codec_add_u64(&framed, tree->len);
+	for (size_t i = 0; i < tree->len; i++) {
+		const struct hash_item *item = &tree->at[i];
+		codec_add_u8(&framed, (uint8_t)item->type);
+		codec_add_u8(&framed, item->executable);
+		codec_add_str(&framed, item->path);
+		codec_add_digest(&framed, &item->digest);
+	}
+	digest_bytes(DIGEST_SHA256, framed.data, framed.len, ret);
+}
+
+/* Saving: one directory at a time, what is new over what the database holds by now. */
+
+struct saving {
+	const struct hashes *hashes;
+	const char *dir; /* below the root; "" */
+	int64_t clock;
+	uint64_t boot;
+};
+
+static bool still_so(const struct saving *saving, const char *name, const struct fresh *fresh)
+{
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	struct stat st;
+	struct fs_stamp now;
+	path_join(&path, saving->dir, name);
+	if (sys.fstatat(saving->hashes->root_fd, path.data, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	fs_stamp_of(&now, &st);
+	return same_stamp(&fresh->stamp, &now) && !is_racy(&now, saving->clock);
+}
+
+static void add_fresh(struct statrec_writer *w, const struct saving *saving, const struct map_entry *entry)
+{
+	const struct fresh *fresh = entry->value;
+	if (fresh->verify && !still_so(saving, entry->key, fresh))
+		return;
+	struct statrec_entry line = { .name = entry->key, .name_len = strlen(entry->key), .stamp = fresh->stamp, .digest = fresh->digest };
+	line.unsynced = fresh->stamp.mtime_ns > saving->clock - SYNCED_AFTER_NS || fresh->stamp.ctime_ns > saving->clock - SYNCED_AFTER_NS;
+	statrec_add(w, &line);
+}
+
+/* Names that are gone are dropped when much of a directory is new: looking for them each time would cost more than they do. */
+static void add_saved(struct statrec_writer *w, const struct saving *saving, const struct dir_record *record, size_t index)
+{
+	struct statrec_entry line;
+	struct fresh fresh = { 0 };
+	statrec_at(&record->saved, record->kind, index, &line);
+	if (line.unsynced && record->saved.boot != saving->boot)
+		return;
+	if (record->fresh.len >= record->saved.count / 8) {
+		OWNED char *name = mem_strndup(line.name, line.name_len);
+		fresh.stamp = line.stamp;
+		if (!still_so(saving, name, &fresh))
+			return;
+	}
+	statrec_add(w, &line);
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+	return strcmp((*(const struct map_entry *const *)a)->key, (*(const struct map_entry *const *)b)->key);
+}
+
+static void merge_record(const struct saving *saving, struct dir_record *record, struct buf *out)
+{
+	VEC(const struct map_entry *) fresh = { 0 };
+	struct statrec_writer w;
+	for (size_t i = 0; i < record->fresh.len; i++)
+		vec_push(&fresh, &record->fresh.entries[i]);
+	vec_sort(&fresh, compare_entries);
+	statrec_begin(&w);
+	size_t f = 0, s = 0;
+	while (f < fresh.len || s < record->saved.count) {
+		struct statrec_entry line;
+		int order = -1;
+		if (s < record->saved.count) {
+			statrec_at(&record->saved, record->kind, s, &line);
+			order = f < fresh.len ? statrec_compare(fresh.at[f]->key, strlen(fresh.at[f]->key), line.name, line.name_len) : 1;
+		}
+		if (order <= 0)
+			add_fresh(&w, saving, fresh.at[f++]);
+		else
+			add_saved(&w, saving, record, s);
+		s += order >= 0 && s < record->saved.count;
+	}
+	statrec_end(&w, record->kind, saving->boot, out);
+	vec_release(&fresh);
+}
+
+int hashes_save(struct hashes *hashes, struct err *err)
+{
+	struct saving saving = { .hashes = hashes, .clock = INT64_MIN };
+	if (!hashes->state)
+		return 0;
+	for (size_t i = 0; i < hashes->dirs.len; i++) {
+		struct dir_record *record = hashes->dirs.entries[i].value;
+		const char *key = hashes->dirs.entries[i].key;
+		if (!record->dirty)
+			continue;
+		if (saving.clock == INT64_MIN) {
+			saving.clock = clock_of(hashes);
+			if (saving.clock == INT64_MIN)
+				return 0;
+			saving.boot = boot_of(hashes);
+			state_refresh(hashes->state);
+		}
+		struct buf bytes CLEANUP(buf_release) = BUF_INIT;
+		saving.dir = key + 1;
+		load_saved(hashes, key, record);
+		merge_record(&saving, record, &bytes);
+		if (state_put(hashes->state, STATE_STAT, key, bytes.data, bytes.len, err) < 0)
+			return -1;
+		record->dirty = false;
+	}
+	return 0;
+}
