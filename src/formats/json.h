@@ -40,7 +40,7 @@ size_t json_len(const struct json_node *node); /* of a list or an object */
 const struct json_node *json_at(const struct json_node *list, size_t index);
 const char *json_str(const struct json_node *node);               /* NULL if it is no string; up to its first NUL */
 int64_t json_int(const struct json_node *node, int64_t fallback); /* no number, or none that fits: fallback */
-double json_real(const struct json_node *node, double fallback);
+double json_number(const struct json_node *node, double fallback);
 bool json_bool(const struct json_node *node, bool fallback);
 
 /* Each member in the order of the file. visit returns false to stop. */

@@ -153,6 +153,10 @@ static int parser_error(struct loader *l, struct err *err)
 		return err_hint(err, "indent with spaces; YAML does not take tabs there");
 	if (strcmp(problem, "found character that cannot start any token") == 0)
 		return err_hint(err, "quote a value that begins with '%c'", here);
+	/* "key:value" is a string to YAML, so that it stumbles over the line after it. */
+	const char *above = mark.line > 0 && mark.line < l->lines.len ? l->lines.at[mark.line - 1].text : "";
+	if (strchr(above, ':') && !strstr(above, ": ") && !text_ends(above, ":"))
+		return err_hint(err, "a key is followed by a colon and a space, in line %zu too: 'key: value'", mark.line);
 	for (size_t i = 0; i < ARRAY_LEN(advices); i++) {
 		if (strstr(problem, advices[i].problem))
 			return err_hint(err, "%s", advices[i].hint);

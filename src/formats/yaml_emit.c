@@ -1,7 +1,8 @@
 /*
  * The scalar style of ruamel.yaml's round-trip dumper at width 80 (its emitter.py: analyze_scalar, choose_scalar_style,
  * write_plain, write_single_quoted, write_double_quoted), which is what DVC writes. Its quirks are kept on purpose: the
- * bytes must be the same.
+ * bytes must be the same. Two are not kept, as readers would get another text back than was written: a line folded where
+ * a space is lost or added stays unfolded here, and the line breaks of Unicode (NEL, LS, PS) are escaped.
  */
 #include "base/vec.h"
 #include "formats/yaml.h"
@@ -87,8 +88,7 @@ struct traits {
 	bool indicators;   /* would mean something in a plain scalar */
 	bool breaks;
 	bool special;      /* only double quotes can hold it */
-	bool edge;         /* begins or ends with a space or a break */
-	bool break_space, space_break;
+	bool edge;         /* begins or ends with a space */
 };
 
 static bool is_special(uint32_t c)
@@ -113,14 +113,12 @@ static struct traits look_at(const struct emitter *e)
 	uint32_t first = e->text[0], last = e->text[e->len - 1];
 	if (e->len >= 3 && e->text[0] == e->text[1] && e->text[1] == e->text[2] && (first == '-' || first == '.'))
 		t.indicators = true;
-	t.edge = first == ' ' || is_break(first) || last == ' ' || is_break(last);
+	t.edge = first == ' ' || last == ' ';
 	for (size_t i = 0; i < e->len; i++) {
-		uint32_t c = e->text[i], before = i ? e->text[i - 1] : NONE;
+		uint32_t c = e->text[i];
 		t.indicators = t.indicators || is_indicator(e, i);
 		t.breaks = t.breaks || is_break(c);
 		t.special = t.special || is_special(c);
-		t.break_space = t.break_space || (c == ' ' && is_break(before));
-		t.space_break = t.space_break || (is_break(c) && before == ' ');
 	}
 	return t;
 }
@@ -249,45 +247,38 @@ static bool reads_as_other(const char *text)
 
 /* ---- writing ---- */
 
-static void write_plain(struct emitter *e)
+/* Returns false if a line was broken behind two spaces, which a reader takes for one. */
+static bool write_plain(struct emitter *e, size_t width)
 {
 	size_t start = 0;
-	bool spaces = false;
+	bool spaces = false, faithful = true;
 	for (size_t end = 0; end <= e->len; end++) {
 		uint32_t c = char_at(e, end);
 		if (spaces) {
 			if (c != ' ') {
-				if (start + 1 == end && e->column >= WIDTH)
+				if (start + 1 == end && e->column >= width)
 					break_line(e);
 				else
 					put(e, start, end);
 				start = end;
 			}
 		} else if (c == NONE || c == ' ') {
-			if (end - start + e->column > WIDTH && e->column > e->indent)
+			if (end - start + e->column > width && e->column > e->indent) {
+				faithful = faithful && !(start >= 2 && e->text[start - 2] == ' ');
 				break_line(e);
+			}
 			put(e, start, end);
 			start = end;
 		}
 		spaces = c == ' ';
 	}
-}
-
-static void write_breaks(struct emitter *e, size_t start, size_t end)
-{
-	if (e->text[start] == '\n')
-		buf_addch(e->out, '\n');
-	for (size_t i = start; i < end; i++)
-		add_char(e->out, e->text[i]);
-	for (size_t i = 0; i < e->indent; i++)
-		buf_addch(e->out, ' ');
-	e->column = e->indent;
+	return faithful;
 }
 
 static void write_single_quoted(struct emitter *e)
 {
 	size_t start = 0;
-	bool spaces = false, breaks = false;
+	bool spaces = false;
 	put_ascii(e, "'");
 	for (size_t end = 0; end <= e->len; end++) {
 		uint32_t c = char_at(e, end);
@@ -299,12 +290,7 @@ static void write_single_quoted(struct emitter *e)
 					put(e, start, end);
 				start = end;
 			}
-		} else if (breaks) {
-			if (!is_break(c)) {
-				write_breaks(e, start, end);
-				start = end;
-			}
-		} else if (c == NONE || c == ' ' || is_break(c) || c == '\'') {
+		} else if (c == NONE || c == ' ' || c == '\'') {
 			put(e, start, end);
 			start = end;
 		}
@@ -313,7 +299,6 @@ static void write_single_quoted(struct emitter *e)
 			start = end + 1;
 		}
 		spaces = c == ' ';
-		breaks = is_break(c);
 	}
 	put_ascii(e, "'");
 }
@@ -363,9 +348,11 @@ static bool folds_plainly(const struct emitter *e, size_t start, size_t end)
 	return !(e->text[end - 1] == ' ' && e->text[end] == ' ');
 }
 
-static void write_double_quoted(struct emitter *e)
+/* Returns false if a line was folded where a reader finds another text. */
+static bool write_double_quoted(struct emitter *e, size_t width)
 {
 	size_t start = 0;
+	bool faithful = true;
 	put_ascii(e, "\"");
 	for (size_t end = 0; end <= e->len; end++) {
 		uint32_t c = char_at(e, end);
@@ -381,7 +368,7 @@ static void write_double_quoted(struct emitter *e)
 		}
 		if (!(end > 0 && end + 1 < e->len && (c == ' ' || start >= end)))
 			continue;
-		if ((start > end ? e->column - (start - end) : e->column + (end - start)) <= WIDTH)
+		if ((start > end ? e->column - (start - end) : e->column + (end - start)) <= width)
 			continue;
 		bool plainly = folds_plainly(e, start, end);
 		if (start < end) {
@@ -391,6 +378,7 @@ static void write_double_quoted(struct emitter *e)
 		if (!plainly)
 			put_ascii(e, "\\");
 		break_line(e);
+		faithful = faithful && (!plainly || (e->text[start] == ' ' && char_at(e, start + 1) != ' '));
 		if (e->text[start] == ' ') {
 			if (plainly)
 				start++;
@@ -399,6 +387,7 @@ static void write_double_quoted(struct emitter *e)
 		}
 	}
 	put_ascii(e, "\"");
+	return faithful;
 }
 
 static void decode(const char *text, struct emitter *e, uint32_t *to)
@@ -425,10 +414,18 @@ void yaml_add_scalar(struct buf *out, const char *text, size_t indent, size_t co
 	struct emitter e = { .out = out, .text = decoded, .column = column, .indent = indent };
 	decode(text, &e, decoded);
 	struct traits t = look_at(&e);
-	if (!t.indicators && !t.breaks && !t.special && !t.edge && !reads_as_other(text))
-		write_plain(&e);
-	else if (t.special || t.space_break || t.break_space || strchr(text, '\'') || strchr(text, '\n'))
-		write_double_quoted(&e);
-	else
+	size_t before = out->len;
+	bool plain = !t.indicators && !t.breaks && !t.special && !t.edge && !reads_as_other(text);
+	if (!plain && !t.breaks && !t.special && !strchr(text, '\'')) {
 		write_single_quoted(&e);
+		return;
+	}
+	if (plain ? write_plain(&e, WIDTH) : write_double_quoted(&e, WIDTH))
+		return;
+	buf_truncate(out, before);
+	e.column = column;
+	if (plain)
+		write_plain(&e, SIZE_MAX);
+	else
+		write_double_quoted(&e, SIZE_MAX);
 }
