@@ -137,8 +137,9 @@ def peers_dir():
 def pytest_command():
     """The interpreter of the peers, else python3; None when neither has pytest."""
     for python in (str(peers_dir() / "tools" / "bin" / "python"), shutil.which("python3"), sys.executable):
-        if python and run([python, "-c", "import pytest"], 60)[0] == 0:
-            command = [python, "-m", "pytest", "-c", "tests/pytest.ini", f"--rootdir={ROOT}", "-q"]
+        if python and shutil.which(python) and run([python, "-c", "import pytest"], 60)[0] == 0:
+            command = [python, "-m", "pytest", "-c", "tests/pytest.ini", f"--rootdir={ROOT}", "-q",
+                       "--continue-on-collection-errors"]
             if run([python, "-c", "import pytest_timeout"], 60)[0] == 0:
                 command.append(f"--timeout={PYTEST_TIMEOUT}")
             return command
