@@ -46,11 +46,12 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Copies a file or directory of the host to the same place in the root, through links, if the host has it.
+# Copies a file or directory of the host to the same place in the root, through links, if the host has it. Links in the
+# root are replaced, never followed: an absolute one would lead back to the host.
 copy_setting() {
     [ -e "$1" ] || return 0
     mkdir -p "$root$(dirname "$1")"
-    if [ -d "$1" ]; then mkdir -p "$root$1" && cp -RL "$1/." "$root$1/"; else cp -L "$1" "$root$1"; fi
+    if [ -d "$1" ]; then mkdir -p "$root$1" && cp -RL --remove-destination "$1/." "$root$1/"; else cp -L --remove-destination "$1" "$root$1"; fi
 }
 
 # What the host has set for reaching package registries goes along; nothing else of its environment does.
