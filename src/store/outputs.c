@@ -1,0 +1,297 @@
+#include "store/outputs.h"
+
+#include "base/map.h"
+#include "base/path.h"
+#include "store/workdir.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ACTION_MAGIC 0x31414c4du /* "MLA1" */
+#define ACTION_VERSION 1u
+#define ACTION_MAX ((size_t)1 << 30)
+
+struct outputs {
+	char *dir;
+	struct map made; /* directories that are known to exist */
+	char *tmp;       /* this object's own directory for files on their way; NULL until needed */
+	unsigned serial;
+};
+
+void action_release(struct action *action)
+{
+	manifest_release(&action->manifest);
+	buf_release(&action->log);
+}
+
+int outputs_open(struct outputs **ret, struct err *err)
+{
+	struct buf dir CLEANUP(buf_release) = BUF_INIT;
+	if (workdir_user_cache(&dir, err) < 0)
+		return -1;
+	buf_addstr(&dir, "/v1");
+	struct outputs *cache = mem_alloc(sizeof(*cache));
+	cache->dir = buf_detach(&dir);
+	*ret = cache;
+	return 0;
+}
+
+void outputs_close(struct outputs *cache)
+{
+	if (!cache)
+		return;
+	if (cache->tmp)
+		(void)sys.unlinkat(AT_FDCWD, cache->tmp, AT_REMOVEDIR);
+	map_release(&cache->made);
+	free(cache->tmp);
+	free(cache->dir);
+	free(cache);
+}
+
+static void add_place(const struct outputs *cache, const char *kind, const struct digest *digest, struct buf *out)
+{
+	char hex[DIGEST_HEX_MAX];
+	digest_hex(digest, hex);
+	buf_addf(out, "%s/%s/%.2s/%s", cache->dir, kind, hex, hex + 2);
+}
+
+static int make_dir_for(struct outputs *cache, const char *path, struct err *err)
+{
+	struct buf dir CLEANUP(buf_release) = BUF_INIT;
+	path_dir(&dir, path);
+	if (map_has(&cache->made, dir.data))
+		return 0;
+	if (fs_mkdirs(dir.data, err) < 0)
+		return -1;
+	map_set(&cache->made, dir.data, NULL);
+	return 0;
+}
+
+static int add_temporary(struct outputs *cache, struct buf *out, struct err *err)
+{
+	if (!cache->tmp) {
+		struct buf tmp CLEANUP(buf_release) = BUF_INIT;
+		OWNED char *parent = path_joined(cache->dir, "tmp");
+		if (fs_mkdirs(parent, err) < 0 || fs_temp_dir(parent, "store-", &tmp, err) < 0)
+			return -1;
+		cache->tmp = buf_detach(&tmp);
+	}
+	buf_addf(out, "%s/%u", cache->tmp, cache->serial++);
+	return 0;
+}
+
+static int store_object(struct outputs *cache, const char *root, const struct manifest_entry *entry, struct err *err)
+{
+	struct buf place CLEANUP(buf_release) = BUF_INIT;
+	struct buf staged CLEANUP(buf_release) = BUF_INIT;
+	struct stat st;
+	bool exists;
+	add_place(cache, "objects", &entry->digest, &place);
+	if (fs_lstat(place.data, &st, &exists, err) < 0)
+		return -1;
+	if (exists && S_ISREG(st.st_mode) && (uint64_t)st.st_size == entry->size)
+		return 0;
+	if (make_dir_for(cache, place.data, err) < 0 || add_temporary(cache, &staged, err) < 0)
+		return -1;
+	OWNED char *from = path_joined(root, entry->path);
+	if (fs_copy_file(from, staged.data, 0444, err) < 0)
+		return -1;
+	if (fs_rename(staged.data, place.data, err) == 0)
+		return 0;
+	(void)sys.unlinkat(AT_FDCWD, staged.data, 0);
+	return -1;
+}
+
+int outputs_store(struct outputs *cache, const char *root, const struct action *action, const char *const *paths, size_t count,
+		  struct err *err)
+{
+	struct buf body CLEANUP(buf_release) = BUF_INIT;
+	struct buf record CLEANUP(buf_release) = BUF_INIT;
+	struct buf place CLEANUP(buf_release) = BUF_INIT;
+	if (manifest_check(&action->manifest, paths, count, err) < 0)
+		return -1;
+	for (size_t i = 0; i < action->manifest.len; i++)
+		if (action->manifest.at[i].type == HASH_FILE && store_object(cache, root, &action->manifest.at[i], err) < 0)
+			return err_note(err, "while keeping '%s' in the output cache", action->manifest.at[i].path);
+	codec_add_digest(&body, &action->key);
+	codec_add_u64(&body, action->duration_ms);
+	manifest_add(&body, &action->manifest);
+	codec_add_bytes(&body, action->log.data, action->log.len < OUTPUTS_LOG_MAX ? action->log.len : OUTPUTS_LOG_MAX);
+	codec_add_u32(&record, ACTION_MAGIC);
+	codec_add_u32(&record, ACTION_VERSION);
+	struct digest sum;
+	digest_bytes(DIGEST_SHA256, body.data, body.len, &sum);
+	codec_add_digest(&record, &sum);
+	buf_add(&record, body.data, body.len);
+	add_place(cache, "actions", &action->key, &place);
+	if (make_dir_for(cache, place.data, err) < 0)
+		return -1;
+	return fs_write_file(place.data, record.data, record.len, 0644, FS_VOLATILE, err);
+}
+
+static bool read_action(const struct buf *record, const struct digest *key, struct action *ret)
+{
+	struct codec_in in = codec_in(record->data, record->len);
+	struct digest sum, actual;
+	if (codec_u32(&in) != ACTION_MAGIC || codec_u32(&in) != ACTION_VERSION)
+		return false;
+	codec_digest(&in, &sum);
+	if (!codec_ok(&in))
+		return false;
+	digest_bytes(DIGEST_SHA256, in.at, codec_left(&in), &actual);
+	if (!digest_eq(&sum, &actual))
+		return false;
+	codec_digest(&in, &ret->key);
+	ret->duration_ms = codec_u64(&in);
+	if (!digest_eq(&ret->key, key) || !manifest_read(&in, &ret->manifest))
+		return false;
+	size_t len;
+	const void *log = codec_bytes(&in, &len);
+	buf_init(&ret->log);
+	buf_add(&ret->log, log, len);
+	return codec_done(&in);
+}
+
+int outputs_find(struct outputs *cache, const struct digest *key, struct action *ret, bool *ret_found, struct err *err)
+{
+	struct buf place CLEANUP(buf_release) = BUF_INIT;
+	struct buf record CLEANUP(buf_release) = BUF_INIT;
+	struct stat st;
+	bool exists;
+	*ret_found = false;
+	*ret = (struct action)ACTION_INIT;
+	add_place(cache, "actions", key, &place);
+	if (fs_lstat(place.data, &st, &exists, err) < 0)
+		return -1;
+	if (!exists)
+		return 0;
+	if (fs_read_file(place.data, ACTION_MAX, &record, err) < 0)
+		return -1;
+	*ret_found = read_action(&record, key, ret);
+	if (*ret_found)
+		return 0;
+	action_release(ret);
+	return fs_remove(place.data, err);
+}
+
+/* One entry into the staging directory. *ret_whole is false if its object is missing or damaged. */
+static int stage_file(struct outputs *cache, const struct manifest_entry *entry, const char *to, bool *ret_whole, struct err *err)
+{
+	struct buf place CLEANUP(buf_release) = BUF_INIT;
+	struct stat st;
+	struct digest digest;
+	struct fs_stamp stamp;
+	bool stable;
+	add_place(cache, "objects", &entry->digest, &place);
+	if (fs_lstat(place.data, &st, ret_whole, err) < 0)
+		return -1;
+	*ret_whole = *ret_whole && S_ISREG(st.st_mode) && (uint64_t)st.st_size == entry->size;
+	if (*ret_whole) {
+		if (fs_copy_file(place.data, to, 0600, err) < 0 || digest_file(DIGEST_SHA256, to, &digest, &stamp, &stable, err) < 0)
+			return -1;
+		*ret_whole = digest_eq(&digest, &entry->digest);
+	}
+	if (!*ret_whole)
+		return fs_remove(place.data, err);
+	if (sys.fchmodat(AT_FDCWD, to, (mode_t)entry->mode, 0) < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "cannot set the mode of '%s'", to);
+	return 0;
+}
+
+static int stage_entry(struct outputs *cache, const struct manifest_entry *entry, const char *to, bool *ret_whole, struct err *err)
+{
+	if (fs_mkdirs_for(to, err) < 0)
+		return -1;
+	switch (entry->type) {
+	case HASH_DIR:
+		return fs_mkdirs(to, err);
+	case HASH_LINK:
+		if (sys.symlinkat(entry->target, AT_FDCWD, to) < 0)
+			return err_set_errno(err, ERR_FAILED, errno, "cannot create the link '%s'", to);
+		return 0;
+	default:
+		return stage_file(cache, entry, to, ret_whole, err);
+	}
+}
+
+/* Modes of directories come last: one that is read-only could not be filled. */
+static int set_dir_modes(const struct manifest *manifest, const char *staging, struct err *err)
+{
+	for (size_t i = manifest->len; i-- > 0;) {
+		if (manifest->at[i].type != HASH_DIR)
+			continue;
+		OWNED char *path = path_joined(staging, manifest->at[i].path);
+		if (sys.fchmodat(AT_FDCWD, path, (mode_t)manifest->at[i].mode, 0) < 0)
+			return err_set_errno(err, ERR_FAILED, errno, "cannot set the mode of '%s'", path);
+	}
+	return 0;
+}
+
+static bool lies_in_another(const char *const *paths, size_t count, size_t index)
+{
+	for (size_t i = 0; i < count; i++)
+		if (i != index && strcmp(paths[i], paths[index]) != 0 && path_inside(paths[i], paths[index]))
+			return true;
+	return false;
+}
+
+static int put_in_place(const char *staging, const char *root, const char *const *paths, size_t count, struct err *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		OWNED char *from = path_joined(staging, paths[i]);
+		OWNED char *to = path_joined(root, paths[i]);
+		struct stat st;
+		bool exists;
+		if (lies_in_another(paths, count, i))
+			continue;
+		if (fs_remove_tree(to, err) < 0 || fs_lstat(from, &st, &exists, err) < 0)
+			return -1;
+		if (exists && (fs_mkdirs_for(to, err) < 0 || fs_rename(from, to, err) < 0))
+			return -1;
+	}
+	return 0;
+}
+
+static int restore_through(struct outputs *cache, const char *staging, const char *root, const struct action *action,
+			   const char *const *paths, size_t count, bool *ret_restored, struct err *err)
+{
+	bool whole = true;
+	for (size_t i = 0; i < action->manifest.len && whole; i++) {
+		const struct manifest_entry *entry = &action->manifest.at[i];
+		OWNED char *to = path_joined(staging, entry->path);
+		if (stage_entry(cache, entry, to, &whole, err) < 0)
+			return -1;
+	}
+	if (!whole) {
+		struct buf place CLEANUP(buf_release) = BUF_INIT;
+		add_place(cache, "actions", &action->key, &place);
+		return fs_remove(place.data, err);
+	}
+	if (set_dir_modes(&action->manifest, staging, err) < 0 || put_in_place(staging, root, paths, count, err) < 0)
+		return -1;
+	*ret_restored = true;
+	return 0;
+}
+
+int outputs_restore(struct outputs *cache, const char *root, const struct action *action, const char *const *paths, size_t count,
+		    bool *ret_restored, struct err *err)
+{
+	struct buf parent CLEANUP(buf_release) = BUF_INIT;
+	struct buf staging CLEANUP(buf_release) = BUF_INIT;
+	*ret_restored = false;
+	if (manifest_check(&action->manifest, paths, count, err) < 0)
+		return -1;
+	if (action->manifest.len == 0 && count == 0) {
+		*ret_restored = true;
+		return 0;
+	}
+	if (workdir_path(root, "staging", &parent, err) < 0 || fs_temp_dir(parent.data, "restore-", &staging, err) < 0)
+		return -1;
+	int failed = restore_through(cache, staging.data, root, action, paths, count, ret_restored, err);
+	/* What stays of a staging directory is in nobody's way; the outcome is that of the restoring. */
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	int left = fs_remove_tree(staging.data, &ignored);
+	(void)left;
+	return failed;
+}

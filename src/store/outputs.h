@@ -1,0 +1,52 @@
+/*
+ * The output cache: what targets made, by the key of what they were made from. Shared by clones and worktrees of a user.
+ *
+ *     $MLMAKE_CACHE_DIR/v1, $XDG_CACHE_HOME/mlmake/v1 or ~/.cache/mlmake/v1
+ *         objects/ab/cdef...   bytes of a file, named by their sha256, read-only
+ *         actions/ab/cdef...   action record, named by the target's key: manifest, log, seconds that it took
+ *         tmp/                 files on their way
+ *
+ *     struct action action = { .key = key, .manifest = manifest, ... };
+ *     outputs_store(cache, root, &action, err);
+ *     outputs_find(cache, &key, &action, &found, err);
+ *     outputs_restore(cache, root, &action, paths, count, &restored, err);
+ *     action_release(&action);
+ *
+ * Nothing in it is trusted: records carry a checksum, objects are hashed on their way out, a damaged one is dropped and counts as
+ * absent. Files are copied (or cloned by the file system) out of the cache, never linked, so that no command writes into it.
+ * Not synced: what a power cut damages is found by its hash.
+ */
+#ifndef STORE_OUTPUTS_H
+#define STORE_OUTPUTS_H
+
+#include "store/manifest.h"
+
+struct outputs;
+
+struct action {
+	struct digest key;         /* sha256 */
+	struct manifest manifest;  /* owned */
+	struct buf log;            /* what the target printed; bounded by OUTPUTS_LOG_MAX */
+	uint64_t duration_ms;
+};
+#define ACTION_INIT { .log = BUF_INIT }
+#define OUTPUTS_LOG_MAX ((size_t)1 << 20)
+void action_release(struct action *action);
+
+/* Creates nothing yet. */
+int outputs_open(struct outputs **ret, struct err *err) MUST_CHECK;
+void outputs_close(struct outputs *cache);
+
+/* Copies what the manifest lists into the cache. What does not fit into it (manifest_check) is an error, which leaves no record. */
+int outputs_store(struct outputs *cache, const char *root, const struct action *action, const char *const *paths, size_t count,
+		  struct err *err) MUST_CHECK;
+
+/* Fills *ret if there is a record of that key; whether its objects are still whole shows on restoring. */
+int outputs_find(struct outputs *cache, const struct digest *key, struct action *ret, bool *ret_found, struct err *err) MUST_CHECK;
+
+/* Puts exactly the recorded outputs where the count paths are, replacing what is there. *ret_restored is false (and the work tree as
+ * it was) if an object is missing or damaged. The record is dropped then. */
+int outputs_restore(struct outputs *cache, const char *root, const struct action *action, const char *const *paths, size_t count,
+		    bool *ret_restored, struct err *err) MUST_CHECK;
+
+#endif

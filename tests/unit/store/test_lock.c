@@ -1,0 +1,110 @@
+#include "unit/scratch.h"
+
+#include "base/buf.h"
+#include "store/lock.h"
+#include "store/workdir.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+static struct lock *take(struct scratch *s, const char *name, struct lock_holder *holder)
+{
+	struct lock *lock;
+	OK(lock_try(s->root.data, name, "mlmake test", &lock, holder, &s->err));
+	return lock;
+}
+
+static void the_second_is_told_who(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct lock_holder holder;
+	struct lock *first = take(s, "train@seed=1/x", &holder);
+	assert_non_null(first);
+	assert_null(take(s, "train@seed=1/x", &holder));
+	assert_int_equal(holder.pid, getpid());
+	assert_string_equal(holder.command, "mlmake test");
+	struct lock *other = take(s, "train@seed=1", &holder);
+	assert_non_null(other);
+	lock_release(first);
+	first = take(s, "train@seed=1/x", &holder);
+	assert_non_null(first);
+	lock_release(first);
+	lock_release(other);
+}
+
+/* Wrong elsewhere: after a kill somebody must run `--unlock` (Snakemake), or the lock times out (DVC). */
+static void a_killed_holder_leaves_nothing(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct lock_holder holder;
+	int ready[2];
+	char c;
+	assert_int_equal(pipe(ready), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		take(s, "t", &holder);
+		if (write(ready[1], "x", 1) != 1)
+			_exit(1);
+		pause();
+	}
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	assert_null(take(s, "t", &holder));
+	assert_int_equal(holder.pid, child);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	struct lock *lock = take(s, "t", &holder);
+	assert_non_null(lock);
+	lock_release(lock);
+	close(ready[0]), close(ready[1]);
+}
+
+static void an_orphan_keeps_it(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct lock_holder holder;
+	struct lock *lock = take(s, "t", &holder);
+	pid_t child = fork();
+	if (child == 0)
+		pause();
+	sys.close(lock_fd(lock)); /* as the kernel does when the holder is killed */
+	assert_null(take(s, "t", &holder));
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	free(lock);
+	lock = take(s, "t", &holder);
+	assert_non_null(lock);
+	lock_release(lock);
+}
+
+static void names_become_single_components(void **ctx)
+{
+	(void)ctx;
+	static const char *const names[] = { "a", "a/b", "a%2Fb", ".", "..", ".a", "a b", "\xc3\xa4", "" };
+	struct strlist seen = { 0 };
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		struct buf name CLEANUP(buf_release) = BUF_INIT;
+		workdir_add_name(&name, names[i]);
+		assert_null(strchr(name.data, '/'));
+		assert_true(name.data[0] != '.');
+		assert_false(strlist_has(&seen, name.data));
+		strlist_add(&seen, name.data);
+	}
+	strlist_release(&seen);
+	char longer[600];
+	memset(longer, 'x', sizeof(longer) - 1);
+	longer[sizeof(longer) - 1] = 0;
+	struct buf name CLEANUP(buf_release) = BUF_INIT;
+	workdir_add_name(&name, longer);
+	assert_true(name.len < 255);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(the_second_is_told_who), TEST(a_killed_holder_leaves_nothing), TEST(an_orphan_keeps_it),
+		TEST(names_become_single_components),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

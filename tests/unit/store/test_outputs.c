@@ -1,0 +1,202 @@
+#include "unit/scratch.h"
+
+#include "store/outputs.h"
+
+struct fixture {
+	struct hashes *hashes;
+	struct outputs *cache;
+	struct action action;
+};
+
+static const char *const paths[] = { "out", "model.bin" };
+
+static struct fixture begin(struct scratch *s)
+{
+	struct fixture f = { .action = ACTION_INIT };
+	OK(hashes_new(NULL, s->root.data, &f.hashes, &s->err));
+	OK(outputs_open(&f.cache, &s->err));
+	digest_bytes(DIGEST_SHA256, "key", 3, &f.action.key);
+	return f;
+}
+
+static void end(struct fixture *f)
+{
+	action_release(&f->action);
+	outputs_close(f->cache);
+	hashes_free(f->hashes);
+}
+
+static void make_outputs(struct scratch *s)
+{
+	scratch_write(s, "out/a", "alpha");
+	scratch_write_mode(s, "out/sub/run", "#!/bin/sh\n", 0755);
+	scratch_write(s, "out/empty", "");
+	scratch_write(s, "model.bin", "weights");
+	char *link = path_joined(s->root.data, "out/link");
+	if (sys.symlinkat("sub/run", AT_FDCWD, link) < 0)
+		fail_msg("no link");
+	free(link);
+}
+
+static void scan(struct scratch *s, struct fixture *f)
+{
+	size_t missing;
+	manifest_release(&f->action.manifest);
+	OK(manifest_scan(f->hashes, s->root.data, paths, 2, &f->action.manifest, &missing, &s->err));
+	assert_int_equal(missing, SIZE_MAX);
+}
+
+static bool restore(struct scratch *s, struct fixture *f)
+{
+	struct action found;
+	bool is_found, restored = false;
+	OK(outputs_find(f->cache, &f->action.key, &found, &is_found, &s->err));
+	if (!is_found)
+		return false;
+	OK(outputs_restore(f->cache, s->root.data, &found, paths, 2, &restored, &s->err));
+	action_release(&found);
+	return restored;
+}
+
+static void restoring_gives_exactly_what_was(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct fixture f = begin(s);
+	make_outputs(s);
+	scan(s, &f);
+	buf_addstr(&f.action.log, "printed\n");
+	OK(outputs_store(f.cache, s->root.data, &f.action, paths, 2, &s->err));
+	scratch_remove(s, "out");
+	scratch_write(s, "out/stray", "x");
+	scratch_write(s, "model.bin", "other");
+	assert_true(restore(s, &f));
+	struct manifest before = f.action.manifest;
+	f.action.manifest = (struct manifest){ 0 };
+	scan(s, &f);
+	assert_true(manifest_same(&before, &f.action.manifest));
+	manifest_release(&before);
+	char *text = scratch_read(s, "model.bin");
+	assert_string_equal(text, "weights");
+	free(text);
+	assert_null(scratch_read(s, "out/stray"));
+	end(&f);
+}
+
+static void writing_to_a_restored_file_leaves_the_cache_alone(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct fixture f = begin(s);
+	make_outputs(s);
+	scan(s, &f);
+	OK(outputs_store(f.cache, s->root.data, &f.action, paths, 2, &s->err));
+	assert_true(restore(s, &f));
+	char *path = path_joined(s->root.data, "model.bin");
+	int fd = sys.openat(AT_FDCWD, path, O_WRONLY, 0);
+	assert_int_equal(sys.pwrite(fd, "DAMAGED", 7, 0), 7);
+	sys.close(fd);
+	free(path);
+	assert_true(restore(s, &f));
+	char *text = scratch_read(s, "model.bin");
+	assert_string_equal(text, "weights");
+	free(text);
+	end(&f);
+}
+
+static char *object_of(struct scratch *s, const char *text)
+{
+	struct digest digest;
+	char hex[DIGEST_HEX_MAX];
+	digest_bytes(DIGEST_SHA256, text, strlen(text), &digest);
+	digest_hex(&digest, hex);
+	(void)s;
+	return mem_printf("%s/v1/objects/%.2s/%s", getenv("MLMAKE_CACHE_DIR"), hex, hex + 2);
+}
+
+static void a_damaged_object_is_a_miss_and_dropped(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct fixture f = begin(s);
+	make_outputs(s);
+	scan(s, &f);
+	OK(outputs_store(f.cache, s->root.data, &f.action, paths, 2, &s->err));
+	char *object = object_of(s, "weights");
+	OK(fs_write_file(object, "wEights", 7, 0444, FS_VOLATILE, &s->err));
+	scratch_write(s, "model.bin", "mine");
+	assert_false(restore(s, &f));
+	assert_false(fs_exists(object));
+	char *text = scratch_read(s, "model.bin");
+	assert_string_equal(text, "mine");
+	free(text);
+	scratch_write(s, "model.bin", "weights");
+	OK(outputs_store(f.cache, s->root.data, &f.action, paths, 2, &s->err));
+	assert_true(restore(s, &f));
+	free(object);
+	end(&f);
+}
+
+static void refused(struct scratch *s, enum hash_type type, const char *path, const char *target)
+{
+	struct manifest manifest = { 0 };
+	struct manifest_entry dir = { .path = "out", .type = HASH_DIR }, link = { .path = "out/l", .type = HASH_LINK, .target = "." };
+	struct manifest_entry bad = { .path = path, .type = type, .target = target };
+	vec_push(&manifest, dir);
+	vec_push(&manifest, link);
+	if (manifest_check(&manifest, paths, 2, &s->err) < 0)
+		fail_msg("%s", s->err.message);
+	vec_push(&manifest, bad);
+	assert_int_equal(manifest_check(&manifest, paths, 2, &s->err), -1);
+	assert_int_equal(s->err.code, ERR_DATA);
+	manifest_release(&manifest);
+}
+
+/* Restored files stay inside the repository: no absolute path, `..`, symlink escape. */
+static void hostile_manifests_are_refused(void **ctx)
+{
+	struct scratch *s = *ctx;
+	refused(s, HASH_FILE, "/etc/passwd", NULL);
+	refused(s, HASH_FILE, "../x", NULL);
+	refused(s, HASH_FILE, "out/../../x", NULL);
+	refused(s, HASH_FILE, "src/main.py", NULL);
+	refused(s, HASH_FILE, "out/l/x", NULL);
+	refused(s, HASH_FILE, "out/deep/x", NULL);
+	refused(s, HASH_DIR, "out", NULL);
+	refused(s, HASH_LINK, "out/m", "/etc");
+	refused(s, HASH_LINK, "out/m", "../../x");
+	refused(s, HASH_FILE, "", NULL);
+}
+
+static void damaged_records_are_misses(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct fixture f = begin(s);
+	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
+	char hex[DIGEST_HEX_MAX];
+	make_outputs(s);
+	scan(s, &f);
+	OK(outputs_store(f.cache, s->root.data, &f.action, paths, 2, &s->err));
+	digest_hex(&f.action.key, hex);
+	char *record = mem_printf("%s/v1/actions/%.2s/%s", getenv("MLMAKE_CACHE_DIR"), hex, hex + 2);
+	OK(fs_read_file(record, 1 << 20, &bytes, &s->err));
+	for (size_t i = 0; i < bytes.len; i += 7) {
+		bytes.data[i] ^= 0x20;
+		OK(fs_write_file(record, bytes.data, bytes.len, 0644, FS_VOLATILE, &s->err));
+		assert_false(restore(s, &f));
+		assert_false(fs_exists(record));
+		bytes.data[i] ^= 0x20;
+	}
+	OK(fs_write_file(record, bytes.data, bytes.len, 0644, FS_VOLATILE, &s->err));
+	assert_true(restore(s, &f));
+	free(record);
+	end(&f);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(restoring_gives_exactly_what_was), TEST(writing_to_a_restored_file_leaves_the_cache_alone),
+		TEST(a_damaged_object_is_a_miss_and_dropped), TEST(hostile_manifests_are_refused), TEST(damaged_records_are_misses),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
