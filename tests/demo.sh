@@ -17,14 +17,15 @@ else
     work=$(mktemp -d "${TMPDIR:-/tmp}/mlmake-demo-XXXXXX")
 fi
 export MLMAKE_CACHE_DIR=$work/cache
-unset MLMAKE_STATE_DIR "${!GIT_@}" 2>/dev/null || true
+unset MLMAKE_STATE_DIR
+for variable in $(git rev-parse --local-env-vars); do unset "$variable"; done # GIT_DIR and the like, inside a hook
 mkdir "$work/bin"
 ln -s "$binary" "$work/bin/mlmake"
 PATH=$work/bin:$PATH
 
 output=$work/last-output
 step=start
-trap 'code=$?; [ $code -eq 0 ] || printf "\ndemo: failed at: %s (exit code %s); what there is so far is in %s\n" "$step" "$code" "$work" >&2' EXIT
+trap '[ $? -eq 0 ] || printf "\ndemo: failed at: %s; what there is so far is in %s\n" "$step" "$work" >&2' EXIT
 
 heading() { printf '\n--- %s\n' "$*"; }
 
@@ -38,7 +39,6 @@ surprise() { step="$step: $*"; printf 'demo: %s\n' "$*" >&2; exit 1; }
 must_say() { grep -qE -- "$1" "$output" || surprise "expected it to say '$1'"; }
 must_exist() { local path; for path in "$@"; do [ -e "$path" ] || surprise "$path is not there"; done; }
 
-# Nothing may have run: mlmake says for every target of the run what became of it, as JSON events.
 must_be_up_to_date() {
     step="mlmake $1 -n -q (nothing to do)"
     mlmake -n -q "$1" >"$output" 2>&1 </dev/null || surprise "$1 would run again: $(cat "$output")"
