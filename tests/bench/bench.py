@@ -1,0 +1,386 @@
+#!/usr/bin/env python3
+"""mlmake side by side with ninja and dvc, in one run on one machine: make bench
+
+    tests/bench/bench.py [--quick] [--only NAME,...] [--markdown] [--build DIR] [--dir DIR]
+
+Each comparison does the same work with both programs, one after the other, in trees of their own, and prints wall
+time, CPU time, peak memory of the largest process, and the ratio of the wall times. Goals are those of the design.
+A peer that is not installed leaves its lines out and is named; ./bootstrap.sh test installs dvc and the S3 server
+(versitygw, on loopback). --quick takes a tenth of the files. --markdown writes docs/benchmarks.md as well.
+"""
+import argparse
+import contextlib
+import dataclasses
+import os
+import pathlib
+import platform
+import random
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+TIMEOUT = 900  # seconds, each command
+KEY, SECRET = "benchaccess", "benchsecretkey"
+GOALS = {  # comparison -> (what is compared, most it may be)
+    "start-up": ("difference", 0.002),
+    "no-op": ("wall", 0.5),
+    "from scratch": ("wall", 1.1),
+    "add": ("wall", None),
+    "add, unchanged": ("wall", 0.035),
+    "status": ("wall", 0.035),
+    "checkout": ("wall", 0.15),
+    "push": ("wall", 0.25),
+    "pull": ("wall", 0.25),
+    "push, one file": ("wall", 1.0),
+    "pull, one file": ("wall", 1.0),
+}
+
+
+class Failed(Exception):
+    pass
+
+
+@dataclasses.dataclass
+class Sample:
+    wall: float  # seconds
+    cpu: float   # seconds
+    peak: float  # MiB
+
+
+@dataclasses.dataclass
+class Row:
+    comparison: str
+    work: str
+    tool: str
+    sample: Sample
+    ratio: str = ""
+    goal: str = ""
+
+
+class Bench:
+    def __init__(self, options):
+        self.build = options.build.resolve()
+        self.mlmake = str(self.build / "mlmake")
+        self.peers = pathlib.Path(os.environ.get("MLMAKE_PEERS", ROOT / "build" / "peers")).resolve()
+        self.work = (options.dir or self.build / "bench").resolve() / f"run-{os.getpid()}"
+        self.targets = self.files = 1_000 if options.quick else 10_000
+        self.big = (64 if options.quick else 1024) << 20
+        self.rows, self.notes, self.problems = [], [], 0
+        self.work.mkdir(parents=True)
+        home = self.work / "home"
+        home.mkdir()
+        self.env = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "TMPDIR")}
+        self.env.update(HOME=str(home), XDG_CACHE_HOME=str(home / ".cache"), GIT_CONFIG_NOSYSTEM="1", DVC_NO_ANALYTICS="1",
+                        DVC_SITE_CACHE_DIR=str(home / "dvc-site"), AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET,
+                        AWS_DEFAULT_REGION="us-east-1", AWS_EC2_METADATA_DISABLED="true")
+        self.measure = self.work / "measure"
+        subprocess.run([os.environ.get("CC", "cc"), "-O2", "-o", self.measure, ROOT / "tests" / "bench" / "measure.c"], check=True)
+
+    def peer(self, name, path=None):
+        """The path of a peer's program; None, and a note once, where there is none."""
+        candidate = self.peers / path if path else None
+        found = str(candidate) if candidate and candidate.exists() else shutil.which(name)
+        note = f"{name} is not installed: the comparisons with it are left out"
+        if not found and note not in self.notes:
+            self.notes.append(note)
+        return found
+
+    def time(self, argv, cwd, repeats=1):
+        """Samples of repeats runs. A command that fails, or takes too long, is an error with what it said."""
+        result, log = self.work / "result", self.work / "log"
+        with open(log, "wb") as out:
+            subprocess.run([self.measure, str(repeats), str(TIMEOUT), result, *map(str, argv)], cwd=cwd, env=self.env,
+                           stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=True)
+        samples = []
+        for line in result.read_text().splitlines():
+            wall, cpu, peak, code = map(int, line.split())
+            if code != 0:
+                tail = log.read_text(errors="replace").strip()[-600:]
+                raise Failed(f"{' '.join(map(str, argv))} gave {code} after {wall / 1e9:.0f} s\n{tail}")
+            samples.append(Sample(wall / 1e9, cpu / 1e6, peak / 1024))
+        return samples
+
+    def once(self, argv, cwd):
+        return self.time(argv, cwd)[0]
+
+    def interleaved(self, commands, rounds, repeats=1):
+        """commands: {tool: (argv, cwd)}. The median of each over rounds in which they take turns."""
+        samples = {tool: [] for tool in commands}
+        for _ in range(rounds):
+            for tool, (argv, cwd) in commands.items():
+                samples[tool] += self.time(argv, cwd, repeats)
+        return {tool: median(found) for tool, found in samples.items()}
+
+    def report(self, comparison, work, samples):
+        """samples: {tool: Sample}, the peer first. mlmake's line carries the ratio and the goal."""
+        peer = next((tool for tool in samples if tool != "mlmake"), None)
+        kind, most = GOALS[comparison]
+        for tool, sample in samples.items():
+            row = Row(comparison, work, tool, sample)
+            if tool == "mlmake" and peer:
+                row.ratio, row.goal = judge(sample, samples[peer], kind, most)
+            self.rows.append(row)
+            print(format_row(row), flush=True)
+
+
+def median(samples):
+    return Sample(*(statistics.median(getattr(s, field) for s in samples) for field in ("wall", "cpu", "peak")))
+
+
+def judge(ours, theirs, kind, most):
+    if kind == "difference":
+        value = ours.wall - theirs.wall
+        return f"{value * 1000:+.2f} ms", f"<= +{most * 1000:.0f} ms: {'met' if value <= most else 'missed'}"
+    value = ours.wall / theirs.wall
+    text = f"{value:.3f}x" if value < 0.1 else f"{value:.2f}x"
+    return text, "-" if most is None else f"<= {most}x: {'met' if value <= most else 'missed'}"
+
+
+def seconds(value):
+    return f"{value * 1000:.2f} ms" if value < 0.1 else f"{value:.2f} s"
+
+
+COLUMNS = "{:<15} {:<30} {:<8} {:>10} {:>10} {:>10}  {:<9} {}"
+
+
+def format_row(row):
+    return COLUMNS.format(row.comparison, row.work, row.tool, seconds(row.sample.wall), seconds(row.sample.cpu),
+                          f"{row.sample.peak:.0f} MiB", row.ratio, row.goal).rstrip()
+
+
+# --- what is compared -------------------------------------------------------------------------------------------------
+
+def bench_start(bench):
+    commands = {"true": (["true"], bench.work), "mlmake": ([bench.mlmake, "--version"], bench.work)}
+    bench.report("start-up", "--version", bench.interleaved(commands, rounds=10, repeats=20))
+
+
+def bench_graph(bench):
+    """N commands of one shell built-in, each with an input of its own."""
+    count = bench.targets
+    trees = {"ninja": bench.work / "graph-ninja", "mlmake": bench.work / "graph-mlmake"}
+    for tree in trees.values():
+        (tree / "in").mkdir(parents=True)
+        subprocess.run(["git", "init", "-q", tree], env=bench.env, check=True)
+        for i in range(count):
+            (tree / "in" / f"{i}").write_text(f"{i}\n")
+    lines = ["rule touch\n  command = : > $out\n"]
+    lines += [f"build out/{i}: touch in/{i}\n" for i in range(count)]
+    (trees["ninja"] / "build.ninja").write_text("".join(lines))
+    lines = ["version: 1\nrules: []\ntargets:\n"]
+    lines += [f"  t{i}: {{inputs: [in/{i}], outputs: [out/{i}], run: ': > out/{i}'}}\n" for i in range(count)]
+    lines += ["  all:\n    needs:\n"] + [f"      - t{i}\n" for i in range(count)]
+    (trees["mlmake"] / "mlmake.yaml").write_text("".join(lines))
+    (trees["mlmake"] / "out").mkdir()
+    commands = {"mlmake": ([bench.mlmake, "all"], trees["mlmake"])}
+    if bench.peer("ninja"):
+        commands = {"ninja": (["ninja", "--quiet"], trees["ninja"]), **commands}
+    bench.report("from scratch", f"{count:,} targets", {tool: bench.once(*command) for tool, command in commands.items()})
+    bench.report("no-op", f"{count:,} targets", bench.interleaved(commands, rounds=5))
+
+
+def write_config(project, bucket, port):
+    (project / ".dvc" / "config").write_text(
+        f"[core]\n    remote = bench\n['remote \"bench\"']\n    url = s3://{bucket}/data\n    endpointurl = http://127.0.0.1:{port}\n")
+
+
+def write_files(directory, count, size):
+    directory.mkdir(parents=True)
+    source = random.Random(1)
+    for i in range(count):
+        (directory / f"{i:06}.bin").write_bytes(source.randbytes(size))
+
+
+def write_big(path, size):
+    path.parent.mkdir(parents=True)
+    source = random.Random(2)
+    with open(path, "wb") as file:
+        for _ in range(size >> 20):
+            file.write(source.randbytes(1 << 20))
+
+
+@contextlib.contextmanager
+def s3_server(bench):
+    """The port of a versitygw whose buckets are the directories of bench.work/s3, or None."""
+    program = bench.peer("versitygw", "bin/versitygw")
+    if not program:
+        yield None
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    root = bench.work / "s3"
+    root.mkdir(exist_ok=True)
+    env = {**bench.env, "ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": SECRET}
+    with subprocess.Popen([program, "--port", f"127.0.0.1:{port}", "posix", str(root)], env=env, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            for _ in range(200):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.05)
+            yield port
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def data_tools(bench):
+    """{tool: argv prefix} of what versions data, the peer first."""
+    tools = {}
+    dvc = bench.peer("dvc", "dvc/bin/dvc")
+    if dvc:
+        tools["dvc"] = [dvc]
+    tools["mlmake"] = [bench.mlmake, "data"]
+    return tools
+
+
+def make_projects(bench, tools, name, fill):
+    """{tool: directory}: a git repository each, initialised by its tool, with equal data."""
+    projects = {}
+    for tool, prefix in tools.items():
+        project = bench.work / f"{name}-{tool}"
+        project.mkdir()
+        subprocess.run(["git", "init", "-q", project], env=bench.env, check=True)
+        bench.time([*prefix, "init"], project)
+        fill(project)
+        projects[tool] = project
+    return projects
+
+
+def each(bench, tools, projects, *args, before=None):
+    """{tool: Sample} of the tool's subcommand in its project."""
+    samples = {}
+    for tool, prefix in tools.items():
+        if before:
+            before(projects[tool])
+        samples[tool] = bench.once([*prefix, *args], projects[tool])
+    return samples
+
+
+def lose(project, *names):
+    for name in (".dvc/cache", ".dvc/tmp", *names):
+        path = project / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def bench_data(bench):
+    """Many small files: add, status, checkout, push, pull."""
+    tools, count = data_tools(bench), bench.files
+    work = f"{count:,} x 8 KiB"
+    projects = make_projects(bench, tools, "small", lambda p: write_files(p / "files", count, 8192))
+    bench.report("add", work, each(bench, tools, projects, "add", "files"))
+    bench.report("add, unchanged", work, each(bench, tools, projects, "add", "files"))
+    commands = {tool: ([*prefix, "status"], projects[tool]) for tool, prefix in tools.items()}
+    bench.report("status", work, bench.interleaved(commands, rounds=3))
+    bench.report("checkout", work, each(bench, tools, projects, "checkout", before=lambda p: shutil.rmtree(p / "files")))
+    with s3_server(bench) as port:
+        if not port:
+            return
+        for tool, project in projects.items():
+            (bench.work / "s3" / f"small-{tool}").mkdir()
+            write_config(project, f"small-{tool}", port)
+        bench.report("push", f"{work}, S3", each(bench, tools, projects, "push"))
+        bench.report("pull", f"{work}, S3", each(bench, tools, projects, "pull", before=lambda p: lose(p, "files")))
+    for project in projects.values():
+        if len(list((project / "files").iterdir())) != count:
+            raise Failed(f"{project.name}: files are missing after the pull")
+
+
+def bench_big(bench):
+    """One large file to S3 and back."""
+    free = shutil.disk_usage(bench.work).free
+    if free < 8 * bench.big:
+        bench.notes.append(f"one large file: left out, it needs {8 * bench.big >> 30} GiB of disk and {free >> 30} are free")
+        return
+    tools = data_tools(bench)
+    work = f"{bench.big >> 20:,} MiB, S3"
+    projects = make_projects(bench, tools, "big", lambda p: write_big(p / "data" / "big.bin", bench.big))
+    with s3_server(bench) as port:
+        if not port:
+            return
+        for tool, project in projects.items():
+            (bench.work / "s3" / f"big-{tool}").mkdir()
+            bench.time([*tools[tool], "add", "data/big.bin"], project)
+            write_config(project, f"big-{tool}", port)
+        bench.report("push, one file", work, each(bench, tools, projects, "push"))
+        bench.report("pull, one file", work, each(bench, tools, projects, "pull", before=lambda p: lose(p, "data/big.bin")))
+
+
+BENCHES = {"start": bench_start, "graph": bench_graph, "data": bench_data, "big": bench_big}
+
+
+# --- the report -------------------------------------------------------------------------------------------------------
+
+def versions(bench):
+    asked = {"mlmake": [bench.mlmake, "--version"], "ninja": [bench.peer("ninja"), "--version"],
+             "dvc": [bench.peer("dvc", "dvc/bin/dvc"), "--version"], "versitygw": [bench.peer("versitygw", "bin/versitygw"), "--version"]}
+    found = []
+    for name, argv in asked.items():
+        if argv[0]:
+            said = subprocess.run(argv, env=bench.env, capture_output=True, text=True, check=False).stdout.split()
+            number = next((word for word in said if word.lstrip("v")[:1].isdigit()), None)
+            found.append(f"{name} {number}" if number else name)
+    return ", ".join(found)
+
+
+def write_markdown(bench, command):
+    lines = ["# Benchmarks", "",
+             f"What `{command}` printed last: {os.cpu_count()} cores, {platform.system()} {platform.machine()}; {versions(bench)}.",
+             "Both programs of a comparison ran in the same run, one after the other; the ratio is of the wall times. Only ratios",
+             "mean something on another machine. CPU is of the program and of all that it ran, memory of its largest process.", "",
+             "| comparison | work | program | wall | CPU | peak memory | ratio | goal |", "|---|---|---|--:|--:|--:|--:|---|"]
+    for row in bench.rows:
+        lines.append(f"| {row.comparison} | {row.work} | {row.tool} | {seconds(row.sample.wall)} | {seconds(row.sample.cpu)} "
+                     f"| {row.sample.peak:.0f} MiB | {row.ratio} | {row.goal} |")
+    lines += [""] + [f"- {note}" for note in bench.notes]
+    path = ROOT / "docs" / "benchmarks.md"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    print(f"wrote {path.relative_to(ROOT)}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the files and targets")
+    parser.add_argument("--only", default=",".join(BENCHES), metavar="NAME,...", help=f"of {', '.join(BENCHES)}")
+    parser.add_argument("--markdown", action="store_true", help="write docs/benchmarks.md, too")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", metavar="DIR", help="where make put mlmake")
+    parser.add_argument("--dir", type=pathlib.Path, metavar="DIR", help="where to work (default: in the build directory)")
+    options = parser.parse_args()
+    names = options.only.split(",")
+    for name in names:
+        if name not in BENCHES:
+            parser.error(f"there is no comparison '{name}': {', '.join(BENCHES)}")
+    bench = Bench(options)
+    print(COLUMNS.format("comparison", "work", "program", "wall", "CPU", "peak", "ratio", "goal"))
+    try:
+        for name in names:
+            try:
+                BENCHES[name](bench)
+            except Failed as problem:
+                bench.problems += 1
+                print(f"{name}: {problem}", flush=True)
+        for note in bench.notes:
+            print(f"note: {note}")
+        if options.markdown and not bench.problems:
+            write_markdown(bench, "make bench" + (" (--quick)" if options.quick else ""))
+    finally:
+        shutil.rmtree(bench.work, ignore_errors=True)
+    return 1 if bench.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
