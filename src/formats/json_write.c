@@ -55,7 +55,7 @@ void json_add_string(struct buf *out, const char *text, size_t len, bool ascii)
 			break;
 		size_t used;
 		uint32_t c = decode(p + at, len - at, &used);
-		if (c < ' ' || c == '"' || c == '\\' || (ascii && c >= 0x80))
+		if (c < ' ' || c == '"' || c == '\\' || (ascii && c > '~'))
 			add_escaped(out, c);
 		else if (c == 0xfffd)
 			buf_addstr(out, "\xef\xbf\xbd");

@@ -108,7 +108,7 @@ static void writes(void **state)
 	buf_reset(&out);
 	json_begin(&w, &out, JSON_PYTHON);
 	write_sample(&w);
-	assert_string_equal(out.data, "{\"a\": \"x\\\"\\\\\\n\\u0001\x7f\\u00e9\", \"list\": [-1, 18446744073709551615, 0.1, null, null, {}, [2]], \"b\": true, \"r\": 3.0}");
+	assert_string_equal(out.data, "{\"a\": \"x\\\"\\\\\\n\\u0001\\u007f\\u00e9\", \"list\": [-1, 18446744073709551615, 0.1, null, null, {}, [2]], \"b\": true, \"r\": 3.0}");
 	buf_reset(&out);
 	json_begin(&w, &out, JSON_PRETTY);
 	write_sample(&w);

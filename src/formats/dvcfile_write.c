@@ -1,0 +1,257 @@
+/* Writing .dvc files: new ones whole, those that were read by replacing what changed. */
+#include "formats/dvcfile_source.h"
+#include "formats/json.h"
+#include "formats/yaml.h"
+
+#include "base/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static char *scalar(const char *text, size_t indent, size_t column, bool flow)
+{
+	struct buf out = BUF_INIT;
+	if (flow)
+		json_add_string(&out, text, strlen(text), false);
+	else
+		yaml_add_scalar(&out, text, indent, column);
+	return buf_detach(&out);
+}
+
+static char *digest_text(const struct dvc_out *out)
+{
+	char hex[DIGEST_HEX_MAX];
+	digest_hex(&out->digest, hex);
+	return mem_printf("%s%s", hex, out->is_dir ? ".dir" : "");
+}
+
+static const char *text_of(const struct dvc_out *out, enum dvc_key key, const char *digest)
+{
+	switch (key) {
+	case DVC_MD5:
+		return digest;
+	case DVC_HASH:
+		return out->legacy ? NULL : "md5";
+	case DVC_PATH:
+		return out->path;
+	case DVC_DESC:
+		return out->desc;
+	case DVC_REMOTE:
+		return out->remote;
+	default:
+		return NULL;
+	}
+}
+
+char *dvc_out_value(const struct dvc_out *out, enum dvc_key key, size_t indent, bool flow)
+{
+	switch (key) {
+	case DVC_SIZE:
+		return out->has_size ? mem_printf("%llu", (unsigned long long)out->size) : NULL;
+	case DVC_NFILES:
+		return out->has_nfiles ? mem_printf("%llu", (unsigned long long)out->nfiles) : NULL;
+	case DVC_ISEXEC:
+		return out->isexec ? mem_strdup("true") : NULL;
+	case DVC_CACHE:
+		return out->cache ? NULL : mem_strdup("false");
+	case DVC_PERSIST:
+		return out->persist ? mem_strdup("true") : NULL;
+	case DVC_PUSH:
+		return out->push ? NULL : mem_strdup("false");
+	default:
+		break;
+	}
+	char *digest OWNED = out->digest.kind == DIGEST_MD5 ? digest_text(out) : NULL;
+	const char *text = text_of(out, key, digest);
+	return text ? scalar(text, indent + 2, indent + strlen(dvc_key_names[key]) + 2, flow) : NULL;
+}
+
+/* One output as dvc writes a new one; dash: the column of its "- ". */
+static void render_out(struct buf *to, const struct dvc_out *out, size_t dash)
+{
+	bool first = true;
+	for (int k = 0; k < DVC_KEY_COUNT; k++) {
+		char *value OWNED = dvc_out_value(out, (enum dvc_key)k, dash + 2, false);
+		if (!value)
+			continue;
+		buf_addf(to, "%*s%s%s: %s\n", (int)dash, "", first ? "- " : "  ", dvc_key_names[k], value);
+		first = false;
+	}
+}
+
+static void render_new(struct buf *out, const struct dvc_file *file)
+{
+	const struct {
+		const char *key, *text;
+	} texts[] = { { "desc", file->desc }, { "wdir", file->wdir } };
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		if (!texts[i].text)
+			continue;
+		buf_addf(out, "%s: ", texts[i].key);
+		yaml_add_scalar(out, texts[i].text, 2, strlen(texts[i].key) + 2);
+		buf_addch(out, '\n');
+	}
+	if (file->frozen)
+		buf_addstr(out, "frozen: true\n");
+	buf_addstr(out, "outs:\n");
+	for (size_t i = 0; i < file->out_count; i++)
+		render_out(out, &file->outs[i], 0);
+}
+
+/* ---- edits ---- */
+
+struct edit {
+	size_t at, remove;
+	char *insert; /* owned */
+	size_t order; /* of insertions at one place */
+};
+
+struct edits {
+	struct edit *at;
+	size_t len, cap;
+	const struct buf *text;
+};
+
+static void edit_add(struct edits *edits, size_t at, size_t remove, char *insert)
+{
+	struct edit edit = { at, remove, insert, edits->len };
+	vec_push(edits, edit);
+}
+
+static int compare_edits(const void *a, const void *b)
+{
+	const struct edit *x = a, *y = b;
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
+	return x->order < y->order ? -1 : x->order > y->order;
+}
+
+static size_t line_start(const struct buf *text, size_t at)
+{
+	while (at > 0 && text->data[at - 1] != '\n')
+		at--;
+	return at;
+}
+
+static size_t line_end(const struct buf *text, size_t at)
+{
+	const char *newline = memchr(text->data + at, '\n', text->len - at);
+	return newline ? (size_t)(newline - text->data) + 1 : text->len;
+}
+
+static void edit_remove_key(struct edits *edits, const struct dvc_out_source *source, const struct dvc_place *place)
+{
+	if (place->first && place->next_key_start) {
+		edit_add(edits, place->key_start, place->next_key_start - place->key_start, mem_strdup(""));
+	} else if (source->flow) {
+		edit_add(edits, place->before_end, place->value_end - place->before_end, mem_strdup(""));
+	} else {
+		size_t start = line_start(edits->text, place->key_start);
+		edit_add(edits, start, line_end(edits->text, place->value_end) - start, mem_strdup(""));
+	}
+}
+
+static void edit_key(struct edits *edits, const struct dvc_out_source *source, const struct dvc_out *now, enum dvc_key key)
+{
+	const struct dvc_place *place = &source->at[key];
+	char *value OWNED = dvc_out_value(now, key, source->indent, source->flow);
+	char *before OWNED = dvc_out_value(&source->read, key, source->indent, source->flow);
+	if (text_eq(value, before))
+		return;
+	if (place->present && value) {
+		bool bare = place->value_start == place->value_end;
+		edit_add(edits, place->value_start, place->value_end - place->value_start, mem_printf("%s%s", bare ? " " : "", value));
+	} else if (place->present) {
+		edit_remove_key(edits, source, place);
+	} else if (value && source->flow) {
+		edit_add(edits, source->end, 0, mem_printf(", %s: %s", dvc_key_names[key], value));
+	} else if (value) {
+		size_t end = line_end(edits->text, source->end);
+		bool open = end == edits->text->len && (end == 0 || edits->text->data[end - 1] != '\n');
+		edit_add(edits, end, 0,
+			 mem_printf("%s%*s%s: %s%s", open ? "\n" : "", (int)source->indent, "", dvc_key_names[key], value, open ? "" : "\n"));
+	}
+}
+
+static void edits_apply(struct buf *out, struct edits *edits)
+{
+	size_t done = 0;
+	vec_sort(edits, compare_edits);
+	for (size_t i = 0; i < edits->len; i++) {
+		const struct edit *edit = &edits->at[i];
+		if (edit->at > done)
+			buf_add(out, edits->text->data + done, edit->at - done);
+		buf_addstr(out, edit->insert);
+		if (edit->at + edit->remove > done)
+			done = edit->at + edit->remove;
+	}
+	buf_add(out, edits->text->data + done, edits->text->len - done);
+}
+
+static int render_edited(struct buf *out, const struct dvc_file *file, struct err *err)
+{
+	const struct dvc_source *source = file->source;
+	struct edits edits = { .text = &source->text };
+	int status = 0;
+	for (size_t i = 0; i < source->out_count && i < file->out_count; i++) {
+		for (int k = 0; k < DVC_KEY_COUNT; k++)
+			edit_key(&edits, &source->outs[i], &file->outs[i], (enum dvc_key)k);
+	}
+	if (file->out_count > source->out_count) {
+		struct buf more = BUF_INIT;
+		size_t end = line_end(&source->text, source->outs_end);
+		if (source->text.data[end - 1] != '\n')
+			buf_addch(&more, '\n');
+		for (size_t i = source->out_count; i < file->out_count; i++)
+			render_out(&more, &file->outs[i], source->dash_indent);
+		edit_add(&edits, end, 0, buf_detach(&more));
+	}
+	if (edits.len && (source->has_alias || (source->outs_flow && file->out_count > source->out_count))) {
+		err_set(err, ERR_CONFIG, "cannot edit a .dvc file written with %s", source->has_alias ? "anchors and aliases" : "a list in brackets");
+		err_hint(err, "write its outputs out, one key a line");
+		status = -1;
+	} else {
+		edits_apply(out, &edits);
+	}
+	for (size_t i = 0; i < edits.len; i++)
+		free(edits.at[i].insert);
+	vec_release(&edits);
+	return status;
+}
+
+int dvc_file_render(struct buf *out, const struct dvc_file *file, struct err *err)
+{
+	for (size_t i = 0; i < file->out_count; i++) {
+		if (!text_is_utf8(file->outs[i].path, strlen(file->outs[i].path))) {
+			err_set(err, ERR_DATA, "the name '%s' is not UTF-8", file->outs[i].path);
+			return err_hint(err, "a .dvc file cannot hold it; rename the file");
+		}
+	}
+	if (file->source)
+		return render_edited(out, file, err);
+	render_new(out, file);
+	return 0;
+}
+
+int dvc_file_write(const char *path, const struct dvc_file *file, bool *ret_changed, struct err *err)
+{
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	struct stat st;
+	bool exists, changed = true;
+	if (ret_changed)
+		*ret_changed = false;
+	if (dvc_file_render(&text, file, err) < 0 || fs_lstat(path, &st, &exists, err) < 0)
+		return -1;
+	if (exists && S_ISREG(st.st_mode) && (uint64_t)st.st_size == text.len) {
+		struct buf old CLEANUP(buf_release) = BUF_INIT;
+		if (fs_read_file(path, text.len, &old, err) < 0)
+			return -1;
+		changed = old.len != text.len || memcmp(old.data, text.data, text.len) != 0;
+	}
+	mode_t mode = exists && S_ISREG(st.st_mode) ? st.st_mode & 0777 : 0666;
+	if (changed && fs_write_file(path, text.data, text.len, mode, FS_SYNCED, err) < 0)
+		return -1;
+	if (ret_changed)
+		*ret_changed = changed;
+	return 0;
+}
