@@ -3,8 +3,11 @@
 #include <string.h>
 
 const struct command *const all_commands[] = {
+	&cmd_list,
 	&cmd_new,
 	&cmd_init,
+	&cmd_rules,
+	&cmd_schema,
 	&cmd_help,
 	&cmd_version,
 	NULL,

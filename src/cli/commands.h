@@ -9,6 +9,9 @@
 extern const struct command cmd_new;
 extern const struct command cmd_init;
 extern const struct command cmd_help;
+extern const struct command cmd_list;
+extern const struct command cmd_rules;
+extern const struct command cmd_schema;
 extern const struct command cmd_version;
 
 extern const struct command *const all_commands[]; /* NULL-terminated */

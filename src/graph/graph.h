@@ -18,6 +18,9 @@
 
 enum cache_mode { CACHE_ON, CACHE_LOCAL, CACHE_OFF };
 
+/* Whether the git hook runs a target: HOOK_DEFAULT leaves it to the hook (it runs what is called lint). */
+enum hook_mode { HOOK_DEFAULT, HOOK_ON, HOOK_OFF };
+
 struct string_list { /* in the arena */
 	const char **at;
 	size_t len;
@@ -65,6 +68,8 @@ struct target {
 	const char *origin;     /* file it was declared in (mlmake.yaml), or "rule:<name>" */
 	struct span span;
 	bool is_private, always, persist, interactive;
+	bool inferred;          /* contributed by a rule */
+	enum hook_mode hook;
 	bool is_alias;          /* nothing to run: only needs */
 	enum cache_mode cache;
 
@@ -82,7 +87,7 @@ struct target {
 	unsigned retries;
 
 	struct { uint32_t *at; size_t len; } needs;   /* in the key */
-	struct { uint32_t *at; size_t len; } after;   /* order alone */
+	struct { uint32_t *at; size_t len; } after;   /* order alone: says nothing about what is in a plan */
 	struct { uint32_t *at; size_t len; } makes_inputs; /* targets that make one of the inputs */
 	struct { uint32_t *at; size_t len; } used_by; /* reverse of the three above, no duplicates */
 
@@ -107,6 +112,9 @@ struct ci_settings {         /* top level `ci:` */
 struct matched_rule {
 	const char *name;
 	const char *why;         /* "found requirements.txt" */
+	const char *desc;
+	const char *origin;      /* "built in", or its file */
+	struct string_list targets; /* that it contributed; those that mlmake.yaml declares itself are not here */
 };
 
 struct project {
@@ -121,6 +129,7 @@ struct project {
 	size_t rule_count;
 	struct ci_settings ci;
 	const struct provider *provider;
+	struct project_internal *internal; /* graph/internal.h */
 };
 
 struct project_options {
@@ -135,10 +144,14 @@ int project_find_root(const char *dir, struct buf *ret_root, struct err *err) MU
 int project_load(const struct project_options *options, struct project **ret, struct err *err) MUST_CHECK;
 void project_free(struct project *project);
 
+/* The text of a rule: the repository's own, else the built-in one. Appends; ret_origin as in matched_rule (owned by the caller). */
+int rule_text(const char *root, const char *name, struct buf *out, char **ret_origin, struct err *err) MUST_CHECK;
+
 /* Errors: ERR_CONFIG with the nearest name as hint. */
 int project_target(const struct project *project, const char *name, const struct target **ret, struct err *err) MUST_CHECK;
 
-/* What must be looked at for the named targets: they and all that they reach, in topological order (ties by declaration). */
+/* What must be looked at for the named targets: they and all that they reach by needs and inputs, in topological order (ties by
+ * declaration). A target whose values could not be found (${env:NAME} that is not set) is an error only here. */
 struct plan {
 	uint32_t *order;
 	size_t len;
@@ -148,12 +161,14 @@ struct plan {
 int plan_make(const struct project *project, const char *const *names, size_t count, struct plan *ret, struct err *err) MUST_CHECK;
 void plan_release(struct plan *plan);
 
-/* The files that a target's inputs stand for: sorted, relative to the root. Walks each directory once a project_files, leaving
- * out what git ignores unless named, .git, .mlmake and .dvc's insides. A tracked path that is absent is listed, too: absent is set. */
+/* The files that a target's inputs stand for: sorted, relative to the root. Lists each directory once a project_files, leaving
+ * out what git ignores unless named (or made by a target that this one depends on), .git, .mlmake and .dvc's insides. What lies in a
+ * tracked directory counts by the whole of it: one entry, whose path is the tracked path, checked out or not. An input that
+ * another target makes and that does not exist yet is left out. */
 struct input_file {
 	const char *path;
-	bool tracked;          /* lies in tracked[tracked_index] of the list that project_files holds */
-	bool absent;
+	bool tracked;          /* is tracked[tracked_index] of the list that project_files holds */
+	bool absent;           /* tracked, and not in the work tree */
 	uint32_t tracked_index;
 };
 struct input_files {
@@ -163,9 +178,10 @@ struct input_files {
 struct project_files;
 int project_files_new(const struct project *project, struct project_files **ret, struct err *err) MUST_CHECK;
 void project_files_free(struct project_files *files);
-/* Drops what is known of the tree below path: a target has just written there. */
+/* Looks at path again, and at all below it: a target has just written there. */
 void project_files_forget(struct project_files *files, const char *path);
-/* A named input that does not exist (and is not tracked) is an error with its position. Paths live as long as files. */
+/* A named input that does not exist, is not tracked and that no target makes is an error with its position. Paths live as long as
+ * files; the caller frees ret->at. */
 int project_files_of(struct project_files *files, const struct target *target, struct input_files *ret, struct err *err) MUST_CHECK;
 const struct tracked_list *project_files_tracked(const struct project_files *files);
 

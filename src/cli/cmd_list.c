@@ -1,0 +1,132 @@
+/* mlmake list: what can be run. */
+#include "cli/commands.h"
+
+#include "base/text.h"
+#include "formats/json.h"
+#include "graph/graph.h"
+
+#include <string.h>
+
+static bool is_command_name(const char *name)
+{
+	return command_find(all_commands, name) != NULL;
+}
+
+static void put_names(struct json_writer *w, const struct project *project, const char *key, const uint32_t *ids, size_t count)
+{
+	json_key(w, key);
+	json_open_array(w);
+	for (size_t i = 0; i < count; i++)
+		json_put_str(w, project->targets[ids[i]].name);
+	json_close(w);
+}
+
+static void put_target(struct json_writer *w, const struct project *project, const struct target *target)
+{
+	json_open_object(w);
+	json_pair_str(w, "name", target->name);
+	json_pair_str(w, "desc", target->desc);
+	json_pair_str(w, "origin", target->origin);
+	json_pair_uint(w, "line", target->span.line);
+	json_pair_bool(w, "private", target->is_private);
+	put_names(w, project, "needs", target->needs.at, target->needs.len);
+	put_names(w, project, "after", target->after.at, target->after.len);
+	put_names(w, project, "inputs_from", target->makes_inputs.at, target->makes_inputs.len);
+	json_key(w, "outputs");
+	json_open_array(w);
+	for (size_t i = 0; i < target->outputs.len; i++) {
+		json_open_object(w);
+		json_pair_str(w, "path", target->outputs.at[i].path);
+		json_pair_bool(w, "track", target->outputs.at[i].track);
+		json_pair_bool(w, "metrics", target->outputs.at[i].metrics);
+		json_close(w);
+	}
+	json_close(w);
+	json_close(w);
+}
+
+static void list_json(struct cli *cli, const struct project *project)
+{
+	struct buf out CLEANUP(buf_release) = BUF_INIT;
+	struct json_writer w;
+	json_begin(&w, &out, JSON_PRETTY);
+	json_open_object(&w);
+	json_pair_int(&w, "version", 1);
+	json_pair_str(&w, "root", project->root);
+	json_pair_str(&w, "config", project->config_path);
+	json_pair_str(&w, "default", project->default_target);
+	json_key(&w, "targets");
+	json_open_array(&w);
+	for (size_t i = 0; i < project->target_count; i++)
+		put_target(&w, project, &project->targets[i]);
+	json_end(&w);
+	cli_out_bytes(cli, out.data, out.len);
+}
+
+static void list_text(struct cli *cli, const struct project *project, bool all)
+{
+	size_t width = 0, shown = 0;
+	for (size_t i = 0; i < project->target_count; i++) {
+		const struct target *target = &project->targets[i];
+		size_t len = strlen(target->name);
+		if ((all || !target->is_private) && len > width && len <= 30)
+			width = len;
+	}
+	for (size_t i = 0; i < project->target_count; i++) {
+		const struct target *target = &project->targets[i];
+		if (target->is_private && !all)
+			continue;
+		struct buf line CLEANUP(buf_release) = BUF_INIT;
+		buf_addf(&line, "%-*s  %s", (int)width, target->name, target->desc);
+		if (target->inferred)
+			buf_addf(&line, "%s[%s]", *target->desc ? "  " : "", target->origin);
+		if (is_command_name(target->name))
+			buf_addf(&line, "  (a command of mlmake is called so, too: mlmake run %s)", target->name);
+		while (line.len > 0 && line.data[line.len - 1] == ' ')
+			buf_truncate(&line, line.len - 1);
+		cli_out(cli, "%s\n", line.data);
+		shown++;
+	}
+	if (shown == 0)
+		cli_note(cli, "nothing to run in %s: no mlmake.yaml, and nothing that a rule knows\n"
+			      "hint: 'mlmake init' writes a first mlmake.yaml", project->root);
+}
+
+static int run(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	bool all = false;
+	int operands, done;
+	const struct option options[] = {
+		{ 'a', "all", NULL, "private targets, too", OPTION_FLAG, &all },
+		OPTION_END,
+	};
+	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+		return -1;
+	if (done >= 0)
+		return done;
+	if (operands > 0) {
+		err_set(err, ERR_CONFIG, "'mlmake list' takes no arguments, but there is '%s'", argv[1]);
+		return err_hint(err, "'mlmake why %s' explains one target", argv[1]);
+	}
+	struct project *project = NULL;
+	const struct project_options load = { .config_file = cli->config_file, .provider = cli->provider };
+	if (project_load(&load, &project, err) < 0)
+		return -1;
+	if (cli->json)
+		list_json(cli, project);
+	else
+		list_text(cli, project, all);
+	project_free(project);
+	return 0;
+}
+
+const struct command cmd_list = {
+	.name = "list",
+	.summary = "show the targets",
+	.usage = "[OPTIONS]",
+	.help = "Shows every target with its description, and the rule that it comes from where mlmake.yaml does not declare it.\n"
+		"\n"
+		"  mlmake list\n"
+		"  mlmake list --json",
+	.run = run,
+};

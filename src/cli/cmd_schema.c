@@ -1,0 +1,28 @@
+/* mlmake schema: the language, for editors. */
+#include "cli/commands.h"
+
+#include "graph/schema.h"
+
+static int run(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	int operands, done;
+	const struct option options[] = { OPTION_END };
+	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+		return -1;
+	if (done >= 0)
+		return done;
+	struct buf out CLEANUP(buf_release) = BUF_INIT;
+	schema_write(&out);
+	cli_out_bytes(cli, out.data, out.len);
+	return 0;
+}
+
+const struct command cmd_schema = {
+	.name = "schema",
+	.summary = "print the JSON Schema of mlmake.yaml",
+	.usage = "",
+	.help = "For editors: the same table validates. With the YAML language server, put this line at the top of mlmake.yaml:\n"
+		"\n"
+		"  # yaml-language-server: $schema=mlmake.schema.json",
+	.run = run,
+};

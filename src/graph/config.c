@@ -1,0 +1,272 @@
+/* mlmake.yaml: read, validated, declared. The rest of src/graph makes targets and edges of it. */
+#include "graph/internal.h"
+
+#include "base/fs.h"
+#include "base/path.h"
+#include "base/text.h"
+#include "graph/schema.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#define CONFIG_NAME "mlmake.yaml"
+#define MAX_TARGETS 5000000
+
+int project_find_root(const char *dir, struct buf *ret_root, struct err *err)
+{
+	struct buf start CLEANUP(buf_release) = BUF_INIT;
+	struct buf at CLEANUP(buf_release) = BUF_INIT;
+	struct buf git_root CLEANUP(buf_release) = BUF_INIT;
+	if (dir == NULL || *dir != '/') {
+		struct buf cwd CLEANUP(buf_release) = BUF_INIT;
+		if (path_cwd(&cwd, err) < 0)
+			return -1;
+		path_join(&start, cwd.data, dir ? dir : ".");
+	} else {
+		buf_addstr(&start, dir);
+	}
+	path_normalize(&at, start.data);
+	buf_setstr(&start, at.data);
+	for (;;) {
+		char *config OWNED = path_joined(at.data, CONFIG_NAME);
+		if (fs_is_file(config)) {
+			buf_addstr(ret_root, at.data);
+			return 0;
+		}
+		char *git OWNED = path_joined(at.data, ".git");
+		if (git_root.len == 0 && fs_exists(git))
+			buf_addstr(&git_root, at.data);
+		if (text_eq(at.data, "/"))
+			break;
+		struct buf parent CLEANUP(buf_release) = BUF_INIT;
+		path_dir(&parent, at.data);
+		buf_setstr(&at, parent.data);
+	}
+	buf_addstr(ret_root, git_root.len > 0 ? git_root.data : start.data);
+	return 0;
+}
+
+static struct yaml_doc *new_doc(struct config *config)
+{
+	struct yaml_doc *doc = mem_alloc(sizeof(*doc));
+	vec_push(&config->project->internal->docs, doc);
+	return doc;
+}
+
+int config_read_yaml(struct config *config, const char *path, const struct yaml_node **ret_root, struct err *err)
+{
+	struct yaml_doc *doc = new_doc(config);
+	char *full OWNED = path_joined(config->project->root, path);
+	if (yaml_parse_file(doc, full, path, err) < 0)
+		return -1;
+	*ret_root = doc->root;
+	return 0;
+}
+
+int config_parse_yaml(struct config *config, const char *shown_as, const char *bytes, size_t len, const struct yaml_node **ret_root,
+		      struct err *err)
+{
+	struct yaml_doc *doc = new_doc(config);
+	if (yaml_parse(doc, shown_as, bytes, len, err) < 0)
+		return -1;
+	*ret_root = doc->root;
+	return 0;
+}
+
+static int check_name(const struct yaml_node *key, struct err *err)
+{
+	const char *bad = *key->text == '-' ? key->text : NULL;
+	for (const char *p = key->text; *p != 0 && bad == NULL; p++)
+		if ((unsigned char)*p < 0x80 && !isalnum((unsigned char)*p) && strchr("_-.:/+", *p) == NULL)
+			bad = p;
+	if (*key->text != 0 && bad == NULL)
+		return 0;
+	yaml_err(err, key, "'%s' cannot be the name of a target", key->text);
+	return err_hint(err, "names are letters, digits and _ - . : / +, and do not begin with -");
+}
+
+static int declare_targets(struct config *config, struct err *err)
+{
+	const struct yaml_node *targets = schema_get(config->root, "targets");
+	for (size_t i = 0; targets != NULL && i < targets->len; i++) {
+		const struct yaml_node *key = targets->pairs[i].key;
+		if (check_name(key, err) < 0)
+			return -1;
+		vec_push(&config->decls, (struct decl){ .name = key->text, .key = key, .body = targets->pairs[i].value });
+		map_set(&config->decl_index, key->text, (void *)(uintptr_t)config->decls.len);
+	}
+	if (config->decls.len <= MAX_TARGETS)
+		return 0;
+	yaml_err(err, targets, "more than %d targets", MAX_TARGETS);
+	return err_hint(err, "split the repository");
+}
+
+static int read_config(struct config *config, struct err *err)
+{
+	struct project *project = config->project;
+	char *standard OWNED = path_joined(project->root, CONFIG_NAME);
+	const char *file = config->options->config_file;
+	if (file != NULL) {
+		struct buf cwd CLEANUP(buf_release) = BUF_INIT;
+		struct buf full CLEANUP(buf_release) = BUF_INIT;
+		struct buf normal CLEANUP(buf_release) = BUF_INIT;
+		struct buf shown CLEANUP(buf_release) = BUF_INIT;
+		if (path_cwd(&cwd, err) < 0)
+			return -1;
+		path_join(&full, cwd.data, file);
+		path_normalize(&normal, full.data);
+		path_relative(&shown, project->root, normal.data);
+		project->config_path = arena_strdup(&project->arena, shown.data);
+	} else if (fs_exists(standard)) {
+		project->config_path = CONFIG_NAME;
+	} else {
+		return 0;
+	}
+	if (config_read_yaml(config, project->config_path, &config->root, err) < 0) {
+		if (err->sys_errno == ENOENT) {
+			err_set(err, ERR_CONFIG, "there is no configuration '%s'", file ? file : CONFIG_NAME);
+			return err_hint(err, "-f takes a file that exists; 'mlmake init' writes one");
+		}
+		return -1;
+	}
+	if (schema_check(config->root, "", config_keys, err) < 0)
+		return -1;
+	const struct yaml_node *version = schema_get(config->root, "version");
+	if (version != NULL && version->integer != 1) {
+		yaml_err(err, version, "version %lld of the language is not known", (long long)version->integer);
+		return err_hint(err, "this mlmake reads version 1; a newer mlmake may know more");
+	}
+	return 0;
+}
+
+static int build_ci(struct config *config, struct err *err)
+{
+	static const char *main_branch[] = { "main" };
+	const struct yaml_node *ci = schema_get(config->root, "ci"), *node;
+	struct project *project = config->project;
+	struct ci_settings *settings = &project->ci;
+	if ((node = schema_get(ci, "install")) != NULL && vars_expand(config, NULL, node, &settings->install, err) < 0)
+		return -1;
+	if ((node = schema_get(ci, "schedule")) != NULL && vars_expand(config, NULL, node, &settings->schedule, err) < 0)
+		return -1;
+	if ((node = schema_get(ci, "path")) != NULL && vars_expand(config, NULL, node, &settings->path, err) < 0)
+		return -1;
+	if (vars_expand_list(config, NULL, schema_get(ci, "targets"), &settings->targets, err) < 0 ||
+	    vars_expand_list(config, NULL, schema_get(ci, "branches"), &settings->branches, err) < 0)
+		return -1;
+	if (settings->branches.len == 0)
+		settings->branches = (struct string_list){ main_branch, 1 };
+	for (size_t i = 0; i < settings->targets.len; i++)
+		if (!map_has(&project->by_name, settings->targets.at[i])) {
+			node = schema_get(ci, "targets");
+			yaml_err(err, node->kind == YAML_SEQ ? node->items[i] : node, "unknown target '%s'", settings->targets.at[i]);
+			return hint_target(project, settings->targets.at[i], err);
+		}
+	return 0;
+}
+
+static int build_default(struct config *config, struct err *err)
+{
+	const struct yaml_node *node = schema_get(config->root, "default");
+	if (node == NULL)
+		return 0;
+	config->project->default_target = node->text;
+	if (map_has(&config->project->by_name, node->text))
+		return 0;
+	yaml_err(err, node, "unknown target '%s'", node->text);
+	return hint_target(config->project, node->text, err);
+}
+
+static int build_targets(struct config *config, struct err *err)
+{
+	struct project *project = config->project;
+	struct env_list none = { 0 };
+	if (env_merge(config, NULL, schema_get(config->root, "env"), &none, &config->env, err) < 0 ||
+	    env_merge_names(config, NULL, schema_get(config->root, "pass_env"), &none, &config->pass_env, err) < 0 ||
+	    env_merge_names(config, NULL, schema_get(config->root, "secrets"), &none, &config->secrets, err) < 0)
+		return -1;
+	for (size_t i = 0; i < project->target_count; i++)
+		if (target_build(config, i, err) < 0)
+			return -1;
+	for (size_t i = 0; i < project->target_count; i++)
+		map_set(&project->by_name, project->targets[i].name, &project->targets[i]);
+	return 0;
+}
+
+static int load(struct config *config, struct err *err)
+{
+	struct project *project = config->project;
+	if (read_config(config, err) < 0 || vars_declare(config, &config->vars, schema_get(config->root, "vars"), err) < 0)
+		return -1;
+	for (size_t i = 0; i < config->options->overrides.len; i++)
+		if (vars_override(config, config->options->overrides.at[i], err) < 0)
+			return -1;
+	if (declare_targets(config, err) < 0 || rules_apply(config, err) < 0)
+		return -1;
+	project->target_count = config->decls.len;
+	project->targets = arena_alloc(&project->arena, (project->target_count + 1) * sizeof(*project->targets));
+	if (build_targets(config, err) < 0 || graph_link(config, err) < 0 || build_default(config, err) < 0 || build_ci(config, err) < 0)
+		return -1;
+	return vars_check_overrides(config, err);
+}
+
+static void config_release(struct config *config)
+{
+	for (size_t i = 0; i < config->decls.len; i++)
+		vec_release(&config->decls.at[i].refs);
+	for (size_t i = 0; i < config->rules.len; i++) {
+		map_release(&config->rules.at[i]->vars);
+		map_release(&config->rules.at[i]->tools);
+	}
+	vec_release(&config->rules);
+	vec_release(&config->decls);
+	vec_release(&config->busy_vars);
+	map_release(&config->decl_index);
+	map_release(&config->vars);
+	map_release(&config->param_overrides);
+	map_release(&config->params_docs);
+}
+
+int project_load(const struct project_options *options, struct project **ret, struct err *err)
+{
+	struct buf root CLEANUP(buf_release) = BUF_INIT;
+	if (project_find_root(options->dir, &root, err) < 0)
+		return -1;
+	struct project *project = mem_alloc(sizeof(*project));
+	project->internal = mem_alloc(sizeof(*project->internal));
+	project->root = arena_strdup(&project->arena, root.data);
+	project->provider = options->provider;
+	struct config config = { .project = project, .options = options };
+	int result = load(&config, err);
+	config_release(&config);
+	if (result < 0)
+		project_free(project);
+	else
+		*ret = project;
+	return result;
+}
+
+static void fault_free(void *value)
+{
+	err_release(value);
+	free(value);
+}
+
+void project_free(struct project *project)
+{
+	if (project == NULL)
+		return;
+	struct project_internal *internal = project->internal;
+	for (size_t i = 0; i < internal->docs.len; i++) {
+		yaml_release(internal->docs.at[i]);
+		free(internal->docs.at[i]);
+	}
+	vec_release(&internal->docs);
+	map_release(&internal->outputs);
+	map_release_values(&internal->faults, fault_free);
+	free(internal);
+	map_release(&project->by_name);
+	arena_release(&project->arena);
+	free(project);
+}

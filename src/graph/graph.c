@@ -1,0 +1,302 @@
+/* Edges: who needs whom, who writes what, who makes whose inputs. Linear in targets, outputs and edges. */
+#include "graph/internal.h"
+
+#include "base/path.h"
+#include "base/text.h"
+#include "formats/ignore.h"
+#include "graph/schema.h"
+
+#include <string.h>
+
+struct owner_list {
+	VEC(const struct output_owner *) owners;
+};
+
+struct linker {
+	struct config *config;
+	struct project *project;
+	struct arena *arena;
+	struct map below;              /* directory -> struct owner_list of the outputs below it */
+	struct owner_list all;
+	struct map globs;              /* glob -> struct owner_list: targets mostly share their globs */
+	VEC(struct edge) edges;        /* of the target at hand */
+	uint32_t *seen[EDGE_INPUT + 1];/* seen[kind][id] is the target at hand + 1 where the edge is there already */
+};
+
+int hint_target(const struct project *project, const char *name, struct err *err)
+{
+	VEC(const char *) names = { 0 };
+	for (size_t i = 0; i < project->target_count; i++)
+		vec_push(&names, project->targets[i].name);
+	const char *near = text_nearest(name, names.at, names.len);
+	vec_release(&names);
+	if (near != NULL)
+		return err_hint(err, "did you mean '%s'?", near);
+	return err_hint(err, "'mlmake list' shows the targets");
+}
+
+static int output_conflict(const struct output_owner *second, const struct output_owner *first, struct err *err)
+{
+	const struct output *output = second->output;
+	if (text_eq(output->path, first->output->path))
+		err_set(err, ERR_CONFIG, "targets '%s' and '%s' both write '%s'", first->target->name, second->target->name, output->path);
+	else
+		err_set(err, ERR_CONFIG, "output '%s' of '%s' and output '%s' of '%s' lie in each other", first->output->path,
+			first->target->name, output->path, second->target->name);
+	err_at(err, &output->span);
+	err_note(err, "in target '%s'", second->target->name);
+	err_note(err, "the other is at %s:%u:%u", first->output->span.file, first->output->span.line, first->output->span.col);
+	return err_hint(err, "give each target an output of its own, and let the one that reads the other's list it in inputs:");
+}
+
+static struct owner_list *list_of(struct map *map, const char *key)
+{
+	struct map_entry *entry = map_entry(map, key);
+	if (entry->value == NULL)
+		entry->value = mem_alloc(sizeof(struct owner_list));
+	return entry->value;
+}
+
+static void list_free(void *value)
+{
+	struct owner_list *list = value;
+	vec_release(&list->owners);
+	free(list);
+}
+
+/* Runs its body with buffer, a writable copy of a path "a/b/c", cut to "a" and then to "a/b". No break or continue out of it. */
+#define EACH_PARENT(buffer)                                                                       \
+	for (char *slash_ = strchr((buffer), '/'); slash_ != NULL && (*slash_ = 0, true);               \
+	     *slash_ = '/', slash_ = strchr(slash_ + 1, '/'))
+
+static int own_outputs(struct linker *l, struct err *err)
+{
+	struct map *outputs = &l->project->internal->outputs;
+	for (size_t i = 0; i < l->project->target_count; i++) {
+		const struct target *target = &l->project->targets[i];
+		for (size_t k = 0; k < target->outputs.len; k++) {
+			struct output_owner *owner = arena_alloc(l->arena, sizeof(*owner));
+			*owner = (struct output_owner){ target, &target->outputs.at[k] };
+			struct map_entry *entry = map_entry(outputs, owner->output->path);
+			if (entry->value != NULL)
+				return output_conflict(owner, entry->value, err);
+			entry->value = owner;
+			vec_push(&l->all.owners, owner);
+		}
+	}
+	for (size_t i = 0; i < l->all.owners.len; i++) {
+		const struct output_owner *owner = l->all.owners.at[i];
+		char *parent OWNED = mem_strdup(owner->output->path);
+		EACH_PARENT(parent) {
+			const struct output_owner *above = map_get(outputs, parent);
+			if (above != NULL && above->target != owner->target)
+				return output_conflict(owner->target->id > above->target->id ? owner : above,
+						       owner->target->id > above->target->id ? above : owner, err);
+			vec_push(&list_of(&l->below, parent)->owners, owner);
+		}
+	}
+	return 0;
+}
+
+static void add_edge(struct linker *l, const struct target *from, uint32_t to, enum edge_kind kind, const struct span *span,
+		     const char *input)
+{
+	if (l->seen[kind][to] == from->id + 1)
+		return;
+	l->seen[kind][to] = from->id + 1;
+	vec_push(&l->edges, (struct edge){ to, kind, *span, input });
+}
+
+static bool is_excluded(const struct target *target, const char *path)
+{
+	for (size_t i = 0; i < target->inputs.len; i++) {
+		const struct input_pattern *input = &target->inputs.at[i];
+		if (input->exclude && (glob_match(input->glob, path) || path_inside(input->glob, path)))
+			return true;
+	}
+	return false;
+}
+
+static void add_input_edge(struct linker *l, const struct target *target, const struct input_pattern *input,
+			   const struct output_owner *owner)
+{
+	if (owner != NULL && owner->target != target && !is_excluded(target, owner->output->path))
+		add_edge(l, target, owner->target->id, EDGE_INPUT, &input->span, input->glob);
+}
+
+/* An output that a glob may look into: one that is not plainly a file. */
+static bool could_be_directory(const char *path)
+{
+	return strchr(path_base(path), '.') == NULL;
+}
+
+static const struct owner_list *owners_for_glob(struct linker *l, const char *glob)
+{
+	struct owner_list *found = map_get(&l->globs, glob);
+	if (found != NULL)
+		return found;
+	found = list_of(&l->globs, glob);
+	char *dir OWNED = mem_strndup(glob, glob_literal_dir(glob));
+	const struct owner_list *candidates = *dir ? map_get(&l->below, dir) : &l->all;
+	for (size_t i = 0; candidates != NULL && i < candidates->owners.len; i++) {
+		const struct output_owner *owner = candidates->owners.at[i];
+		const char *path = owner->output->path;
+		if (glob_match(glob, path) || (could_be_directory(path) && glob_may_match_below(glob, path)))
+			vec_push(&found->owners, owner);
+	}
+	/* "out/x/" before the first magic: an output "out" or "out/x" holds what matches. */
+	char *parent OWNED = *dir ? mem_printf("%s/", dir) : mem_strdup("");
+	EACH_PARENT(parent) {
+		const struct output_owner *owner = map_get(&l->project->internal->outputs, parent);
+		if (owner != NULL)
+			vec_push(&found->owners, owner);
+	}
+	return found;
+}
+
+static int link_named_input(struct linker *l, const struct target *target, const struct input_pattern *input, struct err *err)
+{
+	const struct map *outputs = &l->project->internal->outputs;
+	const struct output_owner *owner = map_get(outputs, input->glob);
+	if (owner != NULL && owner->target == target) {
+		err_set(err, ERR_CONFIG, "'%s' is both input and output of target '%s'", input->glob, target->name);
+		err_at(err, &input->span);
+		return err_hint(err, "remove it from inputs:, or write to another file");
+	}
+	add_input_edge(l, target, input, owner);
+	char *parent OWNED = mem_strdup(input->glob);
+	EACH_PARENT(parent)
+		add_input_edge(l, target, input, map_get(outputs, parent));
+	const struct owner_list *below = text_eq(input->glob, ".") ? &l->all : map_get(&l->below, input->glob);
+	for (size_t i = 0; below != NULL && i < below->owners.len; i++)
+		add_input_edge(l, target, input, below->owners.at[i]);
+	return 0;
+}
+
+static int link_inputs(struct linker *l, const struct target *target, struct err *err)
+{
+	for (size_t i = 0; i < target->inputs.len; i++) {
+		const struct input_pattern *input = &target->inputs.at[i];
+		if (input->exclude)
+			continue;
+		if (input->named) {
+			if (link_named_input(l, target, input, err) < 0)
+				return -1;
+			continue;
+		}
+		/* What a rule infers is wide ("**"): it reads what is there, and does not pull in who makes it. */
+		if (target->inferred)
+			continue;
+		const struct owner_list *owners = owners_for_glob(l, input->glob);
+		for (size_t k = 0; k < owners->owners.len; k++)
+			add_input_edge(l, target, input, owners->owners.at[k]);
+	}
+	return 0;
+}
+
+static int link_names(struct linker *l, const struct target *target, const char *key, enum edge_kind kind, struct err *err)
+{
+	const struct decl *decl = &l->config->decls.at[target->id];
+	const struct yaml_node *node = schema_get(decl->body, key);
+	size_t count = node == NULL ? 0 : node->kind == YAML_SEQ ? node->len : 1;
+	for (size_t i = 0; i < count; i++) {
+		const struct yaml_node *item = node->kind == YAML_SEQ ? node->items[i] : node;
+		const struct target *needed = map_get(&l->project->by_name, item->text);
+		if (needed == NULL) {
+			yaml_err(err, item, "unknown target '%s'", item->text);
+			return hint_target(l->project, item->text, err);
+		}
+		add_edge(l, target, needed->id, kind, &item->span, NULL);
+	}
+	return 0;
+}
+
+static void take_ids(struct linker *l, enum edge_kind kind, uint32_t **ret_at, size_t *ret_len)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < l->edges.len; i++)
+		count += l->edges.at[i].kind == kind;
+	*ret_at = arena_alloc(l->arena, (count + 1) * sizeof(**ret_at));
+	*ret_len = 0;
+	for (size_t i = 0; i < l->edges.len; i++)
+		if (l->edges.at[i].kind == kind)
+			(*ret_at)[(*ret_len)++] = l->edges.at[i].to;
+}
+
+static int link_target(struct linker *l, struct target *target, struct err *err)
+{
+	const struct decl *decl = &l->config->decls.at[target->id];
+	l->edges.len = 0;
+	if (link_names(l, target, "needs", EDGE_NEEDS, err) < 0 || link_names(l, target, "after", EDGE_AFTER, err) < 0 ||
+	    link_inputs(l, target, err) < 0)
+		return err_note(err, "in target '%s'", target->name);
+	/* A value that names another's output depends on it, by its inputs if they say so already. */
+	for (size_t i = 0; i < decl->refs.len; i++)
+		if (l->seen[EDGE_INPUT][decl->refs.at[i].index] != target->id + 1)
+			add_edge(l, target, decl->refs.at[i].index, EDGE_NEEDS, &decl->refs.at[i].span, NULL);
+
+	struct edge_list *list = &l->project->internal->edges[target->id];
+	list->len = l->edges.len;
+	list->at = arena_alloc(l->arena, (list->len + 1) * sizeof(*list->at));
+	if (list->len > 0)
+		memcpy(list->at, l->edges.at, list->len * sizeof(*list->at));
+	take_ids(l, EDGE_NEEDS, &target->needs.at, &target->needs.len);
+	take_ids(l, EDGE_AFTER, &target->after.at, &target->after.len);
+	take_ids(l, EDGE_INPUT, &target->makes_inputs.at, &target->makes_inputs.len);
+	return 0;
+}
+
+/* Fills used_by in two passes over the edges: count, then place. */
+static void link_back(struct linker *l)
+{
+	struct project *project = l->project;
+	uint32_t *seen = l->seen[0];
+	for (int pass = 0; pass < 2; pass++) {
+		memset(seen, 0, project->target_count * sizeof(*seen));
+		for (size_t i = 0; i < project->target_count; i++) {
+			const struct edge_list *list = &project->internal->edges[i];
+			for (size_t k = 0; k < list->len; k++) {
+				struct target *used = &project->targets[list->at[k].to];
+				if (seen[used->id] == i + 1)
+					continue;
+				seen[used->id] = (uint32_t)i + 1;
+				if (pass == 1)
+					used->used_by.at[used->used_by.len] = (uint32_t)i;
+				used->used_by.len++;
+			}
+		}
+		for (size_t i = 0; pass == 0 && i < project->target_count; i++) {
+			struct target *target = &project->targets[i];
+			target->used_by.at = arena_alloc(l->arena, (target->used_by.len + 1) * sizeof(*target->used_by.at));
+			target->used_by.len = 0;
+		}
+	}
+}
+
+static int link_all(struct linker *l, struct err *err)
+{
+	if (own_outputs(l, err) < 0)
+		return -1;
+	for (size_t i = 0; i < l->project->target_count; i++)
+		if (link_target(l, &l->project->targets[i], err) < 0)
+			return -1;
+	link_back(l);
+	return graph_check_cycles(l->project, err);
+}
+
+int graph_link(struct config *config, struct err *err)
+{
+	struct project *project = config->project;
+	struct linker l = { .config = config, .project = project, .arena = &project->arena };
+	project->internal->edges = arena_alloc(&project->arena, (project->target_count + 1) * sizeof(*project->internal->edges));
+	for (size_t kind = 0; kind < ARRAY_LEN(l.seen); kind++)
+		l.seen[kind] = mem_alloc((project->target_count + 1) * sizeof(*l.seen[kind]));
+	int result = link_all(&l, err);
+	for (size_t kind = 0; kind < ARRAY_LEN(l.seen); kind++)
+		free(l.seen[kind]);
+	vec_release(&l.edges);
+	vec_release(&l.all.owners);
+	map_release_values(&l.below, list_free);
+	map_release_values(&l.globs, list_free);
+	return result;
+}

@@ -1,0 +1,126 @@
+/*
+ * What the files of src/graph share. Nobody else includes it.
+ *
+ * Loading goes: declarations (of mlmake.yaml, then of rules) -> targets, whose values are expanded -> edges. The config lives
+ * for the length of project_load, the internal part as long as the project.
+ */
+#ifndef GRAPH_INTERNAL_H
+#define GRAPH_INTERNAL_H
+
+#include "base/vec.h"
+#include "formats/yaml.h"
+#include "graph/graph.h"
+
+/* Why a target depends on another, and where it says so. */
+enum edge_kind { EDGE_NEEDS, EDGE_AFTER, EDGE_INPUT };
+struct edge {
+	uint32_t to;
+	enum edge_kind kind;
+	struct span span;
+	const char *input; /* of EDGE_INPUT: the path or glob */
+};
+
+struct edge_list {
+	struct edge *at; /* in the arena */
+	size_t len;
+};
+
+struct output_owner {
+	const struct target *target;
+	const struct output *output;
+};
+
+struct project_internal {
+	VEC(struct yaml_doc *) docs;       /* whose strings spans point into */
+	struct edge_list *edges;           /* of each target */
+	struct map outputs;                /* path -> struct output_owner in the arena */
+	struct map faults;                 /* target name -> struct err: raised when the target is planned */
+};
+
+/* A value of `vars`: one scalar, expanded on first use. */
+struct var {
+	const char *name;
+	const struct yaml_node *node;
+	const char *value; /* NULL until known */
+	bool resolving;
+};
+
+struct rule {
+	const char *name, *desc, *origin, *why;
+	const struct yaml_node *root;
+	struct map vars;  /* struct var, in the arena */
+	struct map tools; /* struct yaml_node */
+};
+
+struct target_ref {
+	uint32_t index;
+	struct span span;
+};
+
+/* A target as it is written. */
+struct decl {
+	const char *name;
+	const struct yaml_node *key, *body;
+	struct rule *rule;        /* NULL: mlmake.yaml */
+	bool outputs_done, outputs_busy;
+	VEC(struct target_ref) refs; /* targets whose outputs its values name */
+};
+
+struct config {
+	struct project *project;
+	const struct project_options *options;
+	const struct yaml_node *root;     /* of mlmake.yaml; NULL if there is none */
+	struct map vars;                  /* struct var, in the arena */
+	struct map param_overrides;       /* dotted -> struct param_override, in the arena */
+	struct map params_docs;           /* file -> const struct yaml_node *, its root; NULL where there is none */
+	VEC(struct decl) decls;           /* in order; decls.at[i] becomes targets[i] */
+	struct map decl_index;            /* name -> index + 1 */
+	VEC(struct rule *) rules;         /* that matched, in the arena */
+	VEC(const struct var *) busy_vars;
+	struct env_list env, pass_env, secrets;
+	const char *git_sha, *git_branch; /* NULL until asked for */
+	size_t fault_count;               /* of values that could not be found so far */
+};
+
+struct param_override {
+	const char *value;
+	bool added; /* "+params.x=1": need not be in the file */
+	bool used;
+};
+
+/* Parses path (relative to the root) and keeps the document for the project's life. *ret_root is NULL for an empty file. */
+int config_read_yaml(struct config *config, const char *path, const struct yaml_node **ret_root, struct err *err) MUST_CHECK;
+int config_parse_yaml(struct config *config, const char *shown_as, const char *bytes, size_t len, const struct yaml_node **ret_root,
+		      struct err *err) MUST_CHECK;
+
+/* vars.c */
+int vars_declare(struct config *config, struct map *vars, const struct yaml_node *node, struct err *err) MUST_CHECK;
+int vars_override(struct config *config, const char *assignment, struct err *err) MUST_CHECK;
+int vars_check_overrides(const struct config *config, struct err *err) MUST_CHECK;
+/* The node's text with every ${...} replaced, in the arena. decl is the target that it belongs to, NULL at the top level. */
+int vars_expand(struct config *config, struct decl *decl, const struct yaml_node *node, const char **ret, struct err *err) MUST_CHECK;
+/* A scalar or a list of them; NULL gives an empty list. */
+int vars_expand_list(struct config *config, struct decl *decl, const struct yaml_node *node, struct string_list *ret,
+		     struct err *err) MUST_CHECK;
+
+/* target.c */
+int target_build(struct config *config, size_t index, struct err *err) MUST_CHECK;
+int target_build_outputs(struct config *config, size_t index, struct err *err) MUST_CHECK;
+int env_merge(struct config *config, struct decl *decl, const struct yaml_node *map, const struct env_list *base,
+	      struct env_list *ret, struct err *err) MUST_CHECK;
+int env_merge_names(struct config *config, struct decl *decl, const struct yaml_node *names, const struct env_list *base,
+		    struct env_list *ret, struct err *err) MUST_CHECK;
+
+/* graph.c */
+int graph_link(struct config *config, struct err *err) MUST_CHECK;
+
+/* cycle.c */
+int graph_check_cycles(const struct project *project, struct err *err) MUST_CHECK;
+
+/* rules.c: adds the declarations of every rule that matches. */
+int rules_apply(struct config *config, struct err *err) MUST_CHECK;
+
+/* "did you mean" over the project's target names, else how to list them. Returns -1. */
+int hint_target(const struct project *project, const char *name, struct err *err);
+
+#endif

@@ -1,0 +1,41 @@
+/*
+ * The work tree as mlmake sees it: each directory listed once, on first use, with what git ignores marked. Reads .gitignore files from
+ * the git root down and .git/info/exclude by itself: no libgit2.
+ *
+ *     struct tree *tree = tree_new(root);
+ *     const struct tree_node *src;
+ *     if (tree_find(tree, "src/a.py", &node, err) < 0) ...   node is NULL if there is no such file
+ *
+ * Nodes and their paths live as long as the tree; a node's children are valid until tree_refresh.
+ * Symbolic links are leaves. Never listed: .git, .mlmake and .dvc directories.
+ */
+#ifndef GRAPH_TREE_H
+#define GRAPH_TREE_H
+
+#include "base/err.h"
+
+struct tree;
+struct tree_node {
+	const char *path;            /* relative to the root; "" is the root */
+	bool is_dir;
+	bool ignored;                /* by git, itself or a directory above */
+	bool listed;
+	struct tree_node **children; /* sorted by name */
+	size_t len, cap;
+};
+
+struct tree *tree_new(const char *root);
+void tree_free(struct tree *tree);
+
+struct tree_node *tree_root(struct tree *tree);
+
+/* path is normalised and relative; "." and "" are the root. What is missing, or lies in a directory that is not listed, gives NULL. */
+int tree_find(struct tree *tree, const char *path, struct tree_node **ret, struct err *err) MUST_CHECK;
+
+/* Lists a directory if that was not done yet. One that disappeared or may not be read is an error. */
+int tree_list(struct tree *tree, struct tree_node *dir, struct err *err) MUST_CHECK;
+
+/* Looks at path again, and at all that is below it when that is next asked for. */
+int tree_refresh(struct tree *tree, const char *path, struct err *err) MUST_CHECK;
+
+#endif
