@@ -223,6 +223,13 @@ install_peers() {
     done
 }
 
+need_python() { # WHAT: the versions that are pinned for it want at least this one
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        die "$1 needs Python 3.11 or newer as python3; this is $(python3 --version 2>&1)"
+    python3 -c 'import ensurepip, venv' 2>/dev/null ||
+        die "$1 needs Python's venv and ensurepip modules (Debian and Ubuntu: python3-venv)"
+}
+
 # --- what to do -------------------------------------------------------------------------------------------------------
 
 build() {
@@ -241,11 +248,13 @@ main() {
         ;;
     demo)
         install_packages "${BUILD_PACKAGES[@]}" "${DEMO_PACKAGES[@]}" -- make objdump git python3
+        need_python "the demo's project"
         build all
         exec tests/demo.sh
         ;;
     test)
         install_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}" -- make objdump git python3
+        need_python "the tests"
         build all units fault
         install_peers
         exec python3 tests/run.py

@@ -55,6 +55,7 @@ static int found_file(struct detector *d, const char *path, void *ctx, struct er
 
 static int match_file(struct detector *d, const char *path, void *ctx, struct err *err)
 {
+	(void)err;
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
 	struct err unreadable CLEANUP(err_release) = ERR_INIT;
 	char *full OWNED = path_joined(d->root, path);

@@ -1,6 +1,4 @@
 """mlmake new and mlmake init."""
-import subprocess
-
 import pytest
 
 from conftest import ROOT
@@ -86,27 +84,3 @@ def test_init(box):
     again = box.mlmake("init", check=2)
     assert "exists already" in again.stderr and "hint: " in again.stderr
     assert box.read("mlmake.yaml") == before
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """A virtual environment with the template's requirements."""
-    path = tmp_path_factory.mktemp("venv")
-    subprocess.run(["python3", "-m", "venv", path], check=True)
-    subprocess.run([path / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "-r", TABULAR / "requirements.txt"],
-                   check=True, timeout=280)
-    return path / "bin" / "python"
-
-
-@pytest.mark.slow
-def test_the_template_works(box, installed):
-    """Its tests pass, lint is clean, and the three steps give a model and metrics."""
-    box.mlmake("new", "tabular", "p")
-    where = box.path / "p"
-    box.run(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "tests", check=0, cwd=where)
-    box.run(installed, "-m", "pylint", "--disable=R,C", "src", "tests", check=0, cwd=where)
-    for step in ("prepare", "train", "evaluate"):
-        box.run(installed, "-m", f"src.{step}", check=0, cwd=where)
-    first = [(where / f).read_bytes() for f in ("models/model.joblib", "metrics.json")]
-    box.run(installed, "-m", "src.train", check=0, cwd=where)
-    assert (where / "models/model.joblib").read_bytes() == first[0], "training is repeatable"
