@@ -4,6 +4,7 @@
 #ifndef FEATURES_DATA_REPO_H
 #define FEATURES_DATA_REPO_H
 
+#include "base/map.h"
 #include "features/data/config.h"
 #include "features/data/data.h"
 #include "formats/ignore.h"
@@ -11,6 +12,7 @@
 #include "vcs/git.h"
 
 struct hashes;
+struct state;
 
 struct data_repo {
 	char *root;    /* absolute, normalised: holds .dvc */
@@ -25,11 +27,11 @@ struct data_repo {
 	struct map ignore_read; /* directories whose .dvcignore is in it */
 	struct git_repo *git;   /* NULL: not opened yet, or none */
 	bool git_tried;
+	struct state *state;    /* NULL: not opened yet */
 	struct hashes *hashes;  /* NULL: not opened yet */
 };
 
-/* A given path (relative to the current directory, or absolute) relative to the root; "." for the root itself. Links in the
- * directories that lead to it are resolved. ERR_CONFIG if it is outside. */
+/* A given path (relative to the current directory, or absolute) relative to the root; "." for the root itself. ERR_CONFIG if it is outside. */
 int repo_path(const struct data_repo *repo, const char *given, struct buf *ret, struct err *err) MUST_CHECK;
 
 /* "<root>/<rel>", owned by the caller. */
@@ -44,6 +46,10 @@ int repo_git_path(struct data_repo *repo, const char *rel, struct buf *ret, stru
 int repo_ignored(struct data_repo *repo, const char *rel, bool is_dir, bool *ret, struct err *err) MUST_CHECK;
 /* Reads the .dvcignore of one directory (relative to the root, "" for the root) if it was not yet. */
 int repo_ignore_enter(struct data_repo *repo, const char *dir, struct err *err) MUST_CHECK;
+
+/* The digests of work-tree files. Nothing that was learnt is kept without the save. */
+int repo_hashes(struct data_repo *repo, struct hashes **ret, struct err *err) MUST_CHECK;
+int repo_save_hashes(struct data_repo *repo, struct err *err) MUST_CHECK;
 
 /* .dvc/tmp/lock, the lock that dvc holds while it changes metadata. Nests. Waited for as long as asked; ERR_LOCKED names the holder. */
 int repo_lock(struct data_repo *repo, struct err *err) MUST_CHECK;

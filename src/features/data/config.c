@@ -1,0 +1,324 @@
+#include "features/data/config.h"
+
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static char *global_dir(void)
+{
+	const char *own = getenv("DVC_GLOBAL_CONFIG_DIR"), *xdg = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+	if (own && *own)
+		return mem_strdup(own);
+	if (xdg && *xdg)
+		return path_joined(xdg, "dvc");
+	return home && *home ? path_joined(home, ".config/dvc") : NULL;
+}
+
+static char *system_dir(void)
+{
+	const char *own = getenv("DVC_SYSTEM_CONFIG_DIR"), *xdg = getenv("XDG_CONFIG_DIRS");
+	if (own && *own)
+		return mem_strdup(own);
+	if (!xdg || !*xdg)
+		return mem_strdup("/etc/xdg/dvc");
+	char *first OWNED = mem_strndup(xdg, strcspn(xdg, ":"));
+	return path_joined(first, "dvc");
+}
+
+static void find_paths(struct data_config *config, const char *root)
+{
+	char *system OWNED = system_dir();
+	char *global OWNED = global_dir();
+	config->paths[DATA_SYSTEM] = path_joined(system, "config");
+	config->paths[DATA_GLOBAL] = global ? path_joined(global, "config") : NULL;
+	config->paths[DATA_PROJECT] = path_joined(root, ".dvc/config");
+	config->paths[DATA_LOCAL] = path_joined(root, ".dvc/config.local");
+}
+
+const char *config_get(const struct data_config *config, const char *section, const char *name, enum data_level *ret_level)
+{
+	for (int level = DATA_LEVELS - 1; level >= 0; level--) {
+		const char *value = ini_get(&config->files[level], section, name);
+		if (!value)
+			continue;
+		if (ret_level)
+			*ret_level = (enum data_level)level;
+		return value;
+	}
+	return NULL;
+}
+
+int config_bool(const struct data_config *config, const char *section, const char *name, bool fallback, bool *ret, struct err *err)
+{
+	enum data_level level;
+	const char *value = config_get(config, section, name, &level);
+	*ret = fallback;
+	if (!value)
+		return 0;
+	if (strcasecmp(value, "true") == 0 || strcmp(value, "1") == 0)
+		*ret = true;
+	else if (strcasecmp(value, "false") == 0 || strcmp(value, "0") == 0)
+		*ret = false;
+	else {
+		err_set(err, ERR_CONFIG, "'%s' of %s must be true or false, not '%s'", name, section, value);
+		return err_at(err, &ini_find(&config->files[level], section, name)->span);
+	}
+	return 0;
+}
+
+/* A path of a config file, absolute and normalised. */
+static char *resolve_path(const struct data_config *config, enum data_level level, const char *value)
+{
+	struct buf joined CLEANUP(buf_release) = BUF_INIT, dir CLEANUP(buf_release) = BUF_INIT, out = BUF_INIT;
+	const char *home = getenv("HOME");
+	if (value[0] == '~' && (value[1] == '/' || !value[1]) && home)
+		path_join(&joined, home, value[1] ? value + 2 : "");
+	else {
+		path_dir(&dir, config->paths[level]);
+		path_join(&joined, dir.data, value);
+	}
+	path_normalize(&out, joined.data);
+	return buf_detach(&out);
+}
+
+static int add_link_type(struct data_config *config, const char *word, size_t len, struct err *err)
+{
+	static const struct {
+		const char *name;
+		enum odb_link link;
+	} types[] = { { "reflink", ODB_COPY }, { "copy", ODB_COPY }, { "hardlink", ODB_HARDLINK }, { "symlink", ODB_SYMLINK } };
+	for (size_t i = 0; i < ARRAY_LEN(types); i++)
+		if (strlen(types[i].name) == len && strncmp(types[i].name, word, len) == 0 &&
+		    config->link_count < ARRAY_LEN(config->links)) {
+			config->links[config->link_count++] = types[i].link;
+			return 0;
+		}
+	err_set(err, ERR_CONFIG, "cache.type has no '%.*s'", (int)len, word);
+	return err_hint(err, "it is a list of reflink, hardlink, symlink, copy");
+}
+
+static int read_link_types(struct data_config *config, struct err *err)
+{
+	const char *value = config_get(config, "cache", "type", NULL);
+	for (const char *at = value; at && *at;) {
+		at += strspn(at, ", \t");
+		size_t len = strcspn(at, ", \t");
+		if (len && add_link_type(config, at, len, err) < 0)
+			return -1;
+		at += len;
+	}
+	if (!config->link_count)
+		config->links[config->link_count++] = ODB_COPY;
+	return 0;
+}
+
+static int interpret(struct data_config *config, struct err *err)
+{
+	enum data_level level = DATA_PROJECT;
+	const char *dir = config_get(config, "cache", "dir", &level);
+	config->cache_dir = resolve_path(config, level, dir ? dir : "cache");
+	config->cache_shared = text_eq(config_get(config, "cache", "shared", NULL), "group");
+	const char *remote = config_get(config, "core", "remote", NULL);
+	config->default_remote = remote && *remote ? mem_strdup(remote) : NULL;
+	if (config_bool(config, "core", "autostage", false, &config->autostage, err) < 0 ||
+	    config_bool(config, "core", "no_scm", false, &config->no_scm, err) < 0)
+		return -1;
+	return read_link_types(config, err);
+}
+
+int config_load(struct data_config *config, const char *root, struct err *err)
+{
+	static const char *const shown[DATA_LEVELS] = { NULL, NULL, ".dvc/config", ".dvc/config.local" };
+	*config = (struct data_config){ .cache_dir = NULL };
+	for (int level = 0; level < DATA_LEVELS; level++)
+		config->files[level] = (struct ini)INI_INIT;
+	find_paths(config, root);
+	for (int level = 0; level < DATA_LEVELS; level++) {
+		const char *path = config->paths[level];
+		if (path && fs_exists(path) &&
+		    ini_read(&config->files[level], path, shown[level] ? shown[level] : path, err) < 0)
+			return -1;
+	}
+	return interpret(config, err);
+}
+
+void config_release(struct data_config *config)
+{
+	for (int level = 0; level < DATA_LEVELS; level++) {
+		ini_release(&config->files[level]);
+		free(config->paths[level]);
+	}
+	free(config->cache_dir);
+	free(config->default_remote);
+	*config = (struct data_config){ .cache_dir = NULL };
+}
+
+char *config_remote_section(const char *name)
+{
+	return mem_printf("remote \"%s\"", name);
+}
+
+/* One remote's options. With `url = remote://other/sub` those of the other one count where this one is silent. */
+struct remote_options {
+	const struct data_config *config;
+	char *sections[8];
+	size_t len;
+	struct arena *arena;
+};
+
+static const char *option_text(const struct remote_options *options, const char *name, enum data_level *ret_level)
+{
+	for (size_t i = 0; i < options->len; i++) {
+		const char *value = config_get(options->config, options->sections[i], name, ret_level);
+		if (value)
+			return arena_strdup(options->arena, value);
+	}
+	return NULL;
+}
+
+static const char *option_path(const struct remote_options *options, const char *name)
+{
+	enum data_level level;
+	const char *value = option_text(options, name, &level);
+	if (!value)
+		return NULL;
+	char *path OWNED = resolve_path(options->config, level, value);
+	return arena_strdup(options->arena, path);
+}
+
+static int option_uint(const struct remote_options *options, const char *name, unsigned *ret, struct err *err)
+{
+	enum data_level level;
+	uint64_t number;
+	const char *value = option_text(options, name, &level);
+	if (!value)
+		return 0;
+	if (!text_parse_u64(value, &number) || number > 100000)
+		return err_set(err, ERR_CONFIG, "'%s' of %s must be a number, not '%s'", name, options->sections[0], value);
+	*ret = (unsigned)number;
+	return 0;
+}
+
+static int option_bool(const struct remote_options *options, const char *name, bool fallback, bool *ret, struct err *err)
+{
+	*ret = fallback;
+	for (size_t i = 0; i < options->len; i++)
+		if (config_get(options->config, options->sections[i], name, NULL))
+			return config_bool(options->config, options->sections[i], name, fallback, ret, err);
+	return 0;
+}
+
+/* Follows remote:// and gives the URL that counts. */
+static int remote_url(struct remote_options *options, const char *name, struct buf *ret, struct err *err)
+{
+	struct buf sub CLEANUP(buf_release) = BUF_INIT;
+	char *next OWNED = mem_strdup(name);
+	while (options->len < ARRAY_LEN(options->sections)) {
+		char *section = options->sections[options->len++] = config_remote_section(next);
+		enum data_level level;
+		const char *url = config_get(options->config, section, "url", &level);
+		if (!url)
+			return err_set(err, ERR_CONFIG, "the remote '%s' has no url", next);
+		if (!text_starts(url, "remote://")) {
+			char *path OWNED = strstr(url, "://") ? mem_strdup(url) : resolve_path(options->config, level, url);
+			path_join(ret, text_starts(path, "file://") ? path + 7 : path, sub.data);
+			if (text_ends(ret->data, "/") && ret->len > 1)
+				buf_truncate(ret, ret->len - 1);
+			return 0;
+		}
+		const char *rest = url + strlen("remote://");
+		size_t len = strcspn(rest, "/");
+		struct buf joined CLEANUP(buf_release) = BUF_INIT;
+		if (rest[len])
+			path_join(&joined, rest + len + 1, sub.data);
+		else
+			buf_addstr(&joined, sub.data);
+		buf_setstr(&sub, joined.data);
+		free(next);
+		next = mem_strndup(rest, len);
+	}
+	return err_set(err, ERR_CONFIG, "the url of the remote '%s' leads through too many remotes", name);
+}
+
+static int fill_spec(const struct remote_options *options, struct remote_spec *ret, struct err *err)
+{
+	enum data_level level;
+	bool use_ssl = true, verify = true;
+	const char *ssl_verify = option_text(options, "ssl_verify", &level);
+	ret->region = option_text(options, "region", &level);
+	ret->profile = option_text(options, "profile", &level);
+	ret->endpoint_url = option_text(options, "endpointurl", &level);
+	ret->access_key_id = option_text(options, "access_key_id", &level);
+	ret->secret_access_key = option_text(options, "secret_access_key", &level);
+	ret->session_token = option_text(options, "session_token", &level);
+	ret->credential_path = option_path(options, "credentialpath");
+	ret->config_path = option_path(options, "configpath");
+	if (!ret->access_key_id != !ret->secret_access_key) {
+		err_set(err, ERR_CONFIG, "the remote '%s' has only one of access_key_id and secret_access_key", ret->name);
+		return err_hint(err, "set both, or neither and let the environment or ~/.aws/credentials say them");
+	}
+	if (option_bool(options, "use_ssl", true, &use_ssl, err) < 0 ||
+	    option_bool(options, "allow_anonymous_login", false, &ret->anonymous, err) < 0 ||
+	    option_uint(options, "jobs", &ret->jobs, err) < 0 ||
+	    option_uint(options, "connect_timeout", &ret->connect_timeout_s, err) < 0 ||
+	    option_uint(options, "read_timeout", &ret->read_timeout_s, err) < 0)
+		return -1;
+	if (ssl_verify && strcasecmp(ssl_verify, "true") != 0 && strcasecmp(ssl_verify, "false") != 0)
+		ret->ca_bundle = ssl_verify;
+	else if (option_bool(options, "ssl_verify", true, &verify, err) < 0)
+		return -1;
+	ret->no_ssl_verify = !verify;
+	if (!use_ssl && text_starts(ret->url, "s3://") && !ret->endpoint_url)
+		return err_set(err, ERR_CONFIG, "the remote '%s' has use_ssl = false, which needs an endpointurl", ret->name);
+	return 0;
+}
+
+static int check_kind(const struct remote_options *options, const struct remote_spec *spec, struct err *err)
+{
+	bool aware = false, worktree = false;
+	const char *scheme_end = strstr(spec->url, "://");
+	if (scheme_end && !text_starts(spec->url, "s3://")) {
+		err_set(err, ERR_CONFIG, "the remote '%s' has the url %s, and remotes of that kind are not supported", spec->name, spec->url);
+		return err_hint(err, "supported are directories and s3://bucket/prefix");
+	}
+	if (option_bool(options, "version_aware", false, &aware, err) < 0 || option_bool(options, "worktree", false, &worktree, err) < 0)
+		return -1;
+	if (aware || worktree) {
+		err_set(err, ERR_CONFIG, "the remote '%s' is %s, which is not supported", spec->name, aware ? "version_aware" : "a worktree");
+		return err_hint(err, "use dvc for this remote, or add one without that option");
+	}
+	return 0;
+}
+
+int config_remote(const struct data_config *config, const char *name, struct arena *arena, struct remote_spec *ret, struct err *err)
+{
+	*ret = (struct remote_spec){ .name = NULL };
+	const char *chosen = name ? name : config->default_remote;
+	if (!chosen) {
+		err_set(err, ERR_CONFIG, "no remote is configured");
+		return err_hint(err, "add one: mlmake data remote add -d storage s3://bucket/prefix   (or a directory)");
+	}
+	char *section OWNED = config_remote_section(chosen);
+	bool known = false;
+	for (int level = 0; level < DATA_LEVELS; level++)
+		known = known || ini_has_section(&config->files[level], section);
+	if (!known) {
+		err_set(err, ERR_CONFIG, "there is no remote '%s'", chosen);
+		return err_hint(err, "mlmake data remote list shows those there are");
+	}
+	struct remote_options options = { .config = config, .arena = arena };
+	struct buf url CLEANUP(buf_release) = BUF_INIT;
+	int status = remote_url(&options, chosen, &url, err);
+	ret->name = arena_strdup(arena, chosen);
+	ret->url = arena_strdup(arena, url.data);
+	if (status == 0)
+		status = check_kind(&options, ret, err);
+	if (status == 0)
+		status = fill_spec(&options, ret, err);
+	for (size_t i = 0; i < options.len; i++)
+		free(options.sections[i]);
+	return status;
+}

@@ -1,0 +1,343 @@
+#include "features/data/outs.h"
+
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define MAX_DEPTH 200
+#define MAX_IGNORE_FILE ((size_t)1 << 20)
+
+struct search {
+	struct data_repo *repo;
+	struct outs *outs;
+	struct ignore *git_ignore; /* .gitignore files read so far; only saves walking */
+	struct map out_paths;
+};
+
+static void add_outs(struct search *search, const char *dir, const char *dvc_path, struct dvc_file *file)
+{
+	for (size_t i = 0; i < file->out_count; i++) {
+		struct buf joined CLEANUP(buf_release) = BUF_INIT, path = BUF_INIT;
+		path_join(&joined, dir, file->wdir ? file->wdir : "");
+		struct buf full CLEANUP(buf_release) = BUF_INIT;
+		path_join(&full, joined.data, file->outs[i].path);
+		path_normalize(&path, full.data);
+		bool import = false;
+		for (size_t k = 0; k < file->dep_count; k++)
+			import = import || file->deps[k].repo_url;
+		map_set(&search->out_paths, path.data, NULL);
+		vec_push(&search->outs->list,
+			 ((struct tracked){ buf_detach(&path), mem_strdup(dvc_path), &file->outs[i], import }));
+	}
+}
+
+static int check_paths(const char *dir, const char *dvc_path, const struct dvc_file *file, struct err *err)
+{
+	for (size_t i = 0; i < file->out_count; i++) {
+		struct buf joined CLEANUP(buf_release) = BUF_INIT, full CLEANUP(buf_release) = BUF_INIT;
+		struct buf path CLEANUP(buf_release) = BUF_INIT;
+		path_join(&joined, dir, file->wdir ? file->wdir : "");
+		path_join(&full, joined.data, file->outs[i].path);
+		path_normalize(&path, full.data);
+		if (path_is_safe(path.data) && !path_inside(".dvc", path.data) && !path_inside(".git", path.data))
+			continue;
+		err_set(err, ERR_DATA, "%s: the output '%s' is not inside the repository", dvc_path, file->outs[i].path);
+		if (file->outs[i].span.line)
+			err_at(err, &file->outs[i].span);
+		return -1;
+	}
+	return 0;
+}
+
+static void load_file(struct search *search, const char *dir, const char *dvc_path)
+{
+	struct dvc_file file = DVC_FILE_INIT;
+	struct err failure = ERR_INIT;
+	char *abs OWNED = repo_abs(search->repo, dvc_path);
+	if (dvc_file_read(abs, dvc_path, &file, &failure) < 0 || check_paths(dir, dvc_path, &file, &failure) < 0) {
+		dvc_file_release(&file);
+		vec_push(&search->outs->broken, ((struct broken_file){ mem_strdup(dvc_path), failure }));
+		return;
+	}
+	vec_push(&search->outs->files, file);
+	/* The outs themselves do not move when files does. */
+	add_outs(search, dir, dvc_path, &search->outs->files.at[search->outs->files.len - 1]);
+}
+
+struct dir_names {
+	struct strlist dirs;
+	struct strlist dvc_files;
+	bool has_gitignore;
+	bool is_repo;
+};
+
+static int list_dir(const char *abs, const char *rel, struct dir_names *ret, struct err *err)
+{
+	int fd = sys.openat(AT_FDCWD, abs, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
+	if (!dir) {
+		int number = errno;
+		fs_close_fd(&fd);
+		if (number == ENOENT || number == EACCES)
+			return 0;
+		return err_set_errno(err, ERR_FAILED, number, "cannot read the directory %s", rel);
+	}
+	for (struct dirent *entry; (entry = sys.readdir(dir));) {
+		const char *name = entry->d_name;
+		if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+			continue;
+		ret->has_gitignore = ret->has_gitignore || strcmp(name, ".gitignore") == 0;
+		unsigned char type = entry->d_type;
+		if (type == DT_UNKNOWN) {
+			char *path OWNED = path_joined(abs, name);
+			struct stat st;
+			if (sys.fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+				type = S_ISDIR(st.st_mode) ? DT_DIR : S_ISREG(st.st_mode) ? DT_REG : DT_UNKNOWN;
+		}
+		if (type == DT_DIR) {
+			ret->is_repo = ret->is_repo || strcmp(name, ".dvc") == 0;
+			strlist_add(&ret->dirs, name);
+		} else if (type == DT_REG && dvc_file_is_name(name))
+			strlist_add(&ret->dvc_files, name);
+	}
+	closedir(dir);
+	strlist_sort(&ret->dirs);
+	strlist_sort(&ret->dvc_files);
+	return 0;
+}
+
+static void dir_names_release(struct dir_names *names)
+{
+	strlist_release(&names->dirs);
+	strlist_release(&names->dvc_files);
+}
+
+static int read_gitignore(struct search *search, const char *abs, const char *rel, struct err *err)
+{
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	char *path OWNED = path_joined(abs, ".gitignore");
+	if (!fs_is_file(path))
+		return 0;
+	if (fs_read_file(path, MAX_IGNORE_FILE, &text, err) < 0)
+		return -1;
+	ignore_add(search->git_ignore, rel, text.data, text.len, false);
+	return 0;
+}
+
+static int search_dir(struct search *search, const char *rel, unsigned depth, struct err *err)
+{
+	struct dir_names names CLEANUP(dir_names_release) = { .has_gitignore = false };
+	char *abs OWNED = repo_abs(search->repo, rel);
+	if (depth > MAX_DEPTH)
+		return err_set(err, ERR_FAILED, "%s: directories are nested too deeply", rel);
+	if (list_dir(abs, rel, &names, err) < 0 || (names.is_repo && depth))
+		return names.is_repo ? 0 : -1;
+	if (repo_ignore_enter(search->repo, rel, err) < 0)
+		return -1;
+	if (names.has_gitignore && read_gitignore(search, abs, rel, err) < 0)
+		return -1;
+	for (size_t i = 0; i < names.dvc_files.len; i++) {
+		char *path OWNED = path_joined(rel, names.dvc_files.at[i]);
+		if (!ignore_match(search->repo->ignore, path, false))
+			load_file(search, rel, path);
+	}
+	for (size_t i = 0; i < names.dirs.len; i++) {
+		char *path OWNED = path_joined(rel, names.dirs.at[i]);
+		if (map_has(&search->out_paths, path) || strcmp(names.dirs.at[i], ".git") == 0 ||
+		    strcmp(names.dirs.at[i], ".mlmake") == 0 || ignore_match(search->repo->ignore, path, true) ||
+		    ignore_match(search->git_ignore, path, true))
+			continue;
+		if (search_dir(search, path, depth + 1, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* "a/b" sorts right behind "a": '/' counts as the lowest of all. */
+static int compare_paths(const char *left, const char *right)
+{
+	for (; *left && *left == *right; left++, right++)
+		;
+	unsigned char a = *left == '/' ? 1 : (unsigned char)*left, b = *right == '/' ? 1 : (unsigned char)*right;
+	return a < b ? -1 : a > b;
+}
+
+static int compare_tracked(const void *left, const void *right)
+{
+	return compare_paths(((const struct tracked *)left)->path, ((const struct tracked *)right)->path);
+}
+
+static int check_overlaps(const struct outs *outs, struct err *err)
+{
+	for (size_t i = 1; i < outs->list.len; i++) {
+		const struct tracked *before = &outs->list.at[i - 1], *at = &outs->list.at[i];
+		if (!path_inside(before->path, at->path))
+			continue;
+		err_set(err, ERR_CONFIG, "the outputs '%s' (%s) and '%s' (%s) overlap", before->path, before->dvc_path, at->path,
+			at->dvc_path);
+		return err_hint(err, "remove one of the two .dvc files");
+	}
+	return 0;
+}
+
+int outs_load(struct data_repo *repo, struct outs *ret, struct err *err)
+{
+	struct search search = { .repo = repo, .outs = ret, .git_ignore = ignore_new() };
+	int status = search_dir(&search, "", 0, err);
+	ignore_free(search.git_ignore);
+	map_release(&search.out_paths);
+	if (status < 0)
+		return -1;
+	vec_sort(&ret->list, compare_tracked);
+	return check_overlaps(ret, err);
+}
+
+void outs_release(struct outs *outs)
+{
+	for (size_t i = 0; i < outs->list.len; i++) {
+		free(outs->list.at[i].path);
+		free(outs->list.at[i].dvc_path);
+	}
+	for (size_t i = 0; i < outs->files.len; i++)
+		dvc_file_release(&outs->files.at[i]);
+	for (size_t i = 0; i < outs->broken.len; i++) {
+		free(outs->broken.at[i].dvc_path);
+		err_release(&outs->broken.at[i].err);
+	}
+	vec_release(&outs->list);
+	vec_release(&outs->files);
+	vec_release(&outs->broken);
+}
+
+const struct tracked *outs_find(const struct outs *outs, const char *rel)
+{
+	for (size_t i = 0; i < outs->list.len; i++)
+		if (path_inside(outs->list.at[i].path, rel))
+			return &outs->list.at[i];
+	return NULL;
+}
+
+void outs_add_broken(const struct outs *outs, struct strlist *ret)
+{
+	for (size_t i = 0; i < outs->broken.len; i++) {
+		const struct broken_file *broken = &outs->broken.at[i];
+		bool named = strstr(broken->err.message, broken->dvc_path) != NULL;
+		strlist_take(ret, named ? mem_strdup(broken->err.message)
+					: mem_printf("%s: %s", broken->dvc_path, broken->err.message));
+	}
+}
+
+static int broken_error(const struct broken_file *broken, struct err *err)
+{
+	err_set(err, broken->err.code, "%s", broken->err.message);
+	if (broken->err.span.file)
+		err_at(err, &broken->err.span);
+	if (broken->err.hint)
+		err_hint(err, "%s", broken->err.hint);
+	return -1;
+}
+
+static void select_one(struct selection *ret, const struct tracked *tracked, const char *sub)
+{
+	for (size_t i = 0; i < ret->list.len; i++) {
+		struct selected *have = &ret->list.at[i];
+		if (have->tracked != tracked)
+			continue;
+		if (!have->sub || (sub && path_inside(have->sub, sub)))
+			return;
+		if (!sub) { /* all of it swallows the parts */
+			free(have->sub);
+			have->sub = NULL;
+			return;
+		}
+	}
+	vec_push(&ret->list, ((struct selected){ tracked, mem_strdup(sub) }));
+}
+
+static int select_path(const struct outs *outs, const char *rel, const char *given, struct selection *ret, struct err *err)
+{
+	size_t before = ret->list.len;
+	bool meant = false;
+	for (size_t i = 0; i < outs->broken.len; i++)
+		if (text_eq(outs->broken.at[i].dvc_path, rel) ||
+		    (text_starts(outs->broken.at[i].dvc_path, rel) && text_eq(outs->broken.at[i].dvc_path + strlen(rel), ".dvc")))
+			return broken_error(&outs->broken.at[i], err);
+	for (size_t i = 0; i < outs->list.len; i++) {
+		const struct tracked *tracked = &outs->list.at[i];
+		bool all = text_eq(rel, ".") || text_eq(tracked->path, rel) || text_eq(tracked->dvc_path, rel) ||
+			   path_inside(rel, tracked->path);
+		if (!all && !path_inside(tracked->path, rel))
+			continue;
+		meant = true;
+		select_one(ret, tracked, all ? NULL : rel + strlen(tracked->path) + 1);
+	}
+	if (meant || ret->list.len > before || text_eq(rel, "."))
+		return 0;
+	err_set(err, ERR_CONFIG, "%s is not tracked: no .dvc file records it", given);
+	return err_hint(err, "mlmake data add %s tracks it", given);
+}
+
+int outs_select(const struct data_repo *repo, const struct outs *outs, const char *const *paths, size_t count, struct selection *ret,
+		struct err *err)
+{
+	if (!count)
+		for (size_t i = 0; i < outs->list.len; i++)
+			select_one(ret, &outs->list.at[i], NULL);
+	for (size_t i = 0; i < count; i++) {
+		struct buf rel CLEANUP(buf_release) = BUF_INIT;
+		if (repo_path(repo, paths[i], &rel, err) < 0 || select_path(outs, rel.data, paths[i], ret, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+void selection_release(struct selection *selection)
+{
+	for (size_t i = 0; i < selection->list.len; i++)
+		free(selection->list.at[i].sub);
+	vec_release(&selection->list);
+}
+
+bool selected_covers(const struct selected *selected, const char *member)
+{
+	return !selected->sub || path_inside(selected->sub, member);
+}
+
+struct odb_id tracked_id(const struct tracked *tracked)
+{
+	return (struct odb_id){ tracked->out->digest, tracked->out->is_dir };
+}
+
+int tracked_check_supported(const struct tracked *tracked, struct err *err)
+{
+	const struct dvc_out *out = tracked->out;
+	if (out->has_files)
+		err_set(err, ERR_CONFIG, "%s lists files versioned by a cloud remote, which is not supported", tracked->dvc_path);
+	else if (out->digest.kind == DIGEST_NONE)
+		err_set(err, ERR_DATA, "%s records no content for '%s' (an import without download)", tracked->dvc_path, tracked->path);
+	else if (out->legacy)
+		err_set(err, ERR_CONFIG, "%s was written by DVC 2 and has its kind of hash", tracked->dvc_path);
+	else
+		return 0;
+	if (out->legacy && out->digest.kind != DIGEST_NONE && !out->has_files)
+		return err_hint(err, "with the data present, mlmake data add %s records it anew", tracked->path);
+	return err_hint(err, "use dvc for this one");
+}
+
+int tracked_read_manifest(struct data_repo *repo, const struct tracked *tracked, struct dvc_dir *ret, struct err *err)
+{
+	struct odb_id id = tracked_id(tracked);
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	char *shown OWNED = mem_printf("the manifest of %s", tracked->path);
+	if (odb_read(&repo->odb, &id, DVC_DIR_MAX_BYTES, &text, err) < 0)
+		return err_note(err, "it is the list of what is in %s", tracked->path);
+	if (dvc_dir_parse(ret, text.data, text.len, shown, err) < 0)
+		return -1;
+	if (tracked->out->has_nfiles && tracked->out->nfiles != ret->len)
+		return err_set(err, ERR_DATA, "%s says that %s has %llu files, its manifest lists %zu", tracked->dvc_path, tracked->path,
+			       (unsigned long long)tracked->out->nfiles, ret->len);
+	return 0;
+}

@@ -1,0 +1,71 @@
+/*
+ * Every output that the .dvc files of a repository record.
+ *
+ *     struct outs outs CLEANUP(outs_release) = OUTS_INIT;
+ *     outs_load(repo, &outs, err);
+ *     struct selection chosen CLEANUP(selection_release) = SELECTION_INIT;
+ *     outs_select(repo, &outs, paths, count, &chosen, err);
+ */
+#ifndef FEATURES_DATA_OUTS_H
+#define FEATURES_DATA_OUTS_H
+
+#include "features/data/repo.h"
+#include "formats/dvcdir.h"
+#include "formats/dvcfile.h"
+
+struct tracked {
+	char *path;                /* relative to the root, normalised, below it */
+	char *dvc_path;            /* of its .dvc, relative to the root */
+	const struct dvc_out *out; /* in the file */
+	bool is_import;            /* from another repository: never pushed */
+};
+
+struct broken_file {
+	char *dvc_path;
+	struct err err;
+};
+
+struct outs {
+	VEC(struct tracked) list; /* sorted by path */
+	VEC(struct dvc_file) files;
+	VEC(struct broken_file) broken; /* .dvc files that cannot be read */
+};
+#define OUTS_INIT { .list = { 0 } }
+
+/* Directories that are outputs, ignored by .dvcignore or by git, or repositories of their own are not searched. A .dvc file that
+ * cannot be read is kept in broken, and no error. Two files with one output, or one inside another, are: ERR_CONFIG. */
+int outs_load(struct data_repo *repo, struct outs *ret, struct err *err) MUST_CHECK;
+void outs_release(struct outs *outs);
+
+/* The output that is rel or contains it; NULL if none. */
+const struct tracked *outs_find(const struct outs *outs, const char *rel);
+
+/* The messages of broken ones, one line each. */
+void outs_add_broken(const struct outs *outs, struct strlist *ret);
+
+/* Outputs that paths mean: an output, its .dvc, something below an output (sub is that part then), or a directory that contains
+ * outputs. No paths: all. ERR_CONFIG for a path that means nothing, and the error of a broken .dvc that is meant. */
+struct selected {
+	const struct tracked *tracked;
+	char *sub; /* NULL: all of it */
+};
+struct selection {
+	VEC(struct selected) list;
+};
+#define SELECTION_INIT { .list = { 0 } }
+int outs_select(const struct data_repo *repo, const struct outs *outs, const char *const *paths, size_t count, struct selection *ret,
+		struct err *err) MUST_CHECK;
+void selection_release(struct selection *selection);
+
+/* Whether the member lies in what was selected. */
+bool selected_covers(const struct selected *selected, const char *member);
+
+struct odb_id tracked_id(const struct tracked *tracked);
+
+/* That the output can be handled here: has a hash of DVC 3 and no members versioned by a remote. */
+int tracked_check_supported(const struct tracked *tracked, struct err *err) MUST_CHECK;
+
+/* The manifest of a directory from the cache. ERR_DATA if it is absent or damaged, or the .dvc's size and count contradict it. */
+int tracked_read_manifest(struct data_repo *repo, const struct tracked *tracked, struct dvc_dir *ret, struct err *err) MUST_CHECK;
+
+#endif

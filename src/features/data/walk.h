@@ -1,0 +1,41 @@
+/*
+ * The files of a tracked path in the work tree: a file, or what is below a directory, .dvcignore respected.
+ */
+#ifndef FEATURES_DATA_WALK_H
+#define FEATURES_DATA_WALK_H
+
+#include "features/data/repo.h"
+#include "store/hashes.h"
+
+struct walk_file {
+	const char *rel;     /* below the path; "" if the path is a file itself */
+	bool is_link;        /* a symbolic link to a file, which counts as the file */
+	bool exec;
+	uint64_t size;
+	struct digest digest; /* DIGEST_NONE until walk_hash */
+	struct fs_stamp stamp;
+};
+
+struct walk {
+	char *path;          /* relative to the root */
+	bool exists;
+	bool is_dir;
+	VEC(struct walk_file) files; /* sorted by rel */
+	struct strlist odd;  /* what cannot be tracked: "data/pipe is a FIFO" */
+	struct arena arena;
+};
+#define WALK_INIT { .path = NULL }
+
+/* What cannot be tracked (links to directories, broken links, FIFOs, sockets, devices, names that are not UTF-8, a .dvcignore, .dvc files)
+ * goes to odd, and is an error of the caller's where it matters. A path that is absent gives exists = false. */
+int walk_path(struct data_repo *repo, const char *path, struct walk *ret, struct err *err) MUST_CHECK;
+
+/* Fills the digests, from stat records where they hold. */
+int walk_hash(struct data_repo *repo, struct walk *walk, struct err *err) MUST_CHECK;
+
+void walk_release(struct walk *walk);
+
+/* NULL if there is none. */
+const struct walk_file *walk_find(const struct walk *walk, const char *rel);
+
+#endif
