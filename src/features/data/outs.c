@@ -269,7 +269,7 @@ static int select_path(const struct outs *outs, const char *rel, const char *giv
 		const struct tracked *tracked = &outs->list.at[i];
 		bool all = text_eq(rel, ".") || text_eq(tracked->path, rel) || text_eq(tracked->dvc_path, rel) ||
 			   path_inside(rel, tracked->path);
-		if (!all && !path_inside(tracked->path, rel))
+		if (!all && (!tracked->out->is_dir || !path_inside(tracked->path, rel)))
 			continue;
 		meant = true;
 		select_one(ret, tracked, all ? NULL : rel + strlen(tracked->path) + 1);

@@ -1,0 +1,384 @@
+/*
+ * data add: all content to the cache first, then all records, so that a failure records nothing.
+ */
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/text.h"
+#include "features/data/checkout.h"
+#include "features/data/outs.h"
+#include "features/data/record.h"
+#include "features/data/walk.h"
+
+#include <string.h>
+
+#define MAX_NOTES 10
+
+struct adding {
+	struct record record;
+	struct walk walk;
+	struct strlist removed;
+};
+
+struct add_run {
+	struct data_repo *repo;
+	const struct outs *outs;
+	VEC(struct adding) list;
+};
+
+static void add_run_release(struct add_run *run)
+{
+	for (size_t i = 0; i < run->list.len; i++) {
+		struct adding *adding = &run->list.at[i];
+		free(adding->record.path);
+		free(adding->record.dvc_path);
+		walk_release(&adding->walk);
+		strlist_release(&adding->removed);
+	}
+	vec_release(&run->list);
+}
+
+static int check_odd(const struct walk *walk, struct err *err)
+{
+	if (!walk->odd.len)
+		return 0;
+	err_set(err, ERR_FAILED, "%s", walk->odd.at[0]);
+	for (size_t i = 1; i < walk->odd.len && i <= MAX_NOTES; i++)
+		err_note(err, "%s", walk->odd.at[i]);
+	if (walk->odd.len > MAX_NOTES + 1)
+		err_note(err, "and %zu more", walk->odd.len - MAX_NOTES - 1);
+	return err_hint(err, "such a thing cannot be versioned as data: move it away, or name it in .dvcignore; nothing was recorded");
+}
+
+struct import_progress {
+	struct data_repo *repo;
+	size_t total;
+};
+
+static bool import_progress(void *ctx, size_t items_done, uint64_t bytes_done)
+{
+	struct import_progress *progress = ctx;
+	repo_progress(progress->repo, "adding", items_done, progress->total, bytes_done);
+	return true;
+}
+
+static int check_imported(const struct walk *walk, const size_t *index, const struct odb_import *items, size_t count, struct err *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (digest_eq(&walk->files.at[index[i]].digest, &items[i].ret_digest))
+			continue;
+		err_set(err, ERR_FAILED, "%s changed while it was read", items[i].path);
+		return err_hint(err, "wait until whatever writes it has finished, and add it again");
+	}
+	return 0;
+}
+
+/* Brings the files of the walk that the cache lacks into it. */
+static int import_files(struct data_repo *repo, const struct walk *walk, struct err *err)
+{
+	struct arena paths CLEANUP(arena_release) = { 0 };
+	size_t count = 0, total = walk->files.len;
+	struct odb_import *items OWNED = mem_alloc((total + 1) * sizeof(*items));
+	size_t *index OWNED = mem_alloc((total + 1) * sizeof(*index));
+	for (size_t i = 0; i < total; i++) {
+		const struct walk_file *file = &walk->files.at[i];
+		struct odb_id id = { file->digest, false };
+		uint64_t size;
+		if (odb_has(&repo->odb, &id, &size) && size == file->size)
+			continue;
+		items[count].path = arena_printf(&paths, "%s/%s%s%s", repo->root, walk->path, *file->rel ? "/" : "", file->rel);
+		index[count++] = i;
+	}
+	struct import_progress progress = { repo, count };
+	struct odb_sink sink = { import_progress, &progress };
+	if (odb_import(&repo->odb, items, count, &sink, err) < 0)
+		return -1;
+	return check_imported(walk, index, items, count, err);
+}
+
+static int put_manifest(struct data_repo *repo, const struct dvc_dir *dir, struct odb_id *ret, struct err *err)
+{
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	dvc_dir_render(&text, dir);
+	*ret = (struct odb_id){ .is_dir = true };
+	digest_bytes(DIGEST_MD5, text.data, text.len, &ret->digest);
+	uint64_t size;
+	if (odb_has(&repo->odb, ret, &size) && size == text.len)
+		return 0;
+	return odb_put(&repo->odb, ret, text.data, text.len, err);
+}
+
+/* The members that the recorded manifest has and the new one has not; nothing where the old one is not at hand. */
+static void list_removed(struct data_repo *repo, const struct tracked *owner, const struct dvc_dir *dir, struct strlist *ret)
+{
+	struct dvc_dir old CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	if (!owner->out->is_dir || tracked_read_manifest(repo, owner, &old, &ignored) < 0)
+		return;
+	for (size_t i = 0; i < old.len; i++)
+		if (!dvc_dir_find(dir, old.entries[i].relpath))
+			strlist_add(ret, old.entries[i].relpath);
+}
+
+static int add_whole(struct data_repo *repo, const struct tracked *owner, struct adding *adding, struct err *err)
+{
+	struct record *record = &adding->record;
+	const struct walk *walk = &adding->walk;
+	record->has_size = true;
+	for (size_t i = 0; i < walk->files.len; i++)
+		record->size += walk->files.at[i].size;
+	if (!walk->is_dir) {
+		record->id = (struct odb_id){ walk->files.at[0].digest, false };
+		record->exec = walk->files.at[0].exec;
+		return 0;
+	}
+	struct dvc_dir dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
+	for (size_t i = 0; i < walk->files.len; i++)
+		dvc_dir_add(&dir, walk->files.at[i].rel, walk->files.at[i].digest.bytes);
+	record->nfiles = walk->files.len;
+	if (dvc_dir_sort(&dir, err) < 0 || put_manifest(repo, &dir, &record->id, err) < 0)
+		return -1;
+	if (owner && !(owner->out->is_dir && digest_eq(&owner->out->digest, &record->id.digest)))
+		list_removed(repo, owner, &dir, &adding->removed);
+	return 0;
+}
+
+/* The size of a member as the cache knows it. */
+static bool member_size(struct data_repo *repo, const uint8_t md5[16], uint64_t *ret)
+{
+	struct odb_id id = { { .kind = DIGEST_MD5 }, false };
+	memcpy(id.digest.bytes, md5, 16);
+	return odb_has(&repo->odb, &id, ret);
+}
+
+/* Whether a recorded member gives way to what lies in the work tree: it is there, or something that cannot stand beside it. */
+static bool is_superseded(const struct walk *walk, const char *sub, const char *member)
+{
+	if (!path_inside(sub, member))
+		return false;
+	if (!walk->is_dir || text_eq(sub, member))
+		return true;
+	const char *rest = member + strlen(sub) + 1;
+	size_t len = strlen(rest);
+	for (size_t i = 0; i <= len; i++) {
+		char *part OWNED = mem_strndup(rest, i);
+		if ((rest[i] == '/' || i == len) && walk_find(walk, part))
+			return true;
+	}
+	for (size_t i = 0; i < walk->files.len; i++)
+		if (path_inside(rest, walk->files.at[i].rel))
+			return true;
+	return false;
+}
+
+/* A part of a tracked directory: its other members stay as they are recorded, present or not. */
+static int add_part(struct data_repo *repo, const struct tracked *owner, const char *sub, struct adding *adding, struct err *err)
+{
+	struct dvc_dir old CLEANUP(dvc_dir_release) = DVC_DIR_INIT, dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
+	const struct walk *walk = &adding->walk;
+	struct record *record = &adding->record;
+	if (!owner->out->is_dir)
+		return err_set(err, ERR_CONFIG, "%s is tracked as a file, and %s would lie inside of it", owner->path, sub);
+	if (tracked_check_supported(owner, err) < 0)
+		return -1;
+	if (tracked_read_manifest(repo, owner, &old, err) < 0)
+		return err_hint(err, "mlmake data fetch %s brings it", owner->path);
+	record->has_size = owner->out->has_size;
+	record->size = owner->out->size;
+	for (size_t i = 0; i < old.len; i++) {
+		uint64_t size = 0;
+		if (!is_superseded(walk, sub, old.entries[i].relpath)) {
+			dvc_dir_add(&dir, old.entries[i].relpath, old.entries[i].md5);
+			continue;
+		}
+		if (!member_size(repo, old.entries[i].md5, &size) || size > record->size)
+			record->has_size = false;
+		else
+			record->size -= size;
+	}
+	for (size_t i = 0; i < walk->files.len; i++) {
+		char *rel OWNED = path_joined(sub, walk->files.at[i].rel);
+		dvc_dir_add(&dir, rel, walk->files.at[i].digest.bytes);
+		record->size += walk->files.at[i].size;
+	}
+	record->nfiles = dir.len;
+	if (dvc_dir_sort(&dir, err) < 0 || put_manifest(repo, &dir, &record->id, err) < 0)
+		return -1;
+	list_removed(repo, owner, &dir, &adding->removed);
+	return 0;
+}
+
+static int check_place(struct add_run *run, const char *rel, const struct tracked *owner, struct err *err)
+{
+	if (text_eq(rel, "."))
+		return err_set(err, ERR_CONFIG, "the whole repository cannot be tracked as data: name a file or directory in it");
+	if (path_inside(".dvc", rel) || path_inside(".git", rel) || path_inside(".mlmake", rel))
+		return err_set(err, ERR_CONFIG, "%s is not data of yours", rel);
+	if (dvc_file_is_name(path_base(rel))) {
+		err_set(err, ERR_CONFIG, "%s is a .dvc file, which git tracks, not the data cache", rel);
+		return err_hint(err, "name the data that it stands for");
+	}
+	if (!text_is_utf8(rel, strlen(rel)))
+		return err_set(err, ERR_FAILED, "a name that is not UTF-8 cannot be recorded in a .dvc file");
+	for (size_t i = 0; i < run->outs->list.len; i++) {
+		const struct tracked *tracked = &run->outs->list.at[i];
+		if (tracked == owner || !path_inside(rel, tracked->path))
+			continue;
+		err_set(err, ERR_CONFIG, "%s contains %s, which %s tracks already", rel, tracked->path, tracked->dvc_path);
+		return err_hint(err, "remove %s first, or leave %s as it is", tracked->dvc_path, rel);
+	}
+	if (owner && owner->is_import) {
+		err_set(err, ERR_CONFIG, "%s is an import from another repository (%s)", owner->path, owner->dvc_path);
+		return err_hint(err, "dvc update %s brings a newer version; remove the .dvc to track it as your own", owner->dvc_path);
+	}
+	return 0;
+}
+
+static int check_not_ignored(struct data_repo *repo, const char *rel, bool is_dir, struct err *err)
+{
+	bool ignored;
+	if (repo_ignored(repo, rel, is_dir, &ignored, err) < 0)
+		return -1;
+	if (!ignored)
+		return 0;
+	err_set(err, ERR_CONFIG, "%s is ignored by .dvcignore", rel);
+	return err_hint(err, "a line like !/%s there takes it back in", rel);
+}
+
+static int broken_record(const struct add_run *run, const char *dvc_path, struct err *err)
+{
+	for (size_t i = 0; i < run->outs->broken.len; i++) {
+		const struct broken_file *broken = &run->outs->broken.at[i];
+		if (!text_eq(broken->dvc_path, dvc_path))
+			continue;
+		err_set(err, broken->err.code, "%s", broken->err.message);
+		return err_hint(err, "if it is beyond mending, remove %s and add again", dvc_path);
+	}
+	return 0;
+}
+
+static int prepare(struct add_run *run, const char *given, struct err *err)
+{
+	struct buf rel CLEANUP(buf_release) = BUF_INIT;
+	if (repo_path(run->repo, given, &rel, err) < 0)
+		return -1;
+	const struct tracked *owner = outs_find(run->outs, rel.data);
+	bool part = owner && !text_eq(owner->path, rel.data);
+	vec_push(&run->list, (struct adding){ .walk = WALK_INIT });
+	struct adding *adding = &run->list.at[run->list.len - 1];
+	adding->record.path = mem_strdup(part ? owner->path : rel.data);
+	adding->record.dvc_path = owner ? mem_strdup(owner->dvc_path) : mem_printf("%s.dvc", rel.data);
+	if (check_place(run, rel.data, owner, err) < 0 || repo_check_parents(run->repo, rel.data, err) < 0 ||
+	    broken_record(run, adding->record.dvc_path, err) < 0 || walk_path(run->repo, rel.data, &adding->walk, err) < 0)
+		return -1;
+	if (!adding->walk.exists) {
+		err_set(err, ERR_CONFIG, "%s does not exist", given);
+		return owner ? err_hint(err, "it is tracked: mlmake data checkout %s brings it back", given) : -1;
+	}
+	if (check_odd(&adding->walk, err) < 0 || check_not_ignored(run->repo, rel.data, adding->walk.is_dir, err) < 0 ||
+	    record_check_git(run->repo, rel.data, err) < 0)
+		return -1;
+	if (walk_hash(run->repo, &adding->walk, err) < 0 || import_files(run->repo, &adding->walk, err) < 0)
+		return -1;
+	return part ? add_part(run->repo, owner, rel.data + strlen(owner->path) + 1, adding, err)
+		    : add_whole(run->repo, owner, adding, err);
+}
+
+static int commit(struct add_run *run, struct data_add_report *ret, struct err *err)
+{
+	for (size_t i = 0; i < run->list.len; i++) {
+		struct adding *adding = &run->list.at[i];
+		bool changed;
+		if (record_write(run->repo, &adding->record, &changed, &ret->to_stage, &ret->staged, err) < 0)
+			return -1;
+		vec_push(&ret->added, ((struct data_added){ .path = mem_strdup(adding->walk.path),
+							    .dvc_path = mem_strdup(adding->record.dvc_path),
+							    .changed = changed,
+							    .removed = adding->removed }));
+		adding->removed = (struct strlist){ 0 };
+	}
+	return 0;
+}
+
+static int relink(struct add_run *run, struct err *err)
+{
+	if (run->repo->config.links[0] == ODB_COPY)
+		return 0;
+	for (size_t i = 0; i < run->list.len; i++)
+		if (checkout_relink(run->repo, &run->list.at[i].walk, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* Several parts of one directory are recorded one after the other, each on top of the one before. */
+static int add_group(struct data_repo *repo, const struct outs *outs, const char *const *paths, size_t count,
+		     struct data_add_report *ret, struct err *err)
+{
+	struct add_run run CLEANUP(add_run_release) = { .repo = repo, .outs = outs };
+	for (size_t i = 0; i < count; i++)
+		if (prepare(&run, paths[i], err) < 0)
+			return -1;
+	if (commit(&run, ret, err) < 0)
+		return -1;
+	return relink(&run, err);
+}
+
+static bool is_part(struct data_repo *repo, const struct outs *outs, const char *given)
+{
+	struct buf rel CLEANUP(buf_release) = BUF_INIT;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	if (repo_path(repo, given, &rel, &ignored) < 0)
+		return false;
+	const struct tracked *owner = outs_find(outs, rel.data);
+	return owner && !text_eq(owner->path, rel.data);
+}
+
+static int add_locked(struct data_repo *repo, const char *const *paths, size_t count, struct data_add_report *ret, struct err *err)
+{
+	VEC(const char *) wholes = { 0 };
+	VEC(const char *) parts = { 0 };
+	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
+	int status = outs_load(repo, &outs, err);
+	for (size_t i = 0; status == 0 && i < count; i++) {
+		if (is_part(repo, &outs, paths[i]))
+			vec_push(&parts, paths[i]);
+		else
+			vec_push(&wholes, paths[i]);
+	}
+	if (status == 0 && wholes.len)
+		status = add_group(repo, &outs, wholes.at, wholes.len, ret, err);
+	for (size_t i = 0; status == 0 && i < parts.len; i++) {
+		struct outs now CLEANUP(outs_release) = OUTS_INIT;
+		status = outs_load(repo, &now, err);
+		if (status == 0)
+			status = add_group(repo, &now, &parts.at[i], 1, ret, err);
+	}
+	vec_release(&wholes);
+	vec_release(&parts);
+	return status;
+}
+
+int data_add(struct data_repo *repo, const char *const *paths, size_t count, struct data_add_report *ret, struct err *err)
+{
+	*ret = (struct data_add_report){ .staged = false };
+	if (repo_lock(repo, err) < 0)
+		return -1;
+	int status = add_locked(repo, paths, count, ret, err);
+	struct err late CLEANUP(err_release) = ERR_INIT;
+	/* Records of what was read help the next attempt, too. */
+	if (repo_save_hashes(repo, &late) < 0 && status == 0)
+		repo_warn(repo, "the stat records could not be saved: %s", late.message);
+	repo_unlock(repo);
+	return status;
+}
+
+void data_add_report_release(struct data_add_report *report)
+{
+	for (size_t i = 0; i < report->added.len; i++) {
+		free(report->added.at[i].path);
+		free(report->added.at[i].dvc_path);
+		strlist_release(&report->added.at[i].removed);
+	}
+	vec_release(&report->added);
+	strlist_release(&report->to_stage);
+	*report = (struct data_add_report){ .staged = false };
+}

@@ -1,0 +1,409 @@
+#include "features/data/checkout.h"
+
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* What has to happen to one out. */
+struct change {
+	const char *rel;      /* member; "" for an out that is a file */
+	struct digest digest;
+	bool replaces;        /* a file is there */
+};
+
+struct plan {
+	struct data_repo *repo;
+	const struct tracked *tracked;
+	const struct data_checkout_options *options;
+	struct dvc_dir manifest;
+	struct walk walk;
+	VEC(struct change) changes;
+	struct strlist removals; /* members */
+	bool kept;               /* files that are not recorded stay: --force */
+	bool replaces_kind;      /* a file where a directory belongs or the reverse */
+};
+
+static void plan_release(struct plan *plan)
+{
+	dvc_dir_release(&plan->manifest);
+	walk_release(&plan->walk);
+	vec_release(&plan->changes);
+	strlist_release(&plan->removals);
+}
+
+static char *member_path(const struct plan *plan, const char *rel)
+{
+	return *rel ? path_joined(plan->tracked->path, rel) : mem_strdup(plan->tracked->path);
+}
+
+static bool is_cached(const struct plan *plan, const struct digest *digest)
+{
+	struct odb_id id = { *digest, false };
+	return odb_has(&plan->repo->odb, &id, NULL);
+}
+
+/* A file that would be lost: with --force it may be overwritten, otherwise its bytes must be in the cache. */
+static void guard(const struct plan *plan, const struct walk_file *file, struct strlist *unsafe)
+{
+	if (!plan->options->force && !is_cached(plan, &file->digest))
+		strlist_take(unsafe, member_path(plan, file->rel));
+}
+
+static void plan_member(struct plan *plan, const char *rel, const uint8_t md5[16], struct strlist *unsafe)
+{
+	struct change change = { .rel = rel, .digest = { .kind = DIGEST_MD5 } };
+	memcpy(change.digest.bytes, md5, 16);
+	const struct walk_file *file = walk_find(&plan->walk, rel);
+	if (file && digest_eq(&file->digest, &change.digest) && !plan->options->relink)
+		return;
+	change.replaces = file != NULL;
+	if (file && !digest_eq(&file->digest, &change.digest))
+		guard(plan, file, unsafe);
+	vec_push(&plan->changes, change);
+}
+
+/* Whether an unrecorded file stands where a recorded one needs a directory, or the reverse. */
+static bool is_in_the_way(const struct plan *plan, const char *rel)
+{
+	for (const char *at = strchr(rel, '/'); at; at = strchr(at + 1, '/')) {
+		char *part OWNED = mem_strndup(rel, (size_t)(at - rel));
+		if (dvc_dir_find(&plan->manifest, part))
+			return true;
+	}
+	for (size_t i = 0; i < plan->manifest.len; i++)
+		if (path_inside(rel, plan->manifest.entries[i].relpath))
+			return true;
+	return false;
+}
+
+static void plan_dir(struct plan *plan, const struct selected *selected, struct strlist *unsafe)
+{
+	for (size_t i = 0; i < plan->manifest.len; i++)
+		if (selected_covers(selected, plan->manifest.entries[i].relpath))
+			plan_member(plan, plan->manifest.entries[i].relpath, plan->manifest.entries[i].md5, unsafe);
+	for (size_t i = 0; i < plan->walk.files.len; i++) {
+		const struct walk_file *file = &plan->walk.files.at[i];
+		if (!selected_covers(selected, file->rel) || dvc_dir_find(&plan->manifest, file->rel))
+			continue;
+		if (is_cached(plan, &file->digest))
+			strlist_add(&plan->removals, file->rel);
+		else if (!plan->options->force || is_in_the_way(plan, file->rel))
+			strlist_take(unsafe, member_path(plan, file->rel));
+		else
+			plan->kept = true;
+	}
+}
+
+static int make_plan(struct plan *plan, const struct selected *selected, struct strlist *unsafe, struct err *err)
+{
+	const struct tracked *tracked = plan->tracked;
+	struct data_repo *repo = plan->repo;
+	if (tracked->out->is_dir && tracked_read_manifest(repo, tracked, &plan->manifest, err) < 0)
+		return -1;
+	if (walk_path(repo, tracked->path, &plan->walk, err) < 0 || walk_hash(repo, &plan->walk, err) < 0)
+		return -1;
+	bool odd_top = plan->walk.exists && !plan->walk.is_dir && !plan->walk.files.len;
+	if (odd_top)
+		strlist_add(unsafe, plan->walk.odd.at[0]);
+	plan->replaces_kind = plan->walk.exists && !odd_top && plan->walk.is_dir != tracked->out->is_dir;
+	if (plan->replaces_kind) {
+		for (size_t i = 0; i < plan->walk.files.len; i++) {
+			guard(plan, &plan->walk.files.at[i], unsafe);
+			strlist_add(&plan->removals, plan->walk.files.at[i].rel);
+		}
+		plan->walk.files.len = 0;
+	}
+	if (tracked->out->is_dir)
+		plan_dir(plan, selected, unsafe);
+	else
+		plan_member(plan, "", tracked->out->digest.bytes, unsafe);
+	return 0;
+}
+
+static bool export_progress(void *ctx, size_t items_done, uint64_t bytes_done)
+{
+	const struct plan *plan = ctx;
+	repo_progress(plan->repo, "checking out", items_done, plan->changes.len, bytes_done);
+	return true;
+}
+
+/* Sorts what could not be exported into the report; *ret_bad counts. */
+static void report_bad(const struct plan *plan, const struct odb_export *items, struct data_checkout_report *ret,
+		       struct damaged_ids *damaged, size_t *ret_bad)
+{
+	for (size_t i = 0; i < plan->changes.len; i++) {
+		if (items[i].ret_result == ODB_OK)
+			continue;
+		char hex[DIGEST_HEX_MAX];
+		char *path OWNED = member_path(plan, plan->changes.at[i].rel);
+		digest_hex(&items[i].id.digest, hex);
+		++*ret_bad;
+		if (items[i].ret_result == ODB_ABSENT) {
+			strlist_take(&ret->missing, mem_printf("%s (md5 %s)", path, hex));
+			continue;
+		}
+		strlist_take(&ret->damaged, mem_printf("%s (md5 %s)", path, hex));
+		if (damaged)
+			vec_push(&damaged->list, items[i].id);
+	}
+}
+
+/* All that changes is made in staging, verified, before anything in the work tree is touched. */
+struct staged {
+	struct buf dir;
+	struct arena names;
+	struct odb_export *items;
+};
+
+static void staged_release(struct staged *staged)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	if (staged->dir.len && fs_remove_tree(staged->dir.data, &ignored) < 0)
+		err_release(&ignored); /* swept by the next checkout */
+	buf_release(&staged->dir);
+	arena_release(&staged->names);
+	free(staged->items);
+}
+
+static int check_presence(const struct plan *plan, struct staged *staged, struct data_checkout_report *ret, size_t *ret_bad)
+{
+	for (size_t i = 0; i < plan->changes.len; i++) {
+		struct odb_export *item = &staged->items[i];
+		item->id = (struct odb_id){ plan->changes.at[i].digest, false };
+		item->link = plan->repo->config.links[0];
+		item->exec = plan->tracked->out->isexec && !plan->tracked->out->is_dir;
+		item->ret_result = odb_has(&plan->repo->odb, &item->id, NULL) ? ODB_OK : ODB_ABSENT;
+	}
+	report_bad(plan, staged->items, ret, NULL, ret_bad);
+	return 0;
+}
+
+/* whole: the tree as it will be; else one numbered file each. */
+static int name_staged(const struct plan *plan, struct staged *staged, bool whole, struct err *err)
+{
+	struct buf last CLEANUP(buf_release) = BUF_INIT;
+	for (size_t i = 0; i < plan->changes.len; i++) {
+		if (!whole) {
+			staged->items[i].to = arena_printf(&staged->names, "%s/%zu", staged->dir.data, i);
+			continue;
+		}
+		staged->items[i].to = arena_printf(&staged->names, "%s/tree/%s", staged->dir.data, plan->changes.at[i].rel);
+		struct buf dir CLEANUP(buf_release) = BUF_INIT;
+		path_dir(&dir, staged->items[i].to);
+		if (text_eq(dir.data, last.data))
+			continue;
+		if (fs_mkdirs(dir.data, err) < 0)
+			return -1;
+		buf_setstr(&last, dir.data);
+	}
+	return 0;
+}
+
+static int remove_stale(const struct plan *plan, struct err *err)
+{
+	for (size_t i = 0; i < plan->removals.len; i++) {
+		char *rel OWNED = member_path(plan, plan->removals.at[i]);
+		if (repo_check_parents(plan->repo, rel, err) < 0)
+			return -1;
+		char *abs OWNED = repo_abs(plan->repo, rel);
+		if (fs_remove(abs, err) < 0)
+			return -1;
+		/* Directories that became empty go too, up to the out itself. */
+		struct buf dir CLEANUP(buf_release) = BUF_INIT;
+		path_dir(&dir, rel);
+		while (path_inside(plan->tracked->path, dir.data) && !text_eq(dir.data, plan->tracked->path)) {
+			char *path OWNED = repo_abs(plan->repo, dir.data);
+			if (sys.unlinkat(AT_FDCWD, path, AT_REMOVEDIR) < 0)
+				break;
+			struct buf up CLEANUP(buf_release) = BUF_INIT;
+			path_dir(&up, dir.data);
+			buf_setstr(&dir, up.data);
+		}
+	}
+	if (!plan->replaces_kind || !plan->walk.is_dir)
+		return 0;
+	char *abs OWNED = repo_abs(plan->repo, plan->tracked->path);
+	if (sys.unlinkat(AT_FDCWD, abs, AT_REMOVEDIR) < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "cannot replace the directory %s by a file", plan->tracked->path);
+	return 0;
+}
+
+static int place_each(const struct plan *plan, const struct staged *staged, struct err *err)
+{
+	for (size_t i = 0; i < plan->changes.len; i++) {
+		char *rel OWNED = member_path(plan, plan->changes.at[i].rel);
+		if (repo_check_parents(plan->repo, rel, err) < 0)
+			return -1;
+		char *abs OWNED = repo_abs(plan->repo, rel);
+		if (fs_mkdirs_for(abs, err) < 0)
+			return -1;
+		struct stat st;
+		bool exists;
+		if (fs_lstat(abs, &st, &exists, err) < 0)
+			return -1;
+		/* Directories without a file below them may stand where a file belongs. */
+		if (exists && S_ISDIR(st.st_mode) && sys.unlinkat(AT_FDCWD, abs, AT_REMOVEDIR) < 0)
+			return err_set_errno(err, ERR_FAILED, errno, "cannot replace the directory %s by a file", rel);
+		if (fs_rename(staged->items[i].to, abs, err) < 0)
+			return -1;
+	}
+	if (!plan->tracked->out->is_dir || plan->manifest.len)
+		return 0;
+	char *abs OWNED = repo_abs(plan->repo, plan->tracked->path);
+	return fs_mkdirs(abs, err);
+}
+
+static int place_tree(const struct plan *plan, const struct staged *staged, struct err *err)
+{
+	char *tree OWNED = path_joined(staged->dir.data, "tree");
+	char *abs OWNED = repo_abs(plan->repo, plan->tracked->path);
+	return fs_rename(tree, abs, err);
+}
+
+static int remember(const struct plan *plan, const struct staged *staged, struct err *err)
+{
+	struct hashes *hashes;
+	if (repo_hashes(plan->repo, &hashes, err) < 0)
+		return -1;
+	for (size_t i = 0; i < plan->changes.len; i++) {
+		char *rel OWNED = member_path(plan, plan->changes.at[i].rel);
+		char *abs OWNED = repo_abs(plan->repo, rel);
+		struct fs_stamp stamp;
+		struct stat st;
+		if (sys.fstatat(AT_FDCWD, abs, &st, 0) < 0)
+			continue;
+		fs_stamp_of(&stamp, &st);
+		/* A rename changes ctime alone. */
+		struct fs_stamp made = staged->items[i].ret_stamp;
+		made.ctime_ns = stamp.ctime_ns;
+		if (fs_stamp_same(&made, &stamp))
+			hashes_record(hashes, DIGEST_MD5, rel, &plan->changes.at[i].digest, &stamp);
+	}
+	return 0;
+}
+
+static void report_done(const struct plan *plan, const struct selected *selected, struct data_checkout_report *ret)
+{
+	const struct tracked *tracked = plan->tracked;
+	ret->files += plan->changes.len;
+	bool fresh = !plan->walk.exists;
+	if (!plan->changes.len && !plan->removals.len && !fresh)
+		return;
+	bool part = selected->sub != NULL;
+	char *name = part ? path_joined(tracked->path, selected->sub) : mem_printf("%s%s", tracked->path, tracked->out->is_dir ? "/" : "");
+	strlist_take(fresh ? &ret->added : &ret->modified, name);
+}
+
+static int apply(struct plan *plan, const struct selected *selected, struct data_checkout_report *ret, struct damaged_ids *damaged,
+		 struct err *err)
+{
+	struct staged staged CLEANUP(staged_release) = { .dir = BUF_INIT };
+	struct buf parent CLEANUP(buf_release) = BUF_INIT;
+	size_t bad = 0;
+	staged.items = mem_alloc((plan->changes.len + 1) * sizeof(*staged.items));
+	if (check_presence(plan, &staged, ret, &bad) < 0 || bad)
+		return bad ? 0 : -1;
+	bool whole = plan->tracked->out->is_dir && !plan->walk.exists && plan->changes.len;
+	path_dir(&parent, plan->tracked->path);
+	if (plan->changes.len &&
+	    (repo_staging(plan->repo, parent.data, &staged.dir, err) < 0 || name_staged(plan, &staged, whole, err) < 0))
+		return -1;
+	struct odb_sink sink = { export_progress, plan };
+	if (odb_export(&plan->repo->odb, staged.items, plan->changes.len, &sink, err) < 0)
+		return -1;
+	report_bad(plan, staged.items, ret, damaged, &bad);
+	if (bad)
+		return 0;
+	if (remove_stale(plan, err) < 0 || (whole ? place_tree(plan, &staged, err) : place_each(plan, &staged, err)) < 0)
+		return -1;
+	report_done(plan, selected, ret);
+	return remember(plan, &staged, err);
+}
+
+int checkout_one(struct data_repo *repo, const struct selected *selected, const struct data_checkout_options *options,
+		 struct data_checkout_report *ret, struct damaged_ids *damaged, struct err *err)
+{
+	struct plan plan CLEANUP(plan_release) = {
+		.repo = repo, .tracked = selected->tracked, .options = options, .manifest = DVC_DIR_INIT, .walk = WALK_INIT
+	};
+	struct strlist unsafe CLEANUP(strlist_release) = { 0 };
+	if (tracked_check_supported(plan.tracked, err) < 0 || repo_check_parents(repo, plan.tracked->path, err) < 0)
+		return -1;
+	if (make_plan(&plan, selected, &unsafe, err) < 0) {
+		/* A manifest that the cache has not, or has damaged, is missing data like any other. */
+		if (err->code != ERR_DATA || !plan.tracked->out->is_dir)
+			return -1;
+		struct odb_id id = tracked_id(plan.tracked);
+		bool there = odb_has(&repo->odb, &id, NULL);
+		strlist_take(there ? &ret->damaged : &ret->missing, mem_printf("%s/ (%s)", plan.tracked->path, err->message));
+		if (there && damaged)
+			vec_push(&damaged->list, id);
+		err_release(err);
+		return 0;
+	}
+	for (size_t i = 0; i < unsafe.len; i++)
+		strlist_add(&ret->unsafe, unsafe.at[i]);
+	return unsafe.len ? 0 : apply(&plan, selected, ret, damaged, err);
+}
+
+int data_checkout(struct data_repo *repo, const char *const *paths, size_t count, const struct data_checkout_options *options,
+		  struct data_checkout_report *ret, struct err *err)
+{
+	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
+	struct selection chosen CLEANUP(selection_release) = SELECTION_INIT;
+	*ret = (struct data_checkout_report){ .files = 0 };
+	if (repo_lock(repo, err) < 0)
+		return -1;
+	int status = outs_load(repo, &outs, err);
+	if (status == 0)
+		status = outs_select(repo, &outs, paths, count, &chosen, err);
+	for (size_t i = 0; status == 0 && i < chosen.list.len; i++)
+		status = checkout_one(repo, &chosen.list.at[i], options, ret, NULL, err);
+	outs_add_broken(&outs, &ret->broken);
+	struct err late CLEANUP(err_release) = ERR_INIT;
+	if (repo_save_hashes(repo, &late) < 0)
+		repo_warn(repo, "the stat records could not be saved: %s", late.message);
+	repo_unlock(repo);
+	return status;
+}
+
+int checkout_relink(struct data_repo *repo, const struct walk *walk, struct err *err)
+{
+	struct buf staging CLEANUP(buf_release) = BUF_INIT, parent CLEANUP(buf_release) = BUF_INIT;
+	struct arena names CLEANUP(arena_release) = { 0 };
+	size_t count = walk->files.len;
+	struct odb_export *items OWNED = mem_alloc((count + 1) * sizeof(*items));
+	path_dir(&parent, walk->path);
+	if (!count)
+		return 0;
+	if (repo_staging(repo, parent.data, &staging, err) < 0)
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		items[i] = (struct odb_export){ .id = { walk->files.at[i].digest, false },
+						.to = arena_printf(&names, "%s/%zu", staging.data, i),
+						.exec = !walk->is_dir && walk->files.at[i].exec,
+						.link = repo->config.links[0] };
+	int status = odb_export(&repo->odb, items, count, NULL, err);
+	for (size_t i = 0; status == 0 && i < count; i++) {
+		char *abs OWNED = mem_printf("%s/%s%s%s", repo->root, walk->path, *walk->files.at[i].rel ? "/" : "", walk->files.at[i].rel);
+		if (items[i].ret_result != ODB_OK)
+			status = err_set(err, ERR_DATA, "the object of %s is gone from the cache", abs);
+		else
+			status = fs_rename(items[i].to, abs, err);
+	}
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	if (fs_remove_tree(staging.data, &ignored) < 0)
+		err_release(&ignored);
+	return status;
+}
+
+void data_checkout_report_release(struct data_checkout_report *report)
+{
+	struct strlist *lists[] = { &report->added, &report->modified, &report->deleted, &report->unsafe,
+				    &report->missing, &report->damaged, &report->broken };
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		strlist_release(lists[i]);
+}

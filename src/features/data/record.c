@@ -1,0 +1,144 @@
+#include "features/data/record.h"
+
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/text.h"
+#include "formats/dvcfile.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define MAX_GITIGNORE ((size_t)16 << 20)
+
+void gitignore_escape(struct buf *out, const char *name)
+{
+	size_t len = strlen(name);
+	for (size_t i = 0; i < len; i++) {
+		/* dvc escapes the first set. It writes a newline and trailing spaces as they are, which git reads as two
+		 * lines and as no spaces: the data would not be ignored. */
+		bool trailing_space = name[i] == ' ' && strspn(name + i, " ") == len - i;
+		if (name[i] == '\n' || name[i] == '\r') {
+			buf_addch(out, '?');
+			continue;
+		}
+		if (strchr("\\!#*?[]", name[i]) || trailing_space)
+			buf_addch(out, '\\');
+		buf_addch(out, name[i]);
+	}
+}
+
+static bool has_line(const struct buf *text, const char *line)
+{
+	size_t len = strlen(line);
+	for (const char *at = text->data; *at;) {
+		size_t n = strcspn(at, "\n");
+		if (n == len && memcmp(at, line, len) == 0)
+			return true;
+		at += n + (at[n] == '\n');
+	}
+	return false;
+}
+
+static int write_gitignore(struct data_repo *repo, const char *path, struct strlist *to_stage, struct err *err)
+{
+	struct git_repo *git;
+	struct buf git_path CLEANUP(buf_release) = BUF_INIT, dir CLEANUP(buf_release) = BUF_INIT;
+	struct buf text CLEANUP(buf_release) = BUF_INIT, line CLEANUP(buf_release) = BUF_INIT;
+	bool ignored = false;
+	if (repo_git(repo, &git, err) < 0)
+		return -1;
+	if (!git)
+		return 0;
+	if (repo_git_path(repo, path, &git_path, err) < 0 || git_is_ignored(git, git_path.data, &ignored, err) < 0)
+		return -1;
+	if (ignored)
+		return 0;
+	path_dir(&dir, path);
+	char *rel OWNED = path_joined(text_eq(dir.data, ".") ? "" : dir.data, ".gitignore");
+	char *abs OWNED = repo_abs(repo, rel);
+	if (fs_exists(abs) && fs_read_file(abs, MAX_GITIGNORE, &text, err) < 0)
+		return -1;
+	buf_addch(&line, '/');
+	gitignore_escape(&line, path_base(path));
+	if (has_line(&text, line.data))
+		return 0;
+	if (text.len && text.data[text.len - 1] != '\n')
+		buf_addch(&text, '\n');
+	buf_addf(&text, "%s\n", line.data);
+	strlist_add(to_stage, rel);
+	return fs_write_file(abs, text.data, text.len, 0666, FS_SYNCED, err);
+}
+
+static int write_dvc(struct data_repo *repo, const struct record *record, bool *ret_changed, struct err *err)
+{
+	struct dvc_file file CLEANUP(dvc_file_release) = DVC_FILE_INIT;
+	char *abs OWNED = repo_abs(repo, record->dvc_path);
+	struct dvc_out *out = NULL;
+	if (fs_exists(abs)) {
+		if (dvc_file_read(abs, record->dvc_path, &file, err) < 0)
+			return -1;
+		for (size_t i = 0; i < file.out_count && !out; i++)
+			if (file.out_count == 1 || text_eq(path_base(file.outs[i].path), path_base(record->path)))
+				out = &file.outs[i];
+	}
+	if (!out)
+		out = dvc_file_add_out(&file, path_base(record->path));
+	out->digest = record->id.digest;
+	out->is_dir = record->id.is_dir;
+	out->legacy = false;
+	out->has_size = record->has_size;
+	out->size = record->size;
+	out->has_nfiles = record->id.is_dir;
+	out->nfiles = record->id.is_dir ? record->nfiles : 0;
+	out->isexec = !record->id.is_dir && record->exec;
+	return dvc_file_write(abs, &file, ret_changed, err);
+}
+
+static int stage_all(struct data_repo *repo, const struct strlist *paths, struct err *err)
+{
+	for (size_t i = 0; i < paths->len; i++) {
+		struct buf git_path CLEANUP(buf_release) = BUF_INIT;
+		if (repo_git_path(repo, paths->at[i], &git_path, err) < 0 || git_stage(repo->git, git_path.data, err) < 0)
+			return err_note(err, "core.autostage of .dvc/config asks for this");
+	}
+	return 0;
+}
+
+int record_write(struct data_repo *repo, const struct record *record, bool *ret_changed, struct strlist *to_stage, bool *ret_staged,
+		 struct err *err)
+{
+	struct strlist files CLEANUP(strlist_release) = { 0 };
+	struct git_repo *git;
+	*ret_changed = false;
+	if (write_gitignore(repo, record->path, &files, err) < 0 || write_dvc(repo, record, ret_changed, err) < 0 ||
+	    repo_git(repo, &git, err) < 0)
+		return -1;
+	if (*ret_changed)
+		strlist_add(&files, record->dvc_path);
+	*ret_staged = git && repo->config.autostage;
+	if (*ret_staged)
+		return stage_all(repo, &files, err);
+	for (size_t i = 0; git && i < files.len; i++)
+		if (!strlist_has(to_stage, files.at[i]))
+			strlist_add(to_stage, files.at[i]);
+	return 0;
+}
+
+int record_check_git(struct data_repo *repo, const char *path, struct err *err)
+{
+	struct git_repo *git;
+	struct buf git_path CLEANUP(buf_release) = BUF_INIT;
+	bool tracked = false;
+	if (repo_git(repo, &git, err) < 0)
+		return -1;
+	if (!git)
+		return 0;
+	if (repo_git_path(repo, path, &git_path, err) < 0 || git_is_tracked(git, git_path.data, &tracked, err) < 0)
+		return -1;
+	if (!tracked)
+		return 0;
+	struct buf quoted CLEANUP(buf_release) = BUF_INIT;
+	text_add_shell_quoted(&quoted, path);
+	err_set(err, ERR_FAILED, "%s is tracked by git already", path);
+	return err_hint(err, "take it out of git first: git rm -r --cached %s", quoted.data);
+}
