@@ -63,7 +63,11 @@
 	X(git_repository_path)           \
 	X(git_repository_set_workdir)    \
 	X(git_repository_workdir)        \
-	X(git_tree_free)
+	X(git_tree_entry_filemode)       \
+	X(git_tree_entry_id)             \
+	X(git_tree_entry_name)           \
+	X(git_tree_free)                 \
+	X(git_tree_walk)
 
 struct libgit2 {
 #define X(name) __typeof__(&(name)) name;
@@ -544,6 +548,41 @@ static int head_tree(struct git_repo *repo, git_tree **ret, struct err *err)
 	int rc = lib.git_commit_tree(ret, commit);
 	lib.git_commit_free(commit);
 	return rc < 0 ? git_err(err, "cannot read the tree of HEAD") : 0;
+}
+
+struct tree_search {
+	const char *suffix;
+	struct git_entries *found;
+};
+
+static int take_tree_entry(const char *dir, const git_tree_entry *entry, void *payload)
+{
+	struct tree_search *search = payload;
+	const char *name = lib.git_tree_entry_name(entry);
+	git_filemode_t mode = lib.git_tree_entry_filemode(entry);
+	if (mode == GIT_FILEMODE_TREE || !text_ends(name, search->suffix))
+		return 0;
+	struct git_entry ours = { .path = mem_printf("%s%s", dir, name), .mode = (uint32_t)mode };
+	lib.git_oid_tostr(ours.oid, sizeof(ours.oid), lib.git_tree_entry_id(entry));
+	vec_push(search->found, ours);
+	return 0;
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+	return strcmp(((const struct git_entry *)a)->path, ((const struct git_entry *)b)->path);
+}
+
+int git_head_entries(struct git_repo *repo, const char *suffix, struct git_entries *ret, struct err *err)
+{
+	git_tree *tree CLEANUP(free_tree) = NULL;
+	if (head_tree(repo, &tree, err) < 0)
+		return -1;
+	struct tree_search search = { suffix, ret };
+	if (tree && lib.git_tree_walk(tree, GIT_TREEWALK_PRE, take_tree_entry, &search) < 0)
+		return git_err(err, "cannot walk the tree of HEAD");
+	vec_sort(ret, compare_entries);
+	return 0;
 }
 
 int git_staged_paths(struct git_repo *repo, struct strlist *ret, struct err *err)

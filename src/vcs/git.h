@@ -58,6 +58,9 @@ struct git_entries {
 int git_entries_read(struct git_repo *repo, struct git_entries *ret, struct err *err) MUST_CHECK;
 void git_entries_release(struct git_entries *entries);
 
+/* The files of HEAD's tree whose path ends in suffix (".dvc"; "": all), sorted by path; none on an unborn branch. */
+int git_head_entries(struct git_repo *repo, const char *suffix, struct git_entries *ret, struct err *err) MUST_CHECK;
+
 /* Appends a blob as git stores it: no line ends converted, no filter run. More than max bytes is an error. */
 int git_blob_read(struct git_repo *repo, const char *oid, size_t max, struct buf *out, struct err *err) MUST_CHECK;
 
