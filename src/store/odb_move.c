@@ -209,6 +209,16 @@ struct export_job {
 	int *numbers;
 };
 
+/* -1 where the file system cannot, or not to this place: it is a copy then. A link shares the object's mode, so the object gets the bit,
+ * as dvc does it. */
+static int link_object(const struct odb_export *item, const char *object)
+{
+	if (item->exec && sys.fchmodat(AT_FDCWD, object, 0544, 0) < 0)
+		return -1;
+	return item->link == ODB_HARDLINK ? sys.linkat(AT_FDCWD, object, AT_FDCWD, item->to, 0)
+					  : sys.symlinkat(object, AT_FDCWD, item->to);
+}
+
 static void export_one(void *ctx, size_t i)
 {
 	struct export_job *job = ctx;
@@ -221,20 +231,10 @@ static void export_one(void *ctx, size_t i)
 	if (sys.fstatat(AT_FDCWD, object.data, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
 		return;
 	item->ret_result = ODB_OK;
-	int status = 0;
-	if (item->link == ODB_COPY || (item->link == ODB_HARDLINK && st.st_size == 0)) {
-		if (fs_copy_file(object.data, item->to, item->exec ? 0766 : 0666, &failure) < 0)
-			job->numbers[i] = failure.sys_errno ? failure.sys_errno : EIO;
+	if (item->link != ODB_COPY && (item->link == ODB_SYMLINK || st.st_size) && link_object(item, object.data) == 0)
 		return;
-	}
-	/* A link shares the object's mode, so the object gets the bit, as dvc does it. */
-	if (item->exec)
-		status = sys.fchmodat(AT_FDCWD, object.data, 0544, 0);
-	if (status == 0)
-		status = item->link == ODB_HARDLINK ? sys.linkat(AT_FDCWD, object.data, AT_FDCWD, item->to, 0)
-						     : sys.symlinkat(object.data, AT_FDCWD, item->to);
-	if (status < 0)
-		job->numbers[i] = errno;
+	if (fs_copy_file(object.data, item->to, item->exec ? 0766 : 0666, &failure) < 0)
+		job->numbers[i] = failure.sys_errno ? failure.sys_errno : EIO;
 }
 
 /* Hashes what was made; what is wrong is removed again. */

@@ -323,6 +323,13 @@ static int apply(struct plan *plan, const struct selected *selected, struct data
 	return remember(plan, &staged, err);
 }
 
+static bool is_intact(struct data_repo *repo, const struct odb_id *id)
+{
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	struct err damage CLEANUP(err_release) = ERR_INIT;
+	return odb_read(&repo->odb, id, DVC_DIR_MAX_BYTES, &text, &damage) == 0;
+}
+
 int checkout_one(struct data_repo *repo, const struct selected *selected, const struct data_checkout_options *options,
 		 struct data_checkout_report *ret, struct damaged_ids *damaged, struct err *err)
 {
@@ -338,6 +345,8 @@ int checkout_one(struct data_repo *repo, const struct selected *selected, const 
 			return -1;
 		struct odb_id id = tracked_id(plan.tracked);
 		bool there = odb_has(&repo->odb, &id, NULL);
+		if (there && is_intact(repo, &id)) /* right bytes, wrong content: nobody's copy is better */
+			return -1;
 		strlist_take(there ? &ret->damaged : &ret->missing, mem_printf("%s/ (%s)", plan.tracked->path, err->message));
 		if (there && damaged)
 			vec_push(&damaged->list, id);

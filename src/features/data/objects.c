@@ -1,0 +1,115 @@
+#include "features/data/objects.h"
+
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/text.h"
+
+#include <string.h>
+
+static uint32_t add(struct data_repo *repo, struct objects *objects, const struct odb_id *id, const char *name, uint64_t size, bool wanted)
+{
+	struct buf key CLEANUP(buf_release) = BUF_INIT;
+	buf_addstr(&key, "files/md5/");
+	odb_add_key(&key, id);
+	struct map_entry *entry = map_entry(&objects->by_key, key.data);
+	if (entry->value) {
+		uint32_t index = (uint32_t)((uintptr_t)entry->value - 1);
+		objects->list.at[index].wanted |= wanted;
+		return index;
+	}
+	struct object object = { .id = *id, .name = mem_strdup(name), .size = size, .wanted = wanted };
+	uint64_t cached_size;
+	object.cached = odb_has(&repo->odb, id, &cached_size);
+	if (object.cached)
+		object.size = cached_size;
+	object.key = buf_detach(&key);
+	vec_push(&objects->list, object);
+	entry->value = (void *)(uintptr_t)objects->list.len;
+	return (uint32_t)(objects->list.len - 1);
+}
+
+uint32_t objects_add_top(struct data_repo *repo, struct objects *objects, const struct selected *selected)
+{
+	const struct tracked *tracked = selected->tracked;
+	struct odb_id id = tracked_id(tracked);
+	char *name OWNED = mem_printf("%s%s", tracked->path, id.is_dir ? "/" : "");
+	bool sized = !id.is_dir && tracked->out->has_size;
+	return add(repo, objects, &id, name, sized ? tracked->out->size : REMOTE_SIZE_UNKNOWN, true);
+}
+
+int objects_add(struct data_repo *repo, struct objects *objects, const struct selected *selected, struct err *err)
+{
+	const struct tracked *tracked = selected->tracked;
+	uint32_t top = objects_add_top(repo, objects, selected);
+	if (!tracked->out->is_dir)
+		return 0;
+	struct dvc_dir manifest CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
+	if (!objects->list.at[top].cached) {
+		strlist_add(&objects->unknown, objects->list.at[top].name);
+		return 0;
+	}
+	if (tracked_read_manifest(repo, tracked, &manifest, err) < 0)
+		return -1;
+	struct object_dir dir = { .manifest = top };
+	for (size_t i = 0; i < manifest.len; i++) {
+		struct odb_id id = { .digest = { .kind = DIGEST_MD5 } };
+		memcpy(id.digest.bytes, manifest.entries[i].md5, 16);
+		char *name OWNED = path_joined(tracked->path, manifest.entries[i].relpath);
+		uint32_t index = add(repo, objects, &id, name, REMOTE_SIZE_UNKNOWN, selected_covers(selected, manifest.entries[i].relpath));
+		vec_push(&dir.members, index);
+	}
+	vec_push(&objects->dirs, dir);
+	return 0;
+}
+
+void objects_release(struct objects *objects)
+{
+	for (size_t i = 0; i < objects->list.len; i++) {
+		free(objects->list.at[i].name);
+		free(objects->list.at[i].key);
+	}
+	for (size_t i = 0; i < objects->dirs.len; i++)
+		vec_release(&objects->dirs.at[i].members);
+	vec_release(&objects->list);
+	vec_release(&objects->dirs);
+	map_release(&objects->by_key);
+	strlist_release(&objects->unknown);
+}
+
+char *object_describe(const struct object *object)
+{
+	char hex[DIGEST_HEX_MAX];
+	digest_hex(&object->id.digest, hex);
+	return mem_printf("%s (md5 %s%s)", object->name, hex, object->id.is_dir ? ".dir" : "");
+}
+
+static struct selection *group_of(struct remote_groups *groups, const char *remote)
+{
+	for (size_t i = 0; i < groups->list.len; i++)
+		if (text_eq(groups->list.at[i].remote, remote))
+			return &groups->list.at[i].chosen;
+	vec_push(&groups->list, ((struct remote_group){ .remote = remote, .chosen = SELECTION_INIT }));
+	return &groups->list.at[groups->list.len - 1].chosen;
+}
+
+void groups_make(const struct selection *chosen, const char *chosen_remote, bool for_push, struct remote_groups *ret)
+{
+	for (size_t i = 0; i < chosen->list.len; i++) {
+		const struct selected *selected = &chosen->list.at[i];
+		const struct tracked *tracked = selected->tracked;
+		const char *pinned = tracked->out->remote;
+		if (for_push && (!tracked->out->push || tracked->is_import))
+			continue;
+		if (!tracked->out->cache || (chosen_remote && pinned && !text_eq(chosen_remote, pinned)))
+			continue;
+		struct selection *group = group_of(ret, chosen_remote ? chosen_remote : pinned);
+		vec_push(&group->list, ((struct selected){ tracked, mem_strdup(selected->sub) }));
+	}
+}
+
+void groups_release(struct remote_groups *groups)
+{
+	for (size_t i = 0; i < groups->list.len; i++)
+		selection_release(&groups->list.at[i].chosen);
+	vec_release(&groups->list);
+}

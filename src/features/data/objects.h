@@ -1,0 +1,54 @@
+/*
+ * The objects that a selection of outs consists of, each once, and the remotes that they belong to.
+ */
+#ifndef FEATURES_DATA_OBJECTS_H
+#define FEATURES_DATA_OBJECTS_H
+
+#include "features/data/outs.h"
+#include "net/remote.h"
+
+struct object {
+	struct odb_id id;
+	char *name;       /* a path that it stands for; a directory's ends in '/' */
+	char *key;        /* on the remote */
+	uint64_t size;    /* REMOTE_SIZE_UNKNOWN */
+	bool cached;      /* the cache has it */
+	bool wanted;      /* in the selection; else only looked at for its directory's sake */
+	bool on_remote;   /* known to be there and right */
+};
+
+struct object_dir {
+	uint32_t manifest;        /* index in list */
+	VEC(uint32_t) members;
+};
+
+struct objects {
+	VEC(struct object) list;
+	VEC(struct object_dir) dirs;
+	struct map by_key;        /* index + 1 */
+	struct strlist unknown;   /* directories whose manifest is nowhere at hand */
+};
+#define OBJECTS_INIT { .list = { 0 } }
+
+/* Adds one out: its object and, of a directory, its members, for which the manifest must be in the cache (else only itself). */
+int objects_add(struct data_repo *repo, struct objects *objects, const struct selected *selected, struct err *err) MUST_CHECK;
+/* The object of an out alone. */
+uint32_t objects_add_top(struct data_repo *repo, struct objects *objects, const struct selected *selected);
+void objects_release(struct objects *objects);
+
+/* "data/x (md5 ...)" */
+char *object_describe(const struct object *object);
+
+/* An out's remote, and what of a selection belongs to it. */
+struct remote_group {
+	const char *remote; /* NULL: the default */
+	struct selection chosen;
+};
+struct remote_groups {
+	VEC(struct remote_group) list;
+};
+/* chosen_remote: what was asked for; outs pinned to another one are left out then. for_push leaves out what is never pushed. */
+void groups_make(const struct selection *chosen, const char *chosen_remote, bool for_push, struct remote_groups *ret);
+void groups_release(struct remote_groups *groups);
+
+#endif

@@ -1,0 +1,350 @@
+/*
+ * data status: HEAD's .dvc files, the work tree's .dvc files, the cache and the data compared.
+ */
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/text.h"
+#include "features/data/outs.h"
+#include "features/data/transfer.h"
+#include "features/data/walk.h"
+
+#include <string.h>
+
+#define MAX_DVC_FILE ((size_t)64 << 20)
+
+/* One side of a comparison: what an out was recorded as. */
+struct side {
+	const char *path;
+	const struct dvc_out *out;
+};
+
+struct item {
+	char *name;
+	struct digest digest;
+	bool is_dir;
+};
+struct items {
+	VEC(struct item) list;
+};
+
+static void items_add(struct items *items, const char *path, const struct digest *digest, bool is_dir)
+{
+	struct item item = { mem_printf("%s%s", path, is_dir ? "/" : ""), *digest, is_dir };
+	vec_push(&items->list, item);
+}
+
+static void items_release(struct items *items)
+{
+	for (size_t i = 0; i < items->list.len; i++)
+		free(items->list.at[i].name);
+	vec_release(&items->list);
+}
+
+struct status_run {
+	struct data_repo *repo;
+	const struct data_status_options *options;
+	struct data_status *ret;
+};
+
+/* What is gone under one name and new under another, with the same content, was renamed. */
+static void settle(struct items *added, struct items *deleted, struct data_changes *ret)
+{
+	for (size_t i = 0; i < added->list.len; i++) {
+		struct item *new_item = &added->list.at[i];
+		for (size_t k = 0; k < deleted->list.len && new_item->name; k++) {
+			struct item *old = &deleted->list.at[k];
+			if (!old->name || old->is_dir != new_item->is_dir || old->digest.kind == DIGEST_NONE ||
+			    !digest_eq(&old->digest, &new_item->digest))
+				continue;
+			vec_push(&ret->renamed, ((struct data_rename){ old->name, new_item->name }));
+			old->name = new_item->name = NULL;
+		}
+		if (new_item->name)
+			strlist_add(&ret->added, new_item->name);
+	}
+	for (size_t k = 0; k < deleted->list.len; k++)
+		if (deleted->list.at[k].name)
+			strlist_add(&ret->deleted, deleted->list.at[k].name);
+}
+
+static struct digest member_digest(const struct dvc_entry *entry)
+{
+	struct digest digest = { .kind = DIGEST_MD5 };
+	memcpy(digest.bytes, entry->md5, 16);
+	return digest;
+}
+
+static void diff_members(const char *path, const struct dvc_dir *old, const struct dvc_dir *new, struct items *added,
+			 struct items *deleted, struct data_changes *ret)
+{
+	size_t i = 0, k = 0;
+	while (i < old->len || k < new->len) {
+		int order = i == old->len ? 1 : k == new->len ? -1 : strcmp(old->entries[i].relpath, new->entries[k].relpath);
+		const struct dvc_entry *entry = order <= 0 ? &old->entries[i] : &new->entries[k];
+		char *name OWNED = path_joined(path, entry->relpath);
+		struct digest digest = member_digest(entry);
+		if (order < 0)
+			items_add(deleted, name, &digest, false);
+		else if (order > 0)
+			items_add(added, name, &digest, false);
+		else if (memcmp(old->entries[i].md5, new->entries[k].md5, 16) != 0)
+			strlist_add(&ret->modified, name);
+		i += order <= 0;
+		k += order >= 0;
+	}
+}
+
+/* A manifest that is not at hand reads as empty; false then. */
+static bool manifest_of(struct status_run *run, const struct side *side, struct dvc_dir *ret)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct tracked tracked = { .path = (char *)side->path, .dvc_path = (char *)side->path, .out = side->out };
+	return side->out->is_dir && tracked_read_manifest(run->repo, &tracked, ret, &ignored) == 0;
+}
+
+static void compare_sides(struct status_run *run, const struct side *old, const struct side *new, struct items *added,
+			  struct items *deleted)
+{
+	struct data_changes *changes = &run->ret->committed;
+	struct dvc_dir old_dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT, new_dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
+	const struct side *side = new ? new : old;
+	if (old && new && old->out->is_dir == new->out->is_dir && digest_eq(&old->out->digest, &new->out->digest))
+		return;
+	if (!new)
+		items_add(deleted, side->path, &side->out->digest, side->out->is_dir);
+	else if (!old)
+		items_add(added, side->path, &side->out->digest, side->out->is_dir);
+	else
+		strlist_take(&changes->modified, mem_printf("%s%s", side->path, side->out->is_dir ? "/" : ""));
+	if (!run->options->granular)
+		return;
+	if (old)
+		manifest_of(run, old, &old_dir);
+	if (new)
+		manifest_of(run, new, &new_dir);
+	diff_members(side->path, &old_dir, &new_dir, added, deleted, changes);
+}
+
+struct head_outs {
+	VEC(struct dvc_file) files;
+	VEC(struct side) sides;
+	struct strlist paths;
+};
+
+static void head_outs_release(struct head_outs *head)
+{
+	for (size_t i = 0; i < head->files.len; i++)
+		dvc_file_release(&head->files.at[i]);
+	vec_release(&head->files);
+	vec_release(&head->sides);
+	strlist_release(&head->paths);
+}
+
+static int read_head_file(struct data_repo *repo, struct git_repo *git, const struct git_entry *entry, struct head_outs *ret,
+			  struct err *err)
+{
+	struct buf text CLEANUP(buf_release) = BUF_INIT, dir CLEANUP(buf_release) = BUF_INIT;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct dvc_file file = DVC_FILE_INIT;
+	char *abs OWNED = path_joined(git_top(git), entry->path);
+	if (!path_inside(repo->root, abs) || !dvc_file_is_name(path_base(abs)))
+		return 0;
+	if (git_blob_read(git, entry->oid, MAX_DVC_FILE, &text, err) < 0)
+		return -1;
+	if (dvc_file_parse(text.data, text.len, entry->path, &file, &ignored) < 0) {
+		dvc_file_release(&file);
+		return 0; /* what was committed broken is no reason to refuse the status of what is here */
+	}
+	path_dir(&dir, abs + strlen(repo->root) + 1);
+	vec_push(&ret->files, file);
+	for (size_t i = 0; i < file.out_count; i++) {
+		struct buf joined CLEANUP(buf_release) = BUF_INIT, full CLEANUP(buf_release) = BUF_INIT, path = BUF_INIT;
+		path_join(&joined, dir.data, file.wdir ? file.wdir : "");
+		path_join(&full, joined.data, file.outs[i].path);
+		path_normalize(&path, full.data);
+		strlist_take(&ret->paths, buf_detach(&path));
+		vec_push(&ret->sides, ((struct side){ ret->paths.at[ret->paths.len - 1], &file.outs[i] }));
+	}
+	return 0;
+}
+
+static int read_head(struct status_run *run, struct git_repo *git, struct head_outs *ret, struct err *err)
+{
+	struct git_entries entries CLEANUP(git_entries_release) = { 0 };
+	if (git_head_entries(git, ".dvc", &entries, err) < 0)
+		return -1;
+	for (size_t i = 0; i < entries.len; i++)
+		if (read_head_file(run->repo, git, &entries.at[i], ret, err) < 0)
+			return -1;
+	return 0;
+}
+
+static int find_committed(struct status_run *run, const struct outs *outs, const struct selection *chosen, bool all, struct err *err)
+{
+	struct head_outs head CLEANUP(head_outs_release) = { .files = { 0 } };
+	struct items added CLEANUP(items_release) = { .list = { 0 } }, deleted CLEANUP(items_release) = { .list = { 0 } };
+	struct map by_path CLEANUP(map_release) = MAP_INIT;
+	struct map now CLEANUP(map_release) = MAP_INIT;
+	struct git_repo *git;
+	if (repo_git(run->repo, &git, err) < 0)
+		return -1;
+	run->ret->has_git = git != NULL;
+	if (!git)
+		return 0;
+	if (read_head(run, git, &head, err) < 0)
+		return -1;
+	for (size_t i = 0; i < head.sides.len; i++)
+		map_set(&by_path, head.sides.at[i].path, &head.sides.at[i]);
+	for (size_t i = 0; i < chosen->list.len; i++) {
+		const struct tracked *tracked = chosen->list.at[i].tracked;
+		struct side side = { tracked->path, tracked->out };
+		compare_sides(run, map_get(&by_path, tracked->path), &side, &added, &deleted);
+	}
+	for (size_t i = 0; i < outs->list.len; i++)
+		map_set(&now, outs->list.at[i].path, NULL);
+	for (size_t i = 0; all && !outs->broken.len && i < head.sides.len; i++)
+		if (!map_has(&now, head.sides.at[i].path))
+			compare_sides(run, &head.sides.at[i], NULL, &added, &deleted);
+	settle(&added, &deleted, &run->ret->committed);
+	return 0;
+}
+
+/* Names what the cache lacks; of a directory its members too where they are wanted. */
+static void find_not_cached(struct status_run *run, const struct tracked *tracked, const struct dvc_dir *manifest, bool has_manifest)
+{
+	struct data_status *ret = run->ret;
+	struct odb_id id = tracked_id(tracked);
+	bool whole = odb_has(&run->repo->odb, &id, NULL) && (!tracked->out->is_dir || has_manifest);
+	struct strlist members CLEANUP(strlist_release) = { 0 };
+	for (size_t i = 0; i < manifest->len; i++) {
+		struct odb_id member = { member_digest(&manifest->entries[i]), false };
+		if (odb_has(&run->repo->odb, &member, NULL))
+			continue;
+		whole = false;
+		if (run->options->granular)
+			strlist_take(&members, path_joined(tracked->path, manifest->entries[i].relpath));
+	}
+	if (whole)
+		return;
+	strlist_take(&ret->not_in_cache, mem_printf("%s%s", tracked->path, tracked->out->is_dir ? "/" : ""));
+	for (size_t i = 0; i < members.len; i++)
+		strlist_add(&ret->not_in_cache, members.at[i]);
+}
+
+static int fill_dir(const struct walk *walk, struct dvc_dir *ret, struct err *err)
+{
+	for (size_t i = 0; i < walk->files.len; i++)
+		dvc_dir_add(ret, walk->files.at[i].rel, walk->files.at[i].digest.bytes);
+	return dvc_dir_sort(ret, err);
+}
+
+/* Whether the data is what the .dvc says; *ret_now is what it is. */
+static int look_at_data(const struct walk *walk, const struct tracked *tracked, struct dvc_dir *ret_now, bool *ret_same, struct err *err)
+{
+	*ret_same = false;
+	if (!walk->exists || walk->is_dir != tracked->out->is_dir || (!walk->is_dir && !walk->files.len))
+		return 0;
+	struct digest digest = { .kind = DIGEST_NONE };
+	if (walk->is_dir) {
+		if (fill_dir(walk, ret_now, err) < 0)
+			return -1;
+		dvc_dir_digest(ret_now, &digest, NULL);
+	} else
+		digest = walk->files.at[0].digest;
+	*ret_same = digest_eq(&digest, &tracked->out->digest);
+	return 0;
+}
+
+static int find_uncommitted(struct status_run *run, const struct tracked *tracked, struct items *added, struct items *deleted,
+			    struct err *err)
+{
+	struct walk walk CLEANUP(walk_release) = WALK_INIT;
+	struct dvc_dir now CLEANUP(dvc_dir_release) = DVC_DIR_INIT, manifest CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
+	struct data_changes *changes = &run->ret->uncommitted;
+	struct side side = { tracked->path, tracked->out };
+	bool same, is_dir = tracked->out->is_dir;
+	char *name OWNED = mem_printf("%s%s", tracked->path, is_dir ? "/" : "");
+	if (walk_path(run->repo, tracked->path, &walk, err) < 0 || walk_hash(run->repo, &walk, err) < 0 ||
+	    look_at_data(&walk, tracked, &now, &same, err) < 0)
+		return -1;
+	for (size_t i = 0; i < walk.odd.len; i++)
+		strlist_add(&run->ret->warnings, walk.odd.at[i]);
+	bool has_manifest = manifest_of(run, &side, &manifest);
+	find_not_cached(run, tracked, &manifest, has_manifest);
+	if (same && !walk.odd.len) {
+		strlist_add(&run->ret->unchanged, name);
+		return 0;
+	}
+	if (!walk.exists)
+		items_add(deleted, tracked->path, &tracked->out->digest, is_dir);
+	else
+		strlist_add(&changes->modified, name);
+	if (run->options->granular && is_dir && has_manifest)
+		diff_members(tracked->path, &manifest, &now, added, deleted, changes);
+	else if (run->options->granular && is_dir && walk.exists)
+		strlist_add(&changes->unknown, name);
+	return 0;
+}
+
+static int look_at_all(struct status_run *run, const struct selection *chosen, struct err *err)
+{
+	struct items added CLEANUP(items_release) = { .list = { 0 } }, deleted CLEANUP(items_release) = { .list = { 0 } };
+	for (size_t i = 0; i < chosen->list.len; i++) {
+		const struct tracked *tracked = chosen->list.at[i].tracked;
+		struct err odd CLEANUP(err_release) = ERR_INIT;
+		if (tracked_check_supported(tracked, &odd) < 0) {
+			strlist_take(&run->ret->uncommitted.unknown, mem_printf("%s%s", tracked->path, tracked->out->is_dir ? "/" : ""));
+			strlist_add(&run->ret->warnings, odd.message);
+			continue;
+		}
+		repo_progress(run->repo, "looking at", i, chosen->list.len, 0);
+		if (find_uncommitted(run, tracked, &added, &deleted, err) < 0)
+			return -1;
+	}
+	settle(&added, &deleted, &run->ret->uncommitted);
+	return 0;
+}
+
+int data_status(struct data_repo *repo, const char *const *paths, size_t count, const struct data_status_options *options,
+		struct data_status *ret, struct err *err)
+{
+	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
+	struct selection chosen CLEANUP(selection_release) = SELECTION_INIT;
+	struct status_run run = { repo, options, ret };
+	*ret = (struct data_status){ .has_git = false };
+	if (outs_load(repo, &outs, err) < 0)
+		return -1;
+	outs_add_broken(&outs, &ret->broken);
+	if (outs_select(repo, &outs, paths, count, &chosen, err) < 0 || look_at_all(&run, &chosen, err) < 0 ||
+	    find_committed(&run, &outs, &chosen, count == 0, err) < 0)
+		return -1;
+	if (options->not_in_remote && transfer_find_not_in_remote(repo, &chosen, options, &ret->not_in_remote, err) < 0)
+		return -1;
+	struct err late CLEANUP(err_release) = ERR_INIT;
+	if (repo_save_hashes(repo, &late) < 0)
+		repo_warn(repo, "the stat records could not be saved: %s", late.message);
+	return 0;
+}
+
+static void changes_release(struct data_changes *changes)
+{
+	strlist_release(&changes->modified);
+	strlist_release(&changes->added);
+	strlist_release(&changes->deleted);
+	strlist_release(&changes->unknown);
+	for (size_t i = 0; i < changes->renamed.len; i++) {
+		free(changes->renamed.at[i].from);
+		free(changes->renamed.at[i].to);
+	}
+	vec_release(&changes->renamed);
+}
+
+void data_status_release(struct data_status *status)
+{
+	struct strlist *lists[] = { &status->not_in_cache, &status->not_in_remote, &status->unchanged, &status->broken, &status->warnings };
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		strlist_release(lists[i]);
+	changes_release(&status->committed);
+	changes_release(&status->uncommitted);
+}

@@ -1,0 +1,438 @@
+/*
+ * push and fetch. What a remote is said to have counts for nothing: each object is asked for, and each byte that moves is hashed.
+ */
+#include "features/data/transfer.h"
+
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/text.h"
+#include "features/data/checkout.h"
+#include "features/data/objects.h"
+
+#include <string.h>
+
+/* Objects that are fetched before they are synced and kept. */
+#define FETCH_BATCH ((size_t)4096)
+
+struct transfer {
+	struct data_repo *repo;
+	const struct data_transfer_options *options;
+	struct data_transfer_report *ret;
+	struct remote *remote;
+	struct arena arena;
+	struct objects objects;
+	const char *verb;
+	size_t total, before;
+	uint64_t bytes_before;
+};
+
+static void transfer_release(struct transfer *transfer)
+{
+	remote_close(transfer->remote);
+	objects_release(&transfer->objects);
+	arena_release(&transfer->arena);
+}
+
+static bool on_progress(void *ctx, size_t items_done, uint64_t bytes_done)
+{
+	const struct transfer *transfer = ctx;
+	repo_progress(transfer->repo, transfer->verb, transfer->before + items_done, transfer->total,
+		      transfer->bytes_before + bytes_done);
+	return true;
+}
+
+static int open_remote(struct data_repo *repo, const char *name, unsigned jobs, struct arena *arena, struct remote **ret,
+		       struct data_transfer_report *report, struct err *err)
+{
+	struct remote_spec spec;
+	if (config_remote(&repo->config, name, arena, &spec, err) < 0)
+		return -1;
+	if (jobs)
+		spec.jobs = jobs;
+	if (report && !report->remote)
+		report->remote = mem_strdup(spec.name);
+	return remote_open(&spec, ret, err);
+}
+
+struct batch {
+	struct remote_item *items;
+	uint32_t *index; /* of each item's object */
+	size_t count;
+};
+
+static void batch_init(struct batch *batch, size_t most)
+{
+	batch->items = mem_alloc((most + 1) * sizeof(*batch->items));
+	batch->index = mem_alloc((most + 1) * sizeof(*batch->index));
+	batch->count = 0;
+}
+
+static void batch_release(struct batch *batch)
+{
+	for (size_t i = 0; i < batch->count; i++)
+		err_release(&batch->items[i].ret_err);
+	free(batch->items);
+	free(batch->index);
+}
+
+static void batch_add(struct batch *batch, const struct objects *objects, uint32_t index, const char *path)
+{
+	const struct object *object = &objects->list.at[index];
+	batch->items[batch->count] =
+		(struct remote_item){ .key = object->key, .path = path, .size = object->size, .expect = object->id.digest };
+	batch->index[batch->count++] = index;
+}
+
+static void add_failed(struct data_transfer_report *ret, const struct object *object, const struct remote_item *item)
+{
+	strlist_take(&ret->failed, mem_printf("%s: %s", object->name, item->ret_err.message ? item->ret_err.message : "failed"));
+}
+
+/* Asks for all objects; on_remote says. */
+static int check_all(struct transfer *transfer, struct err *err)
+{
+	struct batch batch CLEANUP(batch_release) = { NULL, NULL, 0 };
+	batch_init(&batch, transfer->objects.list.len);
+	for (uint32_t i = 0; i < transfer->objects.list.len; i++)
+		batch_add(&batch, &transfer->objects, i, NULL);
+	transfer->verb = "checking";
+	transfer->total = batch.count;
+	transfer->before = 0;
+	struct remote_sink sink = { on_progress, transfer };
+	if (remote_check(transfer->remote, batch.items, batch.count, &sink, err) < 0)
+		return -1;
+	for (size_t i = 0; i < batch.count; i++) {
+		struct object *object = &transfer->objects.list.at[batch.index[i]];
+		object->on_remote = batch.items[i].ret_state == REMOTE_DONE;
+		if (batch.items[i].ret_state == REMOTE_FAILED && transfer->ret)
+			add_failed(transfer->ret, object, &batch.items[i]);
+	}
+	return 0;
+}
+
+static void take_put(struct transfer *transfer, const struct batch *batch)
+{
+	for (size_t i = 0; i < batch->count; i++) {
+		struct object *object = &transfer->objects.list.at[batch->index[i]];
+		const struct remote_item *item = &batch->items[i];
+		switch (item->ret_state) {
+		case REMOTE_DONE:
+			object->on_remote = true;
+			transfer->ret->moved++;
+			transfer->ret->bytes += item->ret_size;
+			break;
+		case REMOTE_MISSING:
+			strlist_take(&transfer->ret->missing, object_describe(object));
+			break;
+		case REMOTE_DAMAGED: {
+			char *what OWNED = object_describe(object);
+			strlist_take(&transfer->ret->damaged, mem_printf("%s: damaged in the cache", what));
+			break;
+		}
+		default:
+			add_failed(transfer->ret, object, item);
+		}
+	}
+}
+
+static int put(struct transfer *transfer, struct batch *batch, struct err *err)
+{
+	struct remote_sink sink = { on_progress, transfer };
+	if (!batch->count)
+		return 0;
+	int status = remote_put(transfer->remote, batch->items, batch->count, &sink, err);
+	take_put(transfer, batch);
+	transfer->before += batch->count;
+	transfer->bytes_before = transfer->ret->bytes;
+	return status;
+}
+
+static const char *cache_path(struct transfer *transfer, const struct object *object)
+{
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	odb_add_path(&transfer->repo->odb, &path, &object->id);
+	return arena_strdup(&transfer->arena, path.data);
+}
+
+static int put_members(struct transfer *transfer, struct err *err)
+{
+	struct batch batch CLEANUP(batch_release) = { NULL, NULL, 0 };
+	batch_init(&batch, transfer->objects.list.len);
+	for (uint32_t i = 0; i < transfer->objects.list.len; i++) {
+		const struct object *object = &transfer->objects.list.at[i];
+		if (object->on_remote && object->wanted)
+			transfer->ret->present++;
+		if (object->on_remote || object->id.is_dir || !object->wanted)
+			continue;
+		if (object->cached)
+			batch_add(&batch, &transfer->objects, i, cache_path(transfer, object));
+		else
+			strlist_take(&transfer->ret->missing, object_describe(object));
+	}
+	transfer->total = batch.count;
+	return put(transfer, &batch, err);
+}
+
+/* A manifest goes up when all that it lists is there: whoever sees it may rely on it. */
+static int put_manifests(struct transfer *transfer, struct err *err)
+{
+	struct batch batch CLEANUP(batch_release) = { NULL, NULL, 0 };
+	batch_init(&batch, transfer->objects.dirs.len);
+	for (size_t i = 0; i < transfer->objects.dirs.len; i++) {
+		const struct object_dir *dir = &transfer->objects.dirs.at[i];
+		const struct object *manifest = &transfer->objects.list.at[dir->manifest];
+		bool complete = true;
+		for (size_t k = 0; k < dir->members.len; k++)
+			complete = complete && transfer->objects.list.at[dir->members.at[k]].on_remote;
+		bool twice = false;
+		for (size_t k = 0; k < batch.count; k++)
+			twice = twice || batch.index[k] == dir->manifest;
+		if (complete && !manifest->on_remote && !twice)
+			batch_add(&batch, &transfer->objects, dir->manifest, cache_path(transfer, manifest));
+	}
+	return put(transfer, &batch, err);
+}
+
+/* What cannot be handled goes to the report. */
+static void add_objects(struct transfer *transfer, const struct selection *chosen)
+{
+	for (size_t i = 0; i < chosen->list.len; i++) {
+		const struct selected *selected = &chosen->list.at[i];
+		struct err odd CLEANUP(err_release) = ERR_INIT;
+		if (tracked_check_supported(selected->tracked, &odd) < 0)
+			strlist_add(&transfer->ret->broken, odd.message);
+		else if (objects_add(transfer->repo, &transfer->objects, selected, &odd) < 0)
+			strlist_take(&transfer->ret->damaged, mem_printf("%s/: %s", selected->tracked->path, odd.message));
+	}
+}
+
+static int get_manifests(struct transfer *transfer, const struct selection *chosen, struct err *err);
+
+static int push_group(struct data_repo *repo, const struct remote_group *group, const struct data_transfer_options *options,
+		      struct data_transfer_report *ret, struct err *err)
+{
+	struct transfer transfer CLEANUP(transfer_release) = { .repo = repo, .options = options, .ret = ret, .objects = OBJECTS_INIT };
+	size_t moved = ret->moved;
+	uint64_t bytes = ret->bytes;
+	if (open_remote(repo, group->remote, options->jobs, &transfer.arena, &transfer.remote, ret, err) < 0 ||
+	    get_manifests(&transfer, &group->chosen, err) < 0)
+		return -1;
+	add_objects(&transfer, &group->chosen);
+	/* A manifest that is neither here nor there was named by get_manifests, one that was fetched to be looked at is not pushed. */
+	ret->moved = moved;
+	ret->bytes = bytes;
+	if (check_all(&transfer, err) < 0)
+		return -1;
+	transfer.verb = "pushing";
+	transfer.before = 0;
+	if (put_members(&transfer, err) < 0)
+		return -1;
+	return put_manifests(&transfer, err);
+}
+
+/* Fetching. */
+
+static int keep(struct transfer *transfer, const struct batch *batch, struct err *err)
+{
+	struct odb_publish *publish OWNED = mem_alloc((batch->count + 1) * sizeof(*publish));
+	size_t count = 0;
+	for (size_t i = 0; i < batch->count; i++) {
+		struct object *object = &transfer->objects.list.at[batch->index[i]];
+		const struct remote_item *item = &batch->items[i];
+		char *what OWNED = object_describe(object);
+		switch (item->ret_state) {
+		case REMOTE_DONE:
+			publish[count++] = (struct odb_publish){ item->path, object->id };
+			object->cached = true;
+			transfer->ret->moved++;
+			transfer->ret->bytes += item->ret_size;
+			break;
+		case REMOTE_MISSING:
+			strlist_take(&transfer->ret->missing, mem_strdup(what));
+			break;
+		case REMOTE_DAMAGED:
+			strlist_take(&transfer->ret->damaged, mem_printf("%s: damaged on the remote '%s'", what, transfer->ret->remote));
+			break;
+		default:
+			add_failed(transfer->ret, object, item);
+		}
+	}
+	return odb_publish(&transfer->repo->odb, publish, count, err);
+}
+
+static int get_batch(struct transfer *transfer, struct batch *batch, struct err *err)
+{
+	struct remote_sink sink = { on_progress, transfer };
+	if (!batch->count)
+		return 0;
+	int status = remote_get(transfer->remote, batch->items, batch->count, &sink, err);
+	struct err late CLEANUP(err_release) = ERR_INIT;
+	/* What did arrive is kept even when the rest cannot. */
+	if (keep(transfer, batch, &late) < 0 && status == 0)
+		status = err_move(err, &late);
+	transfer->before += batch->count;
+	transfer->bytes_before = transfer->ret->bytes;
+	return status;
+}
+
+static int get_objects(struct transfer *transfer, const uint32_t *wanted, size_t count, struct err *err)
+{
+	transfer->verb = "fetching";
+	transfer->total = count;
+	transfer->before = 0;
+	for (size_t at = 0; at < count; at += FETCH_BATCH) {
+		size_t n = count - at < FETCH_BATCH ? count - at : FETCH_BATCH;
+		struct batch batch CLEANUP(batch_release) = { NULL, NULL, 0 };
+		batch_init(&batch, n);
+		for (size_t i = 0; i < n; i++) {
+			struct buf temp CLEANUP(buf_release) = BUF_INIT;
+			if (odb_temp_path(&transfer->repo->odb, &temp, err) < 0)
+				return -1;
+			batch_add(&batch, &transfer->objects, wanted[at + i], arena_strdup(&transfer->arena, temp.data));
+		}
+		if (get_batch(transfer, &batch, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* A manifest in the cache that is damaged is moved away, so that it is fetched. */
+static void drop_damaged_manifest(struct data_repo *repo, const struct tracked *tracked)
+{
+	struct odb_id id = tracked_id(tracked);
+	struct buf text CLEANUP(buf_release) = BUF_INIT, where CLEANUP(buf_release) = BUF_INIT;
+	struct err damage CLEANUP(err_release) = ERR_INIT, late CLEANUP(err_release) = ERR_INIT;
+	if (!odb_has(&repo->odb, &id, NULL) || odb_read(&repo->odb, &id, DVC_DIR_MAX_BYTES, &text, &damage) == 0)
+		return;
+	if (odb_quarantine(&repo->odb, &id, &where, &late) == 0)
+		repo_warn(repo, "%s; it was moved to %s", damage.message, where.data);
+}
+
+static int get_manifests(struct transfer *transfer, const struct selection *chosen, struct err *err)
+{
+	VEC(uint32_t) wanted = { 0 };
+	for (size_t i = 0; i < chosen->list.len; i++) {
+		const struct selected *selected = &chosen->list.at[i];
+		struct err odd CLEANUP(err_release) = ERR_INIT;
+		if (!selected->tracked->out->is_dir || tracked_check_supported(selected->tracked, &odd) < 0)
+			continue;
+		drop_damaged_manifest(transfer->repo, selected->tracked);
+		size_t before = transfer->objects.list.len;
+		uint32_t index = objects_add_top(transfer->repo, &transfer->objects, selected);
+		if (index >= before && !transfer->objects.list.at[index].cached)
+			vec_push(&wanted, index);
+	}
+	int status = get_objects(transfer, wanted.at, wanted.len, err);
+	vec_release(&wanted);
+	return status;
+}
+
+static int fetch_group(struct data_repo *repo, const struct remote_group *group, const struct data_transfer_options *options,
+		       struct data_transfer_report *ret, struct err *err)
+{
+	struct transfer transfer CLEANUP(transfer_release) = { .repo = repo, .options = options, .ret = ret, .objects = OBJECTS_INIT };
+	VEC(uint32_t) wanted = { 0 };
+	if (open_remote(repo, group->remote, options->jobs, &transfer.arena, &transfer.remote, ret, err) < 0 ||
+	    get_manifests(&transfer, &group->chosen, err) < 0)
+		return -1;
+	add_objects(&transfer, &group->chosen);
+	for (uint32_t i = 0; i < transfer.objects.list.len; i++) {
+		const struct object *object = &transfer.objects.list.at[i];
+		if (object->id.is_dir || !object->wanted)
+			continue;
+		if (object->cached)
+			ret->present++;
+		else
+			vec_push(&wanted, i);
+	}
+	int status = get_objects(&transfer, wanted.at, wanted.len, err);
+	vec_release(&wanted);
+	return status;
+}
+
+typedef int group_fn(struct data_repo *repo, const struct remote_group *group, const struct data_transfer_options *options,
+		     struct data_transfer_report *ret, struct err *err);
+
+static int transfer_all(struct data_repo *repo, const char *const *paths, size_t count, const struct data_transfer_options *options,
+			bool for_push, struct data_transfer_report *ret, struct err *err)
+{
+	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
+	struct selection chosen CLEANUP(selection_release) = SELECTION_INIT;
+	struct remote_groups groups CLEANUP(groups_release) = { .list = { 0 } };
+	group_fn *run = for_push ? push_group : fetch_group;
+	*ret = (struct data_transfer_report){ .remote = NULL };
+	if (outs_load(repo, &outs, err) < 0 || outs_select(repo, &outs, paths, count, &chosen, err) < 0)
+		return -1;
+	outs_add_broken(&outs, &ret->broken);
+	groups_make(&chosen, options->remote, for_push, &groups);
+	if (!groups.list.len) { /* say it when there is no remote, even with nothing to move */
+		struct arena arena CLEANUP(arena_release) = { 0 };
+		struct remote_spec spec;
+		return config_remote(&repo->config, options->remote, &arena, &spec, err);
+	}
+	for (size_t i = 0; i < groups.list.len; i++)
+		if (run(repo, &groups.list.at[i], options, ret, err) < 0)
+			return -1;
+	return 0;
+}
+
+int data_push(struct data_repo *repo, const char *const *paths, size_t count, const struct data_transfer_options *options,
+	      struct data_transfer_report *ret, struct err *err)
+{
+	return transfer_all(repo, paths, count, options, true, ret, err);
+}
+
+int data_fetch(struct data_repo *repo, const char *const *paths, size_t count, const struct data_transfer_options *options,
+	       struct data_transfer_report *ret, struct err *err)
+{
+	return transfer_all(repo, paths, count, options, false, ret, err);
+}
+
+void data_transfer_report_release(struct data_transfer_report *report)
+{
+	struct strlist *lists[] = { &report->missing, &report->damaged, &report->failed, &report->broken };
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		strlist_release(lists[i]);
+	free(report->remote);
+	report->remote = NULL;
+}
+
+static int not_in_group(struct data_repo *repo, const struct remote_group *group, const struct data_status_options *options,
+			struct strlist *ret, struct err *err)
+{
+	struct data_transfer_options plain = { options->remote, options->jobs };
+	struct transfer transfer CLEANUP(transfer_release) = { .repo = repo, .options = &plain, .objects = OBJECTS_INIT };
+	if (open_remote(repo, group->remote, options->jobs, &transfer.arena, &transfer.remote, NULL, err) < 0)
+		return -1;
+	for (size_t i = 0; i < group->chosen.list.len; i++) {
+		struct err odd CLEANUP(err_release) = ERR_INIT;
+		if (tracked_check_supported(group->chosen.list.at[i].tracked, &odd) == 0 &&
+		    objects_add(repo, &transfer.objects, &group->chosen.list.at[i], &odd) < 0)
+			repo_warn(repo, "%s", odd.message);
+	}
+	if (check_all(&transfer, err) < 0)
+		return -1;
+	for (size_t i = 0; i < transfer.objects.dirs.len; i++) {
+		const struct object_dir *dir = &transfer.objects.dirs.at[i];
+		struct object *manifest = &transfer.objects.list.at[dir->manifest];
+		for (size_t k = 0; k < dir->members.len; k++)
+			manifest->on_remote = manifest->on_remote && transfer.objects.list.at[dir->members.at[k]].on_remote;
+		for (size_t k = 0; k < dir->members.len && !options->granular; k++)
+			transfer.objects.list.at[dir->members.at[k]].wanted = false;
+	}
+	for (size_t i = 0; i < transfer.objects.list.len; i++)
+		if (!transfer.objects.list.at[i].on_remote && transfer.objects.list.at[i].wanted)
+			strlist_add(ret, transfer.objects.list.at[i].name);
+	return 0;
+}
+
+int transfer_find_not_in_remote(struct data_repo *repo, const struct selection *chosen, const struct data_status_options *options,
+				struct strlist *ret, struct err *err)
+{
+	struct remote_groups groups CLEANUP(groups_release) = { .list = { 0 } };
+	groups_make(chosen, options->remote, true, &groups);
+	for (size_t i = 0; i < groups.list.len; i++)
+		if (not_in_group(repo, &groups.list.at[i], options, ret, err) < 0)
+			return -1;
+	return 0;
+}
