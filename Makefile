@@ -78,7 +78,12 @@ fault: $(B)/mlmake-fault
 $(B)/mlmake-fault: tests/fault/fault.c $(call object,$(MAIN)) $(LIB)
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-units: $(UNIT_TESTS) $(FUZZ_REPLAYS)
+# src/net driven without the commands above it (tests/interop/test_remote*.py, tests/bench).
+$(B)/tests/remote_driver: tests/interop/remote_driver.c $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(LIB) $(LIBS)
+
+units: $(UNIT_TESTS) $(FUZZ_REPLAYS) $(B)/tests/remote_driver
 
 check: all units fault
 	python3 tests/run.py --quick --build $(B)

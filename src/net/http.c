@@ -490,7 +490,7 @@ void http_start(struct http *http, struct http_request *request)
 		buf_reset(request->response);
 	struct http_transfer *transfer = transfer_take(http);
 	if (!transfer)
-		abort(); /* libcurl is out of memory before anything was sent */
+		mem_alloc(SIZE_MAX); /* ends the process as any other want of memory does */
 	transfer->request = request;
 	request->transfer = transfer;
 	set_request(http, transfer, request);

@@ -1,0 +1,129 @@
+#include "net/credentials_http.h"
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "net/http.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_ANSWER (64 * 1024)
+#define TIMEOUT_S 1
+#define TTL "21600"
+
+static const char *env_of(const char *name)
+{
+	const char *value = getenv(name);
+	return value && *value ? value : NULL;
+}
+
+/* One request to a server nearby; any status but 200 is an error. */
+static int ask(const char *method, const char *url, const char *header, struct buf *answer, struct err *err)
+{
+	struct http_config config = { .no_proxy = true, .connections = 1, .connect_timeout_ms = TIMEOUT_S * 1000, .idle_timeout_s = TIMEOUT_S };
+	struct loop *loop = NULL;
+	struct http *http = NULL;
+	struct strlist headers CLEANUP(strlist_release) = { 0 };
+	struct http_request request = HTTP_REQUEST_INIT;
+	if (loop_new(&loop, err) < 0)
+		return -1;
+	int status = http_new(&config, loop, &http, err);
+	if (status == 0) {
+		if (header)
+			strlist_add(&headers, header);
+		request.method = method;
+		request.url = url;
+		request.headers = &headers;
+		request.response = answer;
+		request.response_max = MAX_ANSWER;
+		status = http_run(http, &request, err);
+		if (status == 0 && request.ret_status != 200)
+			status = err_set(err, ERR_NET, "%s %s: the server answered with status %u", method, url, request.ret_status);
+		http_request_release(&request);
+		http_free(http);
+	}
+	loop_free(loop);
+	return status;
+}
+
+/* Plain http may carry credentials from this machine and the addresses that AWS gives to agents, no further. */
+static bool host_is_near(const char *url)
+{
+	static const char *const near[] = { "127.0.0.1", "localhost", "[::1]", "169.254.170.2", "169.254.170.23", "[fd00:ec2::23]" };
+	if (text_starts(url, "https://"))
+		return true;
+	if (!text_starts(url, "http://"))
+		return false;
+	const char *host = url + strlen("http://");
+	for (size_t i = 0; i < ARRAY_LEN(near); i++) {
+		size_t len = strlen(near[i]);
+		if (strncmp(host, near[i], len) == 0 && (host[len] == '/' || host[len] == ':' || host[len] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+static int container_token(struct buf *header, struct err *err)
+{
+	const char *file = env_of("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"), *token = env_of("AWS_CONTAINER_AUTHORIZATION_TOKEN");
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	if (file && fs_read_file(file, MAX_ANSWER, &text, err) < 0)
+		return -1;
+	if (!file)
+		buf_addstr(&text, token ? token : "");
+	buf_truncate(&text, strcspn(text.data, "\r\n"));
+	if (text.len)
+		buf_addf(header, "Authorization: %s", text.data);
+	return 0;
+}
+
+int credentials_from_container(struct credentials *ret, bool *ret_found, struct err *err)
+{
+	const char *relative = env_of("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"), *full = env_of("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+	struct buf answer CLEANUP(buf_release) = BUF_INIT;
+	struct buf header CLEANUP(buf_release) = BUF_INIT;
+	if (!relative && !full)
+		return 0;
+	char *url OWNED = relative ? mem_printf("http://169.254.170.2%s", relative) : mem_strdup(full);
+	if (!host_is_near(url)) {
+		err_set(err, ERR_CONFIG, "AWS_CONTAINER_CREDENTIALS_FULL_URI is '%s': credentials are not asked from there", full);
+		return err_hint(err, "use https, or an address of this machine");
+	}
+	if (container_token(&header, err) < 0 || ask("GET", url, header.len ? header.data : NULL, &answer, err) < 0 ||
+	    credentials_parse("the container's credential endpoint", answer.data, answer.len, "Token", ret, err) < 0)
+		return err_note(err, "while asking the container's endpoint for credentials");
+	*ret_found = true;
+	return 0;
+}
+
+int credentials_from_instance(struct credentials *ret, bool *ret_found, struct err *err)
+{
+	const char *named = env_of("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+	char *base OWNED = mem_strdup(named ? named : "http://169.254.169.254");
+	struct buf token CLEANUP(buf_release) = BUF_INIT;
+	struct buf header CLEANUP(buf_release) = BUF_INIT;
+	struct buf role CLEANUP(buf_release) = BUF_INIT;
+	struct buf answer CLEANUP(buf_release) = BUF_INIT;
+	if (text_ends(base, "/"))
+		base[strlen(base) - 1] = '\0';
+	char *token_url OWNED = mem_printf("%s/latest/api/token", base);
+	if (ask("PUT", token_url, "X-aws-ec2-metadata-token-ttl-seconds: " TTL, &token, err) < 0) {
+		err_release(err); /* no instance of EC2, most likely */
+		return 0;
+	}
+	buf_truncate(&token, strcspn(token.data, "\r\n"));
+	buf_addf(&header, "X-aws-ec2-metadata-token: %s", token.data);
+	char *list_url OWNED = mem_printf("%s/latest/meta-data/iam/security-credentials/", base);
+	if (ask("GET", list_url, header.data, &role, err) < 0) {
+		err_release(err); /* an instance without a role */
+		return 0;
+	}
+	buf_truncate(&role, strcspn(role.data, "\r\n"));
+	char *role_url OWNED = mem_printf("%s%s", list_url, role.data);
+	if (ask("GET", role_url, header.data, &answer, err) < 0 ||
+	    credentials_parse("the instance's role", answer.data, answer.len, "Token", ret, err) < 0)
+		return err_note(err, "while asking the instance's metadata service for credentials");
+	*ret_found = true;
+	return 0;
+}

@@ -1,0 +1,140 @@
+#include "net/hash_job.h"
+
+#include "base/fs.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+
+#define CHUNK (256 * 1024)
+
+struct hash_job {
+	struct loop *loop;
+	struct loop_source *source;
+	int event_fd; /* readable when the thread is done */
+	pthread_t thread;
+	pthread_mutex_t mutex;
+	pthread_cond_t more;
+	uint64_t allowed;
+	bool stop;
+	/* The thread's own until it is done. */
+	enum digest_kind kind;
+	int fd;
+	uint64_t from, len;
+	int status;
+	struct digest digest;
+	struct err err;
+	hash_done_fn *done;
+	void *ctx;
+};
+
+/* How far may be read, once that is more than at; at itself when told to stop. */
+static uint64_t wait_for_more(struct hash_job *job, uint64_t at)
+{
+	pthread_mutex_lock(&job->mutex);
+	while (!job->stop && job->allowed <= at)
+		pthread_cond_wait(&job->more, &job->mutex);
+	uint64_t allowed = job->stop ? at : job->allowed;
+	pthread_mutex_unlock(&job->mutex);
+	return allowed < job->len ? allowed : job->len;
+}
+
+static int hash_range(struct hash_job *job, struct digest_stream *stream)
+{
+	OWNED char *chunk = mem_alloc(CHUNK);
+	for (uint64_t at = 0; at < job->len;) {
+		uint64_t until = wait_for_more(job, at);
+		if (until <= at)
+			return err_set(&job->err, ERR_SIGINT, "interrupted");
+		while (at < until) {
+			size_t want = until - at < CHUNK ? (size_t)(until - at) : CHUNK;
+			ssize_t got = sys.pread(job->fd, chunk, want, (off_t)(job->from + at));
+			if (got < 0 && errno == EINTR)
+				continue;
+			if (got < 0)
+				return err_set_errno(&job->err, ERR_FAILED, errno, "cannot read the file to hash it");
+			if (got == 0)
+				return err_set(&job->err, ERR_DATA, "the file became shorter while it was read");
+			digest_add(stream, chunk, (size_t)got);
+			at += (uint64_t)got;
+		}
+	}
+	return 0;
+}
+
+static void *run(void *arg)
+{
+	struct hash_job *job = arg;
+	struct digest_stream *stream = digest_begin(job->kind);
+	job->status = hash_range(job, stream);
+	if (job->status == 0)
+		digest_end(stream, &job->digest);
+	else
+		digest_drop(stream);
+	uint64_t one = 1;
+	fs_write_all(job->event_fd, &one, sizeof(one));
+	return NULL;
+}
+
+static void free_job(struct hash_job *job)
+{
+	loop_remove_fd(job->loop, job->source);
+	fs_close_fd(&job->event_fd);
+	pthread_cond_destroy(&job->more);
+	pthread_mutex_destroy(&job->mutex);
+	err_release(&job->err);
+	free(job);
+}
+
+static void on_event(void *ctx, int fd UNUSED, uint32_t events UNUSED)
+{
+	struct hash_job *job = ctx;
+	pthread_join(job->thread, NULL);
+	job->done(job->ctx, job->status, &job->digest, &job->err);
+	free_job(job);
+}
+
+struct hash_job *hash_job_start(struct loop *loop, enum digest_kind kind, int fd, uint64_t from, uint64_t len, uint64_t allowed,
+				hash_done_fn *done, void *ctx, struct err *err)
+{
+	int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (event_fd < 0) {
+		err_set_errno(err, ERR_FAILED, errno, "cannot make an event descriptor");
+		return NULL;
+	}
+	struct hash_job *job = mem_alloc(sizeof(*job));
+	*job = (struct hash_job){ .loop = loop, .event_fd = event_fd, .allowed = allowed, .kind = kind, .fd = fd, .from = from,
+				  .len = len, .done = done, .ctx = ctx };
+	pthread_mutex_init(&job->mutex, NULL);
+	pthread_cond_init(&job->more, NULL);
+	job->source = loop_add_fd(loop, event_fd, EPOLLIN, on_event, job);
+	int number = pthread_create(&job->thread, NULL, run, job);
+	if (number) {
+		free_job(job);
+		err_set_errno(err, ERR_FAILED, number, "cannot start a thread");
+		return NULL;
+	}
+	return job;
+}
+
+void hash_job_allow(struct hash_job *job, uint64_t allowed)
+{
+	pthread_mutex_lock(&job->mutex);
+	job->allowed = allowed;
+	pthread_cond_signal(&job->more);
+	pthread_mutex_unlock(&job->mutex);
+}
+
+void hash_job_drop(struct hash_job *job)
+{
+	if (!job)
+		return;
+	pthread_mutex_lock(&job->mutex);
+	job->stop = true;
+	pthread_cond_signal(&job->more);
+	pthread_mutex_unlock(&job->mutex);
+	pthread_join(job->thread, NULL);
+	free_job(job);
+}

@@ -1,0 +1,35 @@
+/*
+ * What the kinds of remote share; for src/net/remote*.c only.
+ */
+#ifndef NET_REMOTE_IMPL_H
+#define NET_REMOTE_IMPL_H
+
+#include "net/remote.h"
+
+/* Items arrive pending, with safe keys and empty errors. */
+struct remote_class {
+	int (*check)(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err);
+	int (*put)(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err);
+	int (*get)(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err);
+	int (*list)(struct remote *remote, const char *prefix, remote_visit_fn *visit, void *ctx, struct err *err);
+	void (*close)(struct remote *remote);
+};
+
+/* The first member of each kind's own struct. */
+struct remote {
+	const struct remote_class *class;
+};
+
+int remote_dir_open(const struct remote_spec *spec, struct remote **ret, struct err *err) MUST_CHECK;
+int remote_s3_open(const struct remote_spec *spec, struct remote **ret, struct err *err) MUST_CHECK;
+
+/* Tells the sink; -1 with ERR_SIGINT if it wants an end. sink may be NULL. */
+int remote_tell(const struct remote_sink *sink, size_t items_done, uint64_t bytes_done, struct err *err) MUST_CHECK;
+
+/* Settle an item. Those with a message return nothing: the item is the answer. */
+void remote_item_failed(struct remote_item *item, struct err *why); /* takes what is in why */
+void remote_item_missing(struct remote_item *item, const char *where);
+void remote_item_wrong_size(struct remote_item *item, const char *what, uint64_t size);
+void remote_item_wrong_digest(struct remote_item *item, const char *what, const struct digest *found);
+
+#endif

@@ -1,0 +1,212 @@
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "net/remote_s3_impl.h"
+#include "net/s3_list.h"
+
+#include <stdlib.h>
+
+#define TELL_MS 100
+
+/* Slots and items. */
+
+void s3_slot_clear(struct s3_slot *slot, bool keep)
+{
+	hash_job_drop(slot->hash);
+	slot->hash = NULL;
+	s3_op_release(&slot->op);
+	if (slot->stream)
+		digest_drop(slot->stream);
+	slot->stream = NULL;
+	if (!slot->large)
+		fs_close_fd(&slot->fd);
+	slot->fd = -1;
+	if (slot->created && !keep)
+		sys.unlinkat(AT_FDCWD, slot->item->path, 0);
+	free(slot->key);
+	slot->key = NULL;
+	slot->created = slot->damaged = slot->second = false;
+	slot->moved = 0;
+	slot->large = NULL;
+	slot->item = NULL;
+}
+
+void s3_slot_use(struct s3_slot *slot, struct remote_item *item, const char *method)
+{
+	slot->item = item;
+	slot->key = s3_key(slot->run->remote->s3, item->key);
+	slot->op.method = method;
+	slot->op.key = slot->key;
+	slot->op.ctx = slot;
+}
+
+void s3_run_settled(struct s3_run *run, struct remote_item *item)
+{
+	run->settled++;
+	if (item->ret_state == REMOTE_DONE)
+		run->bytes += item->ret_size;
+}
+
+void s3_run_failed(struct s3_run *run, struct remote_item *item, struct s3_op *op, bool damaged)
+{
+	if (op->ret_hopeless && !run->stopped) {
+		run->stopped = true;
+		err_move(run->err, &op->ret_err);
+		err_set(&item->ret_err, ERR_NET, "not moved: the remote cannot be used");
+		item->ret_state = REMOTE_FAILED;
+	} else {
+		remote_item_failed(item, &op->ret_err);
+		if (damaged)
+			item->ret_state = REMOTE_DAMAGED;
+	}
+	s3_run_settled(run, item);
+}
+
+static struct s3_slot *free_slot(struct s3_run *run)
+{
+	for (size_t i = 0; i < run->slot_count; i++) {
+		if (!run->slots[i].item)
+			return &run->slots[i];
+	}
+	return NULL;
+}
+
+static bool may_begin(const struct s3_run *run)
+{
+	if (run->next == run->count)
+		return false;
+	uint64_t size = run->items[run->next].size;
+	return size == REMOTE_SIZE_UNKNOWN || size <= S3_LARGE || !s3_large_enough(run);
+}
+
+void s3_run_fill(struct s3_run *run)
+{
+	struct s3_slot *slot;
+	while (!run->stopped && (slot = free_slot(run)) != NULL) {
+		if (s3_large_take_part(slot))
+			continue;
+		if (!may_begin(run))
+			return;
+		run->begin(slot, &run->items[run->next++]);
+	}
+}
+
+static int step_until_settled(struct s3_run *run, struct err *err)
+{
+	uint64_t told = loop_now_ms();
+	s3_run_fill(run);
+	while (!run->stopped && run->settled < run->count) {
+		if (loop_step(run->remote->loop, TELL_MS, err) < 0)
+			return -1;
+		uint64_t now = loop_now_ms();
+		if (now - told < TELL_MS)
+			continue;
+		told = now;
+		if (remote_tell(run->sink, run->settled, run->bytes, err) < 0)
+			return -1;
+	}
+	return run->stopped ? -1 : remote_tell(run->sink, run->settled, run->bytes, err);
+}
+
+int s3_run_items(struct s3_run *run, struct err *err)
+{
+	run->err = err;
+	run->slot_count = s3_connections(run->remote->s3);
+	run->slots = mem_alloc(run->slot_count * sizeof(*run->slots));
+	for (size_t i = 0; i < run->slot_count; i++)
+		run->slots[i] = (struct s3_slot){ .run = run, .fd = -1, .op = S3_OP_INIT };
+	int status = s3_ready(run->remote->s3, err);
+	if (status == 0)
+		status = step_until_settled(run, err);
+	run->stopped = true; /* nothing starts while things are taken down */
+	for (size_t i = 0; i < run->slot_count; i++) {
+		s3_slot_clear(&run->slots[i], false);
+		free(run->slots[i].small);
+	}
+	s3_large_drop_all(run);
+	free(run->slots);
+	return status;
+}
+
+/* The remote. */
+
+static int put_items(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err)
+{
+	struct s3_run run = { .remote = (struct remote_s3 *)remote, .items = items, .count = count, .begin = s3_begin_put, .put = true,
+			      .sink = sink };
+	return s3_run_items(&run, err);
+}
+
+static int get_items(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err)
+{
+	struct s3_run run = { .remote = (struct remote_s3 *)remote, .items = items, .count = count, .begin = s3_begin_get, .sink = sink };
+	return s3_run_items(&run, err);
+}
+
+static int check_items(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err)
+{
+	return s3_check((struct remote_s3 *)remote, items, count, sink, err);
+}
+
+struct visiting {
+	remote_visit_fn *visit;
+	void *ctx;
+	bool done;
+};
+
+static void note_listed(void *ctx, struct s3_lister *lister UNUSED)
+{
+	struct visiting *visiting = ctx;
+	visiting->done = true;
+}
+
+static int pass_on(void *ctx, const char *name, uint64_t size, struct err *err)
+{
+	struct visiting *visiting = ctx;
+	return visiting->visit(visiting->ctx, name, size, err);
+}
+
+static int list_items(struct remote *remote, const char *prefix, remote_visit_fn *visit, void *ctx, struct err *err)
+{
+	struct remote_s3 *s3 = (struct remote_s3 *)remote;
+	struct visiting visiting = { .visit = visit, .ctx = ctx };
+	struct s3_lister lister;
+	int status = 0;
+	if (s3_ready(s3->s3, err) < 0)
+		return -1;
+	s3_lister_start(&lister, s3->s3, prefix, 0, pass_on, note_listed, &visiting);
+	while (status == 0 && !visiting.done)
+		status = loop_step(s3->loop, -1, err);
+	if (status == 0 && lister.ret_status < 0)
+		status = err_move(err, &lister.ret_err);
+	s3_lister_release(&lister);
+	return status;
+}
+
+static void close_remote(struct remote *remote)
+{
+	struct remote_s3 *s3 = (struct remote_s3 *)remote;
+	s3_free(s3->s3);
+	loop_free(s3->loop);
+	free(s3);
+}
+
+int remote_s3_open(const struct remote_spec *spec, struct remote **ret, struct err *err)
+{
+	static const struct remote_class class = {
+		.check = check_items, .put = put_items, .get = get_items, .list = list_items, .close = close_remote,
+	};
+	struct remote_s3 *s3 = mem_alloc(sizeof(*s3));
+	s3->remote.class = &class;
+	if (loop_new(&s3->loop, err) < 0) {
+		free(s3);
+		return -1;
+	}
+	if (s3_open(spec, s3->loop, &s3->s3, err) < 0) {
+		loop_free(s3->loop);
+		free(s3);
+		return -1;
+	}
+	*ret = &s3->remote;
+	return 0;
+}

@@ -1,0 +1,198 @@
+/*
+ * Fetching objects that come in one request. What arrives is written and hashed at once; an object that is not what it should be is
+ * fetched once more, since the wire may have been at fault, and its file removed.
+ *
+ * Where the size is not known, or is large, only the first part is asked for; the answer says how much more there is.
+ */
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "net/remote_s3_impl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+static void on_fetched(struct s3_op *op);
+
+static bool open_target(struct s3_slot *slot, struct err *err)
+{
+	if (slot->fd >= 0)
+		return true;
+	slot->fd = sys.openat(AT_FDCWD, slot->item->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (slot->fd < 0) {
+		err_set_errno(err, ERR_FAILED, errno, "cannot create '%s'", slot->item->path);
+		return false;
+	}
+	slot->created = true;
+	return true;
+}
+
+static bool start_over(struct s3_op *op)
+{
+	struct s3_slot *slot = op->ctx;
+	if (slot->stream)
+		digest_drop(slot->stream);
+	slot->stream = slot->item->expect.kind == DIGEST_NONE ? NULL : digest_begin(slot->item->expect.kind);
+	slot->moved = 0;
+	if (slot->fd >= 0 && sys.ftruncate(slot->fd, 0) < 0) {
+		err_set_errno(&op->request.ret_err, ERR_FAILED, errno, "cannot empty '%s'", slot->item->path);
+		return false;
+	}
+	return true;
+}
+
+static bool write_at(int fd, const char *bytes, size_t len, uint64_t at)
+{
+	while (len > 0) {
+		ssize_t put = sys.pwrite(fd, bytes, len, (off_t)at);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return false;
+		bytes += put;
+		len -= (size_t)put;
+		at += (uint64_t)put;
+	}
+	return true;
+}
+
+static bool take_bytes(struct http_request *request, const void *bytes, size_t len)
+{
+	struct s3_op *op = request->ctx;
+	struct s3_slot *slot = op->ctx;
+	const struct remote_item *item = slot->item;
+	if (!open_target(slot, &request->ret_err))
+		return false;
+	if (item->size != REMOTE_SIZE_UNKNOWN && len > item->size - slot->moved) {
+		slot->damaged = true;
+		err_set(&request->ret_err, ERR_DATA, "the remote copy of '%s' is larger than the %" PRIu64 " bytes expected", item->key,
+			item->size);
+		return false;
+	}
+	if (!write_at(slot->fd, bytes, len, slot->moved)) {
+		err_set_errno(&request->ret_err, ERR_FAILED, errno, "cannot write '%s'", item->path);
+		return false;
+	}
+	if (slot->stream)
+		digest_add(slot->stream, bytes, len);
+	slot->moved += len;
+	return true;
+}
+
+/* The whole object's size, where a part of it was sent ("Content-Range: bytes 0-99/1234"). */
+static uint64_t total_size(const struct s3_slot *slot)
+{
+	struct buf value CLEANUP(buf_release) = BUF_INIT;
+	uint64_t total;
+	const char *range = slot->op.request.ret_status == 206 ? http_header(&slot->op.request, "content-range", &value) : NULL;
+	const char *slash = range && text_starts(range, "bytes 0-") ? strchr(range, '/') : NULL;
+	return slash && text_parse_u64(slash + 1, &total) ? total : slot->moved;
+}
+
+static void settle(struct s3_slot *slot, bool keep)
+{
+	struct s3_run *run = slot->run;
+	struct remote_item *item = slot->item;
+	s3_slot_clear(slot, keep);
+	s3_run_settled(run, item);
+	s3_run_fill(run);
+}
+
+/* Whether size and digest are the item's; else it is marked as damaged. */
+static bool is_right(struct s3_slot *slot, uint64_t total)
+{
+	struct remote_item *item = slot->item;
+	struct digest digest;
+	if (item->size != REMOTE_SIZE_UNKNOWN && item->size != slot->moved) {
+		remote_item_wrong_size(item, "the remote copy", slot->moved);
+		return false;
+	}
+	if (total != slot->moved) {
+		item->ret_state = REMOTE_DAMAGED;
+		err_set(&item->ret_err, ERR_DATA, "the server sent %" PRIu64 " bytes of '%s' where it has %" PRIu64, slot->moved, item->key, total);
+		return false;
+	}
+	if (!slot->stream)
+		return true;
+	digest_end(slot->stream, &digest);
+	slot->stream = NULL;
+	if (digest_eq(&digest, &item->expect))
+		return true;
+	remote_item_wrong_digest(item, "the remote copy", &digest);
+	return false;
+}
+
+static void fetch_again(struct s3_slot *slot)
+{
+	slot->second = true;
+	slot->damaged = false;
+	err_release(&slot->item->ret_err);
+	slot->item->ret_state = REMOTE_PENDING;
+	s3_start(slot->run->remote->s3, &slot->op);
+}
+
+static void finish(struct s3_slot *slot)
+{
+	struct remote_item *item = slot->item;
+	if (!open_target(slot, &slot->op.ret_err)) {
+		remote_item_failed(item, &slot->op.ret_err);
+		settle(slot, false);
+		return;
+	}
+	uint64_t total = total_size(slot);
+	if (total > slot->moved && slot->moved == S3_PART && (item->size == REMOTE_SIZE_UNKNOWN || item->size == total)) {
+		s3_large_get(slot, total);
+		return;
+	}
+	if (is_right(slot, total)) {
+		item->ret_size = slot->moved;
+		item->ret_state = REMOTE_DONE;
+		settle(slot, true);
+	} else if (!slot->second) {
+		fetch_again(slot);
+	} else {
+		settle(slot, false);
+	}
+}
+
+static void on_fetched(struct s3_op *op)
+{
+	struct s3_slot *slot = op->ctx;
+	struct s3_run *run = slot->run;
+	struct remote_item *item = slot->item;
+	switch (op->ret_outcome) {
+	case S3_RANGE: /* nothing to take a part of: it is empty */
+	case S3_OK:
+		finish(slot);
+		return;
+	case S3_ABSENT:
+		remote_item_missing(item, "on the remote");
+		settle(slot, false);
+		return;
+	case S3_CHANGED:
+		err_set(&op->ret_err, ERR_NET, "the server refuses '%s' (status %u)", item->key, op->request.ret_status);
+		break;
+	case S3_FAILED:
+		if (slot->damaged && !slot->second) {
+			fetch_again(slot);
+			return;
+		}
+		break;
+	}
+	s3_run_failed(run, item, op, slot->damaged);
+	s3_slot_clear(slot, false);
+	s3_run_fill(run);
+}
+
+void s3_begin_get(struct s3_slot *slot, struct remote_item *item)
+{
+	s3_slot_use(slot, item, "GET");
+	if (item->size == REMOTE_SIZE_UNKNOWN || item->size > S3_LARGE)
+		strlist_take(&slot->op.headers, mem_printf("range: bytes=0-%llu", S3_PART - 1));
+	slot->op.bulk = item->size != REMOTE_SIZE_UNKNOWN && item->size > S3_SMALL;
+	slot->op.on_try = start_over;
+	slot->op.on_data = take_bytes;
+	slot->op.done = on_fetched;
+	s3_start(slot->run->remote->s3, &slot->op);
+}

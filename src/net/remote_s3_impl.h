@@ -1,0 +1,92 @@
+/*
+ * One call of put, get or check on an S3 remote: items share a fixed number of slots, each a request at a time. For remote_s3*.c only.
+ *
+ * Objects over S3_LARGE bytes go in parts (remote_s3_large.c), which take slots before further items do.
+ */
+#ifndef NET_REMOTE_S3_IMPL_H
+#define NET_REMOTE_S3_IMPL_H
+
+#include "net/hash_job.h"
+#include "net/remote_impl.h"
+#include "net/s3.h"
+
+#define S3_LARGE (64ull << 20)
+#define S3_PART (16ull << 20)
+#define S3_MAX_PARTS 10000u
+#define S3_SMALL (256u << 10) /* read into memory before it is sent */
+
+struct remote_s3 {
+	struct remote remote;
+	struct loop *loop;
+	struct s3 *s3;
+};
+
+struct s3_run;
+struct s3_large;
+
+struct s3_slot {
+	struct s3_run *run;
+	struct remote_item *item; /* NULL: free */
+	struct s3_op op;
+	char *key;
+	int fd;
+	bool created;             /* get: item->path is ours to remove */
+	bool damaged;             /* the bytes are not the item's: ret_err of the request says more */
+	bool second;              /* get: it came damaged once and is fetched again */
+	char *small;              /* S3_SMALL bytes, allocated once */
+	struct digest_stream *stream;
+	uint64_t moved;           /* by this try */
+	struct s3_large *large;   /* a part of it */
+	unsigned part;
+	struct hash_job *hash;    /* of the part to send */
+	char payload_hash[DIGEST_HEX_MAX];
+};
+
+typedef void s3_begin_fn(struct s3_slot *slot, struct remote_item *item);
+
+struct s3_run {
+	struct remote_s3 *remote;
+	struct remote_item *items;
+	size_t count, next, settled;
+	uint64_t bytes;
+	s3_begin_fn *begin; /* starts slot->op for slot->item, or settles the item at once */
+	bool put;
+	struct s3_slot *slots;
+	size_t slot_count;
+	VEC(struct s3_large *) larges;
+	const struct remote_sink *sink;
+	bool stopped;
+	struct err *err;    /* why it stopped */
+};
+
+/* Runs begin for every item and returns when all are settled, or -1. */
+int s3_run_items(struct s3_run *run, struct err *err) MUST_CHECK;
+
+/* Gives free slots work. After anything that settles an item, frees a slot or adds parts. */
+void s3_run_fill(struct s3_run *run);
+/* The item has its ret_state. */
+void s3_run_settled(struct s3_run *run, struct remote_item *item);
+/* Settles as failed or damaged by what ended the op; a hopeless one ends the run. Takes over op->ret_err. */
+void s3_run_failed(struct s3_run *run, struct remote_item *item, struct s3_op *op, bool damaged);
+
+/* Ends what the slot does, closes and frees; removes a file that it created unless `keep`. The slot is free then. */
+void s3_slot_clear(struct s3_slot *slot, bool keep);
+/* Prepares slot->op for a request on the item's object. */
+void s3_slot_use(struct s3_slot *slot, struct remote_item *item, const char *method);
+
+/* Begin functions. */
+void s3_begin_put(struct s3_slot *slot, struct remote_item *item);
+void s3_begin_get(struct s3_slot *slot, struct remote_item *item);
+
+/* Takes over the slot's descriptor; the slot is cleared. Of a get, the first part is in the file already. */
+void s3_large_put(struct s3_slot *slot, uint64_t size);
+void s3_large_get(struct s3_slot *slot, uint64_t size);
+/* Gives the slot a part of something large; false if there is none waiting. */
+bool s3_large_take_part(struct s3_slot *slot);
+bool s3_large_enough(const struct s3_run *run); /* no more of them at once */
+/* Drops all that are under way: uploads are aborted, files removed. */
+void s3_large_drop_all(struct s3_run *run);
+
+int s3_check(struct remote_s3 *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err) MUST_CHECK;
+
+#endif

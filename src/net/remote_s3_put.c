@@ -1,0 +1,166 @@
+/*
+ * Sending objects that go in one request. The bytes are hashed before they leave: a small file in memory; a larger one while it is
+ * streamed, and its last piece is held back if the digest is wrong. The server compares Content-MD5 with what arrives.
+ */
+#include "base/fs.h"
+#include "base/mem.h"
+#include "net/remote_s3_impl.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void add_base64(struct buf *out, const uint8_t *bytes, size_t len)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	for (size_t i = 0; i < len; i += 3) {
+		size_t have = len - i < 3 ? len - i : 3;
+		uint32_t word = (uint32_t)bytes[i] << 16 | (have > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) | (have > 2 ? bytes[i + 2] : 0u);
+		buf_addch(out, digits[word >> 18]);
+		buf_addch(out, digits[word >> 12 & 63]);
+		buf_addch(out, have > 1 ? digits[word >> 6 & 63] : '=');
+		buf_addch(out, have > 2 ? digits[word & 63] : '=');
+	}
+}
+
+static void add_md5_header(struct s3_op *op, const struct digest *md5)
+{
+	struct buf line = BUF_INIT;
+	buf_addstr(&line, "content-md5: ");
+	add_base64(&line, md5->bytes, digest_len(DIGEST_MD5));
+	strlist_take(&op->headers, buf_detach(&line));
+}
+
+static void on_sent(struct s3_op *op)
+{
+	struct s3_slot *slot = op->ctx;
+	struct s3_run *run = slot->run;
+	struct remote_item *item = slot->item;
+	if (op->ret_outcome == S3_OK) {
+		item->ret_state = REMOTE_DONE;
+		item->ret_size = op->body_len;
+		s3_run_settled(run, item);
+	} else {
+		if (op->ret_outcome != S3_FAILED)
+			err_set(&op->ret_err, ERR_NET, "the server does not take '%s' (status %u)", item->key, op->request.ret_status);
+		s3_run_failed(run, item, op, slot->damaged);
+	}
+	s3_slot_clear(slot, false);
+	s3_run_fill(run);
+}
+
+/* The file as one piece of memory, compared with what the item says. 0, or -1 with the item settled. */
+static int read_small(struct s3_slot *slot, struct remote_item *item, size_t size)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct digest digest;
+	size_t have = 0;
+	if (!slot->small)
+		slot->small = mem_alloc(S3_SMALL);
+	while (have < size) {
+		ssize_t got = sys.pread(slot->fd, slot->small + have, size - have, (off_t)have);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0) {
+			err_set_errno(&err, ERR_FAILED, got < 0 ? errno : EIO, "cannot read '%s'", item->path);
+			remote_item_failed(item, &err);
+			return -1;
+		}
+		have += (size_t)got;
+	}
+	digest_bytes(item->expect.kind == DIGEST_NONE ? DIGEST_MD5 : item->expect.kind, slot->small, size, &digest);
+	if (item->expect.kind != DIGEST_NONE && !digest_eq(&digest, &item->expect)) {
+		remote_item_wrong_digest(item, "the local copy", &digest);
+		return -1;
+	}
+	if (digest.kind == DIGEST_MD5)
+		add_md5_header(&slot->op, &digest);
+	return 0;
+}
+
+static bool start_over(struct s3_op *op)
+{
+	struct s3_slot *slot = op->ctx;
+	if (slot->stream)
+		digest_drop(slot->stream);
+	slot->stream = slot->item->expect.kind == DIGEST_NONE ? NULL : digest_begin(slot->item->expect.kind);
+	slot->moved = 0;
+	return true;
+}
+
+static bool hash_sent(struct http_request *request, const void *bytes, size_t len)
+{
+	struct s3_op *op = request->ctx;
+	struct s3_slot *slot = op->ctx;
+	slot->moved += len;
+	if (!slot->stream)
+		return true;
+	digest_add(slot->stream, bytes, len);
+	if (slot->moved < op->body_len)
+		return true;
+	struct digest digest;
+	digest_end(slot->stream, &digest);
+	slot->stream = NULL;
+	if (digest_eq(&digest, &slot->item->expect))
+		return true;
+	slot->damaged = true;
+	remote_item_wrong_digest(slot->item, "the local copy", &digest);
+	err_move(&request->ret_err, &slot->item->ret_err);
+	return false;
+}
+
+/* Opens the item's file and compares its size; 0, or -1 with the item settled. */
+static int open_source(struct s3_slot *slot, struct remote_item *item, uint64_t *ret_size)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct stat st;
+	slot->fd = sys.openat(AT_FDCWD, item->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+	if (slot->fd < 0 && errno == ENOENT) {
+		remote_item_missing(item, "here");
+		return -1;
+	}
+	if (slot->fd < 0 || sys.fstat(slot->fd, &st) < 0)
+		err_set_errno(&err, ERR_FAILED, errno, "cannot read '%s'", item->path);
+	else if (!S_ISREG(st.st_mode))
+		err_set(&err, ERR_FAILED, "'%s' is not a regular file", item->path);
+	if (err.code != ERR_NONE) {
+		remote_item_failed(item, &err);
+		return -1;
+	}
+	*ret_size = (uint64_t)st.st_size;
+	if (item->size != REMOTE_SIZE_UNKNOWN && item->size != *ret_size) {
+		remote_item_wrong_size(item, "the local copy", *ret_size);
+		return -1;
+	}
+	return 0;
+}
+
+void s3_begin_put(struct s3_slot *slot, struct remote_item *item)
+{
+	struct s3_run *run = slot->run;
+	uint64_t size;
+	s3_slot_use(slot, item, "PUT");
+	if (open_source(slot, item, &size) < 0 || (size <= S3_SMALL && read_small(slot, item, (size_t)size) < 0)) {
+		s3_slot_clear(slot, false);
+		s3_run_settled(run, item);
+		return;
+	}
+	if (size > S3_LARGE) {
+		s3_large_put(slot, size);
+		return;
+	}
+	slot->op.body_len = size;
+	slot->op.done = on_sent;
+	if (size <= S3_SMALL) {
+		fs_close_fd(&slot->fd);
+		slot->fd = -1;
+		slot->op.body = slot->small;
+	} else {
+		slot->op.body_fd = slot->fd;
+		slot->op.bulk = true;
+		slot->op.on_try = start_over;
+		slot->op.on_body = hash_sent;
+		if (item->expect.kind == DIGEST_MD5)
+			add_md5_header(&slot->op, &item->expect);
+	}
+	s3_start(run->remote->s3, &slot->op);
+}

@@ -1,0 +1,525 @@
+#include "net/s3.h"
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "formats/digest.h"
+#include "net/aws_profile.h"
+#include "net/credentials.h"
+#include "net/s3_error.h"
+#include "net/sigv4.h"
+#include "net/xml.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MAX_TRIES 5
+#define TRY_FOR_MS 30000
+#define FIRST_PAUSE_MS 100
+#define MAX_PAUSE_MS 10000
+#define MAX_ERROR_BODY (64 * 1024)
+#define RENEW_BEFORE_S 300
+#define DEFAULT_CONNECTIONS 32
+#define MAX_CONNECTIONS 256
+#define DEFAULT_REGION "us-east-1"
+
+struct s3 {
+	struct loop *loop;
+	struct http *http;
+	char *name, *bucket, *prefix; /* prefix without '/' at its ends */
+	char *region;
+	char *endpoint;               /* "https://host:port", no '/' at its end; NULL: AWS, by region */
+	bool virtual_host;            /* the bucket is part of the host name */
+	bool anonymous;
+	unsigned connections;
+	uint64_t try_for_ms;
+	struct remote_spec spec;      /* what finding credentials takes; strings owned */
+	struct aws_profile profile;
+	struct credentials credentials;
+	struct sigv4 signer;
+	char *base, *host, *path;     /* scheme and host; the host alone; what stands before the key, encoded: made of the above */
+	time_t clock_offset;
+	uint64_t last_success_ms;
+	unsigned random;
+};
+
+static void try_now(void *op);
+
+/* Addresses. */
+
+static bool bucket_is_host_label(const char *bucket)
+{
+	size_t len = strlen(bucket);
+	if (len < 3 || len > 63 || bucket[0] == '-' || bucket[len - 1] == '-')
+		return false;
+	for (const char *c = bucket; *c; c++) {
+		if (!islower((unsigned char)*c) && !isdigit((unsigned char)*c) && *c != '-')
+			return false;
+	}
+	return true;
+}
+
+/* botocore's rule: the bucket goes into the host name at AWS, where it can be a part of one, and into the path elsewhere. */
+static void choose_style(struct s3 *s3)
+{
+	const char *style = aws_profile_get(&s3->profile, "s3.addressing_style");
+	if (text_eq(style, "path"))
+		s3->virtual_host = false;
+	else if (text_eq(style, "virtual"))
+		s3->virtual_host = true;
+	else
+		s3->virtual_host = !s3->endpoint && bucket_is_host_label(s3->bucket);
+}
+
+static void make_address(struct s3 *s3)
+{
+	struct buf base CLEANUP(buf_release) = BUF_INIT;
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	const char *china = text_starts(s3->region, "cn-") ? ".cn" : "";
+	char *endpoint OWNED = s3->endpoint ? mem_strdup(s3->endpoint) : mem_printf("https://s3.%s.amazonaws.com%s", s3->region, china);
+	const char *host = strstr(endpoint, "://") + 3;
+	size_t host_len = strcspn(host, "/");
+	buf_add(&base, endpoint, (size_t)(host - endpoint));
+	if (s3->virtual_host)
+		buf_addf(&base, "%s.", s3->bucket);
+	buf_add(&base, host, host_len);
+	buf_addstr(&path, host + host_len);
+	if (!s3->virtual_host) {
+		buf_addch(&path, '/');
+		sigv4_encode(&path, s3->bucket, false);
+	}
+	free(s3->base);
+	free(s3->host);
+	free(s3->path);
+	s3->host = mem_strdup(strstr(base.data, "://") + 3);
+	s3->base = buf_detach(&base);
+	s3->path = buf_detach(&path);
+	s3->signer.region = s3->region;
+	s3->signer.key_date[0] = '\0';
+}
+
+/* Without a '/' at the end and the scheme's own port, which no Host header names. */
+static int take_endpoint(struct s3 *s3, const char *url, struct err *err)
+{
+	bool https = text_starts(url, "https://");
+	if (!https && !text_starts(url, "http://")) {
+		err_set(err, ERR_CONFIG, "the endpoint '%s' of the remote '%s' is not a URL", url, s3->name);
+		return err_hint(err, "write it as https://host or http://host:port");
+	}
+	if (strpbrk(url, "@?#")) {
+		err_set(err, ERR_CONFIG, "the endpoint of the remote '%s' holds a user name, a query or a fragment", s3->name);
+		return err_hint(err, "write it as https://host; keys go to access_key_id and secret_access_key");
+	}
+	struct buf out = BUF_INIT;
+	const char *host = strstr(url, "://") + 3;
+	size_t host_len = strcspn(host, "/");
+	const char *port = https ? ":443" : ":80";
+	size_t port_len = strlen(port);
+	if (host_len > port_len && strncmp(host + host_len - port_len, port, port_len) == 0)
+		buf_addf(&out, "%.*s%s", (int)(host + host_len - port_len - url), url, host + host_len);
+	else
+		buf_addstr(&out, url);
+	while (out.len > 0 && out.data[out.len - 1] == '/')
+		buf_truncate(&out, out.len - 1);
+	s3->endpoint = buf_detach(&out);
+	return 0;
+}
+
+static int take_url(struct s3 *s3, const char *url, struct err *err)
+{
+	const char *bucket = url + strlen("s3://");
+	size_t len = strcspn(bucket, "/");
+	if (len == 0 || len > 255) {
+		err_set(err, ERR_CONFIG, "the url '%s' of the remote '%s' names no bucket", url, s3->name);
+		return err_hint(err, "write it as s3://bucket/prefix");
+	}
+	s3->bucket = mem_strndup(bucket, len);
+	const char *prefix = bucket + len;
+	while (*prefix == '/')
+		prefix++;
+	s3->prefix = mem_strdup(prefix);
+	for (size_t end = strlen(prefix); end > 0 && prefix[end - 1] == '/'; end--)
+		s3->prefix[end - 1] = '\0';
+	return 0;
+}
+
+/* Opening. */
+
+static const char *first_set(const char *const *values, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (values[i] && *values[i])
+			return values[i];
+	}
+	return NULL;
+}
+
+static void copy_spec(struct s3 *s3, const struct remote_spec *spec)
+{
+	s3->spec.name = mem_strdup(spec->name);
+	s3->spec.access_key_id = mem_strdup(spec->access_key_id);
+	s3->spec.secret_access_key = mem_strdup(spec->secret_access_key);
+	s3->spec.session_token = mem_strdup(spec->session_token);
+}
+
+static int configure(struct s3 *s3, const struct remote_spec *spec, struct err *err)
+{
+	if (take_url(s3, spec->url, err) < 0 || aws_profile_load(spec, &s3->profile, err) < 0)
+		return -1;
+	bool ignore = text_eq(getenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"), "true");
+	const char *const endpoints[] = {
+		spec->endpoint_url,
+		ignore ? NULL : getenv("AWS_ENDPOINT_URL_S3"),
+		ignore ? NULL : getenv("AWS_ENDPOINT_URL"),
+		ignore ? NULL : aws_profile_get(&s3->profile, "endpoint_url"),
+	};
+	const char *endpoint = first_set(endpoints, ARRAY_LEN(endpoints));
+	if (endpoint && take_endpoint(s3, endpoint, err) < 0)
+		return -1;
+	const char *const regions[] = {
+		spec->region, getenv("AWS_DEFAULT_REGION"), getenv("AWS_REGION"), aws_profile_get(&s3->profile, "region"), DEFAULT_REGION,
+	};
+	s3->region = mem_strdup(first_set(regions, ARRAY_LEN(regions)));
+	choose_style(s3);
+	make_address(s3);
+	return 0;
+}
+
+int s3_open(const struct remote_spec *spec, struct loop *loop, struct s3 **ret, struct err *err)
+{
+	struct s3 *s3 = mem_alloc(sizeof(*s3));
+	s3->loop = loop;
+	s3->name = mem_strdup(spec->name ? spec->name : spec->url);
+	s3->anonymous = spec->anonymous;
+	s3->connections = spec->jobs ? spec->jobs : DEFAULT_CONNECTIONS;
+	if (s3->connections > MAX_CONNECTIONS)
+		s3->connections = MAX_CONNECTIONS;
+	s3->random = (unsigned)getpid() ^ (unsigned)loop_now_ms();
+	s3->try_for_ms = TRY_FOR_MS;
+	if (spec->read_timeout_s && 1000ull * spec->read_timeout_s > s3->try_for_ms)
+		s3->try_for_ms = 1000ull * spec->read_timeout_s;
+	s3->signer.service = "s3";
+	s3->signer.payload_header = true;
+	copy_spec(s3, spec);
+	struct http_config http = {
+		.ca_bundle = spec->ca_bundle,
+		.no_verify = spec->no_ssl_verify,
+		.connections = s3->connections,
+		.connect_timeout_ms = 1000 * spec->connect_timeout_s,
+		.idle_timeout_s = spec->read_timeout_s,
+	};
+	if (configure(s3, spec, err) < 0 || http_new(&http, loop, &s3->http, err) < 0) {
+		s3_free(s3);
+		return -1;
+	}
+	*ret = s3;
+	return 0;
+}
+
+static void free_string(const char *text)
+{
+	if (text)
+		explicit_bzero((char *)(uintptr_t)text, strlen(text));
+	free((char *)(uintptr_t)text);
+}
+
+void s3_free(struct s3 *s3)
+{
+	if (!s3)
+		return;
+	http_free(s3->http);
+	aws_profile_release(&s3->profile);
+	credentials_release(&s3->credentials);
+	free_string(s3->spec.name);
+	free_string(s3->spec.access_key_id);
+	free_string(s3->spec.secret_access_key);
+	free_string(s3->spec.session_token);
+	free(s3->name);
+	free(s3->bucket);
+	free(s3->prefix);
+	free(s3->region);
+	free(s3->endpoint);
+	free(s3->base);
+	free(s3->host);
+	free(s3->path);
+	explicit_bzero(s3->signer.key, sizeof(s3->signer.key));
+	free(s3);
+}
+
+static int find_credentials(struct s3 *s3, struct err *err)
+{
+	struct credentials found;
+	if (credentials_find(&s3->spec, &s3->profile, &found, err) < 0)
+		return -1;
+	credentials_release(&s3->credentials);
+	s3->credentials = found;
+	s3->signer.access_key = found.access_key;
+	s3->signer.secret_key = found.secret_key;
+	s3->signer.session_token = found.session_token;
+	s3->signer.key_date[0] = '\0';
+	return 0;
+}
+
+int s3_ready(struct s3 *s3, struct err *err)
+{
+	if (s3->anonymous)
+		return 0;
+	const struct credentials *have = &s3->credentials;
+	if (have->access_key && (have->expires == 0 || have->expires - RENEW_BEFORE_S > (int64_t)time(NULL)))
+		return 0;
+	if (find_credentials(s3, err) < 0)
+		return err_note(err, "for the remote '%s'", s3->name);
+	return 0;
+}
+
+char *s3_key(const struct s3 *s3, const char *name)
+{
+	return *s3->prefix ? mem_printf("%s/%s", s3->prefix, name) : mem_strdup(name);
+}
+
+unsigned s3_connections(const struct s3 *s3)
+{
+	return s3->connections;
+}
+
+/* One try. */
+
+static void sign(struct s3 *s3, struct s3_op *op, const char *path)
+{
+	char hash[DIGEST_HEX_MAX] = SIGV4_UNSIGNED;
+	if (!op->payload_hash && op->body_fd < 0) {
+		struct digest digest;
+		digest_bytes(DIGEST_SHA256, op->body ? op->body : "", op->body_len, &digest);
+		digest_hex(&digest, hash);
+	}
+	struct sigv4_input input = {
+		.method = op->method, .host = s3->host, .path = path, .query = &op->query, .headers = &op->headers,
+		.payload_hash = op->payload_hash ? op->payload_hash : hash, .now = time(NULL) + s3->clock_offset,
+	};
+	sigv4_sign(&s3->signer, &input, &op->sent_headers);
+}
+
+static void make_url(struct s3 *s3, struct s3_op *op)
+{
+	struct buf url = BUF_INIT;
+	buf_addstr(&url, s3->base);
+	buf_addstr(&url, s3->path);
+	if (op->key || url.data[url.len - 1] != '/')
+		buf_addch(&url, '/');
+	if (!op->key && !s3->virtual_host)
+		buf_truncate(&url, url.len - 1);
+	if (op->key)
+		sigv4_encode(&url, op->key, true);
+	char *path OWNED = mem_strdup(url.data + strlen(s3->base));
+	for (size_t i = 0; i < op->query.len; i++)
+		buf_addf(&url, "%c%s", i ? '&' : '?', op->query.at[i]);
+	free(op->url);
+	op->url = buf_detach(&url);
+	strlist_release(&op->sent_headers);
+	for (size_t i = 0; i < op->headers.len; i++)
+		strlist_add(&op->sent_headers, op->headers.at[i]);
+	if (!s3->anonymous)
+		sign(s3, op, path);
+}
+
+static void settle(struct s3_op *op)
+{
+	op->done(op);
+}
+
+static void fail(struct s3_op *op, const char *code, bool hopeless)
+{
+	struct s3 *s3 = op->s3;
+	struct s3_names names = {
+		.remote = s3->name, .bucket = s3->bucket, .endpoint = s3->base,
+		.credentials = s3->credentials.source ? s3->credentials.source : "none",
+	};
+	op->ret_hopeless = hopeless;
+	s3_explain(op, code, &names);
+	settle(op);
+}
+
+static uint64_t pause_ms(struct s3_op *op)
+{
+	struct buf value CLEANUP(buf_release) = BUF_INIT;
+	uint64_t seconds;
+	if (http_header(&op->request, "retry-after", &value) && text_parse_u64(value.data, &seconds))
+		return seconds < MAX_PAUSE_MS / 1000 ? 1000 * seconds : MAX_PAUSE_MS;
+	uint64_t full = FIRST_PAUSE_MS << op->tries;
+	return full / 2 + (uint64_t)rand_r(&op->s3->random) % (full / 2 + 1);
+}
+
+static void try_later(struct s3_op *op, const char *code)
+{
+	struct s3 *s3 = op->s3;
+	uint64_t pause = pause_ms(op);
+	if (op->tries >= MAX_TRIES || loop_now_ms() + pause - op->first_try_ms > s3->try_for_ms) {
+		fail(op, code, s3->last_success_ms < op->first_try_ms);
+		return;
+	}
+	op->timer = loop_add_timer(s3->loop, pause, try_now, op);
+}
+
+static bool mend_region(struct s3_op *op)
+{
+	struct s3 *s3 = op->s3;
+	struct buf region CLEANUP(buf_release) = BUF_INIT;
+	if (op->mended_region)
+		return false;
+	op->mended_region = true;
+	if (!http_header(&op->request, "x-amz-bucket-region", &region) &&
+	    !xml_find(op->response.data, op->response.len, "Region", &region))
+		return false;
+	if (region.len == 0 || region.len > 64 || region.data[strspn(region.data, "abcdefghijklmnopqrstuvwxyz0123456789-")])
+		return false;
+	if (strcmp(region.data, s3->region) == 0)
+		return strstr(op->url, s3->base) != op->url; /* another request mended it meanwhile */
+	free(s3->region);
+	s3->region = mem_strdup(region.data);
+	make_address(s3);
+	return true;
+}
+
+static bool mend_clock(struct s3_op *op)
+{
+	struct buf value CLEANUP(buf_release) = BUF_INIT;
+	struct tm tm = { 0 };
+	if (op->mended_clock || !http_header(&op->request, "date", &value) || !strptime(value.data, "%a, %d %b %Y %H:%M:%S", &tm))
+		return false;
+	op->mended_clock = true;
+	op->s3->clock_offset = timegm(&tm) - time(NULL);
+	return true;
+}
+
+static bool mend_credentials(struct s3_op *op)
+{
+	struct s3 *s3 = op->s3;
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	if (op->mended_credentials || s3->anonymous || s3->spec.access_key_id)
+		return false;
+	op->mended_credentials = true;
+	char *before OWNED = mem_strdup(s3->credentials.session_token);
+	return find_credentials(s3, &err) == 0 && !text_eq(before, s3->credentials.session_token);
+}
+
+static void on_answer(struct http_request *request)
+{
+	struct s3_op *op = request->ctx;
+	struct buf code CLEANUP(buf_release) = BUF_INIT;
+	bool again = false;
+	switch (s3_judge(op, &code)) {
+	case S3_FAULT_NONE:
+		op->s3->last_success_ms = loop_now_ms();
+		settle(op);
+		return;
+	case S3_FAULT_TRANSIENT:
+		try_later(op, code.data);
+		return;
+	case S3_FAULT_REGION:
+		again = mend_region(op);
+		break;
+	case S3_FAULT_CLOCK:
+		again = mend_clock(op);
+		break;
+	case S3_FAULT_EXPIRED:
+		again = mend_credentials(op);
+		break;
+	case S3_FAULT_HOPELESS:
+		break;
+	case S3_FAULT_REFUSED:
+		fail(op, code.data, false);
+		return;
+	}
+	if (again)
+		op->timer = loop_add_timer(op->s3->loop, 0, try_now, op);
+	else
+		fail(op, code.data, true);
+}
+
+static void try_now(void *ctx)
+{
+	struct s3_op *op = ctx;
+	struct s3 *s3 = op->s3;
+	op->timer = NULL;
+	op->tries++;
+	err_release(&op->request.ret_err);
+	if (op->on_try && !op->on_try(op)) {
+		op->ret_outcome = S3_FAILED;
+		op->request.ret_status = 0;
+		fail(op, "", false);
+		return;
+	}
+	make_url(s3, op);
+	struct http_request *request = &op->request;
+	request->method = op->method;
+	request->url = op->url;
+	request->headers = &op->sent_headers;
+	request->body = op->body;
+	request->body_fd = op->body_fd;
+	request->body_at = op->body_at;
+	request->body_len = op->body_len;
+	request->on_body = op->on_body;
+	request->on_data = op->on_data;
+	request->response = &op->response;
+	request->response_max = op->response_max ? op->response_max : MAX_ERROR_BODY;
+	request->bulk = op->bulk;
+	request->idle_timeout_s = op->idle_timeout_s;
+	request->done = on_answer;
+	request->ctx = op;
+	http_start(s3->http, request);
+}
+
+/* The interface. */
+
+void s3_start(struct s3 *s3, struct s3_op *op)
+{
+	op->s3 = s3;
+	op->tries = 0;
+	op->mended_region = op->mended_clock = op->mended_credentials = false;
+	op->ret_hopeless = false;
+	op->first_try_ms = loop_now_ms();
+	err_release(&op->ret_err);
+	op->timer = loop_add_timer(s3->loop, 0, try_now, op);
+}
+
+void s3_cancel(struct s3_op *op)
+{
+	if (op->timer)
+		loop_remove_timer(op->s3->loop, op->timer);
+	op->timer = NULL;
+	http_cancel(&op->request);
+}
+
+static void note_done(struct s3_op *op)
+{
+	*(bool *)op->ctx = true;
+}
+
+int s3_run(struct s3 *s3, struct s3_op *op, struct err *err)
+{
+	bool done = false;
+	op->done = note_done;
+	op->ctx = &done;
+	s3_start(s3, op);
+	while (!done) {
+		if (loop_step(s3->loop, -1, err) < 0) {
+			s3_cancel(op);
+			return -1;
+		}
+	}
+	return op->ret_outcome == S3_FAILED ? err_move(err, &op->ret_err) : 0;
+}
+
+void s3_op_release(struct s3_op *op)
+{
+	s3_cancel(op);
+	strlist_release(&op->query);
+	strlist_release(&op->headers);
+	strlist_release(&op->sent_headers);
+	free(op->url);
+	err_release(&op->ret_err);
+	buf_release(&op->response);
+	http_request_release(&op->request);
+	*op = (struct s3_op)S3_OP_INIT;
+}
