@@ -8,6 +8,7 @@
 
 extern const struct command cmd_new;
 extern const struct command cmd_init;
+extern const struct command cmd_data;
 extern const struct command cmd_help;
 extern const struct command cmd_list;
 extern const struct command cmd_rules;

@@ -1,0 +1,297 @@
+/* mlmake data: the family, and its members that need few lines: init, add, checkout, root. */
+#include "cli/cmd_data.h"
+
+#include "base/text.h"
+#include "cli/commands.h"
+
+#define SHOWN_MAX 100
+
+static void show_progress(void *ctx, const char *verb, uint64_t done, uint64_t total, uint64_t bytes)
+{
+	cli_progress(ctx, verb, done, total, bytes);
+}
+
+static void show_note(void *ctx, const char *text)
+{
+	cli_note(ctx, "%s", text);
+}
+
+static void show_warning(void *ctx, const char *text)
+{
+	cli_warn(ctx, "%s", text);
+}
+
+struct data_ui data_cli_ui(struct cli *cli)
+{
+	return (struct data_ui){ show_progress, show_note, show_warning, cli };
+}
+
+void data_close_ptr(struct data_repo **repo)
+{
+	data_close(*repo);
+	*repo = NULL;
+}
+
+void data_warn_list(struct cli *cli, const char *title, const struct strlist *list)
+{
+	if (!list->len)
+		return;
+	cli_warn(cli, "%s", title);
+	for (size_t i = 0; i < list->len && i < SHOWN_MAX; i++)
+		cli_warn(cli, "  %s", list->at[i]);
+	if (list->len > SHOWN_MAX)
+		cli_warn(cli, "  and %zu more", list->len - SHOWN_MAX);
+}
+
+void data_json_list(struct json_writer *w, const char *key, const struct strlist *list)
+{
+	if (!list->len)
+		return;
+	json_key(w, key);
+	json_open_array(w);
+	for (size_t i = 0; i < list->len; i++)
+		json_put_str(w, list->at[i]);
+	json_close(w);
+}
+
+void data_json_print(struct cli *cli, struct buf *text)
+{
+	buf_addch(text, '\n');
+	cli_out_bytes(cli, text->data, text->len);
+}
+
+static int run_init(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	struct data_init_options init = { .no_scm = false };
+	const struct option options[] = {
+		{ 0, "no-scm", NULL, "do without git, even where it is", OPTION_FLAG, &init.no_scm },
+		{ 0, "subdir", NULL, "make a repository of a directory below the top of the git repository", OPTION_FLAG, &init.subdir },
+		{ 'f', "force", NULL, "replace the config of an existing one; the cache stays", OPTION_FLAG, &init.force },
+		OPTION_END,
+	};
+	struct buf root CLEANUP(buf_release) = BUF_INIT;
+	int operands, done;
+	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+		return -1;
+	if (done >= 0)
+		return done;
+	if (operands)
+		return err_set(err, ERR_CONFIG, "'%s' takes no operands", cli->full_name);
+	if (data_init(&init, &root, err) < 0)
+		return -1;
+	cli_note(cli, "%s holds versioned data now", root.data);
+	cli_note(cli, "next: mlmake data add PATH, and mlmake data remote add -d NAME URL");
+	return 0;
+}
+
+static const struct command cmd_data_init = {
+	.name = "init",
+	.summary = "make this directory a data repository, as dvc init does",
+	.usage = "[OPTIONS]",
+	.help = "Makes .dvc and .dvcignore here and, in a git repository, stages them. dvc and mlmake may both be used then.",
+	.run = run_init,
+};
+
+static void show_added(struct cli *cli, const struct data_add_report *report)
+{
+	for (size_t i = 0; i < report->added.len; i++) {
+		const struct data_added *added = &report->added.at[i];
+		cli_note(cli, "%s %s (%s)", added->changed ? "added" : "unchanged:", added->path, added->dvc_path);
+		for (size_t k = 0; k < added->removed.len && k < SHOWN_MAX; k++)
+			cli_note(cli, "  no longer in it: %s", added->removed.at[k]);
+		if (added->removed.len > SHOWN_MAX)
+			cli_note(cli, "  and %zu more", added->removed.len - SHOWN_MAX);
+	}
+	if (!report->to_stage.len)
+		return;
+	struct buf line CLEANUP(buf_release) = BUF_INIT;
+	for (size_t i = 0; i < report->to_stage.len && i < SHOWN_MAX; i++) {
+		buf_addch(&line, ' ');
+		text_add_shell_quoted(&line, report->to_stage.at[i]);
+	}
+	cli_note(cli, "to record it in git: git add%s", line.data);
+}
+
+static void print_added_json(struct cli *cli, const struct data_add_report *report)
+{
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	struct json_writer w;
+	json_begin(&w, &text, JSON_PYTHON);
+	json_open_object(&w);
+	json_key(&w, "added");
+	json_open_array(&w);
+	for (size_t i = 0; i < report->added.len; i++) {
+		json_open_object(&w);
+		json_pair_str(&w, "path", report->added.at[i].path);
+		json_pair_str(&w, "dvc", report->added.at[i].dvc_path);
+		json_pair_bool(&w, "changed", report->added.at[i].changed);
+		data_json_list(&w, "removed", &report->added.at[i].removed);
+		json_close(&w);
+	}
+	json_close(&w);
+	data_json_list(&w, "to_stage", &report->to_stage);
+	json_end(&w);
+	data_json_print(cli, &text);
+}
+
+static int run_add(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	const char *wait = NULL;
+	uint64_t wait_ms = 0;
+	const struct option options[] = {
+		{ 0, "lock-timeout", "TIME", "wait this long for .dvc/tmp/lock (60s)", OPTION_STRING, &wait },
+		OPTION_END,
+	};
+	int operands, done;
+	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+		return -1;
+	if (done >= 0)
+		return done;
+	if (!operands) {
+		err_set(err, ERR_CONFIG, "'%s' wants a path", cli->full_name);
+		return err_hint(err, "%s data/train.csv", cli->full_name);
+	}
+	if (wait && !text_parse_duration(wait, &wait_ms))
+		return err_set(err, ERR_CONFIG, "'%s' is no time: 30s, 2m", wait);
+	struct data_ui ui = data_cli_ui(cli);
+	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
+	struct data_add_report report CLEANUP(data_add_report_release) = { .staged = false };
+	if (data_open(NULL, &ui, &repo, err) < 0)
+		return -1;
+	if (wait)
+		data_set_lock_wait(repo, wait_ms);
+	if (data_add(repo, (const char *const *)argv + 1, (size_t)operands, &report, err) < 0)
+		return -1;
+	cli_progress_clear(cli);
+	if (cli->json)
+		print_added_json(cli, &report);
+	else
+		show_added(cli, &report);
+	return 0;
+}
+
+static const struct command cmd_data_add = {
+	.name = "add",
+	.summary = "put files and directories under version control as data",
+	.usage = "[OPTIONS] PATH...",
+	.help = "Copies the content into the cache and writes PATH.dvc and a line in .gitignore, as dvc add does.\n\n"
+		"A path inside of a tracked directory changes that part alone and keeps members that are not there; the directory itself\n"
+		"is taken exactly as it is, and members that are gone are listed. What cannot be versioned (links to directories, broken\n"
+		"links, FIFOs, names that are not UTF-8) is an error that names it, and then nothing is recorded.",
+	.run = run_add,
+};
+
+static bool has(const struct strlist *list, const char *text)
+{
+	return list && strlist_has(list, text);
+}
+
+int data_show_checkout(struct cli *cli, const struct data_checkout_report *report, const struct strlist *missing_already)
+{
+	static const char letters[] = "AMD";
+	const struct strlist *changed[] = { &report->added, &report->modified, &report->deleted };
+	cli_progress_clear(cli);
+	for (size_t k = 0; k < ARRAY_LEN(changed) && !cli->json; k++)
+		for (size_t i = 0; i < changed[k]->len; i++)
+			cli_out(cli, "%c       %s\n", letters[k], changed[k]->at[i]);
+	struct strlist missing CLEANUP(strlist_release) = { 0 };
+	for (size_t i = 0; i < report->missing.len; i++)
+		if (!has(missing_already, report->missing.at[i]))
+			strlist_add(&missing, report->missing.at[i]);
+	data_warn_list(cli, "not in the cache, so left as it was (mlmake data pull fetches it):", &missing);
+	data_warn_list(cli, "damaged in the cache, so left as it was (mlmake data pull fetches it again):", &report->damaged);
+	data_warn_list(cli, "would be lost, so left as it was (mlmake data add keeps it, --force drops changes):", &report->unsafe);
+	data_warn_list(cli, "cannot be read:", &report->broken);
+	if (report->missing.len || report->damaged.len || report->broken.len)
+		return ERR_DATA;
+	return report->unsafe.len ? ERR_FAILED : 0;
+}
+
+void data_json_checkout(struct json_writer *w, const struct data_checkout_report *report)
+{
+	json_pair_uint(w, "files", report->files);
+	data_json_list(w, "added", &report->added);
+	data_json_list(w, "modified", &report->modified);
+	data_json_list(w, "deleted", &report->deleted);
+	data_json_list(w, "unsafe", &report->unsafe);
+	data_json_list(w, "not_in_cache", &report->missing);
+	data_json_list(w, "damaged_in_cache", &report->damaged);
+	data_json_list(w, "unreadable", &report->broken);
+}
+
+static int run_checkout(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	struct data_checkout_options checkout = { .force = false };
+	const struct option options[] = {
+		{ 'f', "force", NULL, "overwrite changed files that are in no cache; untracked ones stay", OPTION_FLAG, &checkout.force },
+		{ 0, "relink", NULL, "make every file anew, by the links that cache.type asks for", OPTION_FLAG, &checkout.relink },
+		OPTION_END,
+	};
+	int operands, done;
+	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+		return -1;
+	if (done >= 0)
+		return done;
+	struct data_ui ui = data_cli_ui(cli);
+	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
+	struct data_checkout_report report CLEANUP(data_checkout_report_release) = { .files = 0 };
+	if (data_open(NULL, &ui, &repo, err) < 0 ||
+	    data_checkout(repo, (const char *const *)argv + 1, (size_t)operands, &checkout, &report, err) < 0)
+		return -1;
+	if (cli->json) {
+		struct buf text CLEANUP(buf_release) = BUF_INIT;
+		struct json_writer w;
+		json_begin(&w, &text, JSON_PYTHON);
+		json_open_object(&w);
+		data_json_checkout(&w, &report);
+		json_end(&w);
+		data_json_print(cli, &text);
+	}
+	return data_show_checkout(cli, &report, NULL);
+}
+
+static const struct command cmd_data_checkout = {
+	.name = "checkout",
+	.summary = "make the data in the work tree what the .dvc files say",
+	.usage = "[OPTIONS] [PATH...]",
+	.help = "Takes content from the cache and verifies every copy. Bytes that are in no cache are never destroyed without --force:\n"
+		"they are listed, that path is left as it was, and the exit code is 1. Missing or damaged objects give exit code 3.",
+	.run = run_checkout,
+};
+
+static int run_root(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	const struct option options[] = { OPTION_END };
+	int operands, done;
+	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+		return -1;
+	if (done >= 0)
+		return done;
+	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
+	if (data_open(NULL, NULL, &repo, err) < 0)
+		return -1;
+	cli_out(cli, "%s\n", data_root(repo));
+	return 0;
+}
+
+static const struct command cmd_data_root = {
+	.name = "root",
+	.summary = "print the directory that holds .dvc",
+	.usage = "",
+	.help = "Prints the absolute path of the data repository's root.",
+	.run = run_root,
+};
+
+static const struct command *const subcommands[] = {
+	&cmd_data_init, &cmd_data_add,  &cmd_data_status, &cmd_data_checkout, &cmd_data_push,
+	&cmd_data_fetch, &cmd_data_pull, &cmd_data_remote, &cmd_data_root,     NULL,
+};
+
+const struct command cmd_data = {
+	.name = "data",
+	.summary = "version data and models, in DVC's formats",
+	.usage = "COMMAND ...",
+	.help = "Data and models in git repositories: the content lies in a cache and on remotes, git keeps small .dvc files.\n"
+		"Everything is in the formats of DVC 3, so that colleagues may go on using dvc.",
+	.subcommands = subcommands,
+};

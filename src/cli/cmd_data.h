@@ -1,0 +1,29 @@
+/*
+ * What the subcommands of `mlmake data` share.
+ */
+#ifndef CLI_CMD_DATA_H
+#define CLI_CMD_DATA_H
+
+#include "cli/cli.h"
+#include "features/data/data.h"
+#include "formats/json.h"
+
+extern const struct command cmd_data_status, cmd_data_push, cmd_data_fetch, cmd_data_pull, cmd_data_remote;
+
+/* The ui that shows on this cli; it is referred to while the repository is open. */
+struct data_ui data_cli_ui(struct cli *cli);
+
+void data_close_ptr(struct data_repo **repo); /* for CLEANUP */
+
+/* Prints title and the lines indented below it, on stderr, if there are any; at most a hundred. */
+void data_warn_list(struct cli *cli, const char *title, const struct strlist *list);
+
+/* "key": [...], left out when empty. */
+void data_json_list(struct json_writer *w, const char *key, const struct strlist *list);
+void data_json_print(struct cli *cli, struct buf *text);
+
+/* Prints what a checkout did and could not do; the exit code. */
+int data_show_checkout(struct cli *cli, const struct data_checkout_report *report, const struct strlist *missing_already);
+void data_json_checkout(struct json_writer *w, const struct data_checkout_report *report);
+
+#endif

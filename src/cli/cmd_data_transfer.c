@@ -1,0 +1,169 @@
+/* mlmake data push, fetch, pull */
+#include "cli/cmd_data.h"
+
+#include "base/text.h"
+
+struct transfer_flags {
+	struct data_transfer_options transfer;
+	struct data_checkout_options checkout;
+};
+
+static void json_transfer(struct json_writer *w, const char *moved, const struct data_transfer_report *report)
+{
+	if (report->remote)
+		json_pair_str(w, "remote", report->remote);
+	json_pair_uint(w, moved, report->moved);
+	json_pair_uint(w, "bytes", report->bytes);
+	json_pair_uint(w, "present", report->present);
+	data_json_list(w, "missing", &report->missing);
+	data_json_list(w, "damaged", &report->damaged);
+	data_json_list(w, "failed", &report->failed);
+	data_json_list(w, "unreadable", &report->broken);
+}
+
+static int transfer_exit(const struct data_transfer_report *report)
+{
+	if (report->missing.len || report->damaged.len || report->broken.len)
+		return ERR_DATA;
+	return report->failed.len ? ERR_NET : 0;
+}
+
+static int show_transfer(struct cli *cli, const char *word, bool push, const struct data_transfer_report *report)
+{
+	struct buf line CLEANUP(buf_release) = BUF_INIT;
+	cli_progress_clear(cli);
+	data_warn_list(cli, push ? "neither in the cache nor on the remote:" : "not on the remote:", &report->missing);
+	data_warn_list(cli, "damaged:", &report->damaged);
+	data_warn_list(cli, "failed:", &report->failed);
+	data_warn_list(cli, "cannot be handled:", &report->broken);
+	int code = transfer_exit(report);
+	if (!report->moved && !code) {
+		cli_note(cli, push ? "everything is on the remote" : "everything is in the cache");
+		return 0;
+	}
+	buf_addf(&line, "%s ", word);
+	text_add_count(&line, report->moved);
+	buf_addf(&line, " %s, ", report->moved == 1 ? "object" : "objects");
+	text_add_bytes(&line, report->bytes);
+	cli_note(cli, "%s", line.data);
+	return code;
+}
+
+static int parse(struct cli *cli, struct transfer_flags *flags, bool with_checkout, int argc, char **argv, int *ret_operands, int *ret_done,
+		 struct err *err)
+{
+	const struct option options[] = {
+		{ 'r', "remote", "NAME", "that remote instead of the default one", OPTION_STRING, &flags->transfer.remote },
+		{ 'j', "jobs", "N", "transfers at once", OPTION_UINT, &flags->transfer.jobs },
+		with_checkout ? (struct option){ 'f', "force", NULL, "overwrite changed files that are in no cache", OPTION_FLAG,
+						 &flags->checkout.force }
+			      : (struct option)OPTION_END,
+		OPTION_END,
+	};
+	return cli_parse(cli, options, argc, argv, ret_operands, NULL, ret_done, err);
+}
+
+static int run_transfer(struct cli *cli, bool push, int argc, char **argv, struct err *err)
+{
+	struct transfer_flags flags = { .transfer = { .remote = NULL } };
+	int operands, done;
+	if (parse(cli, &flags, false, argc, argv, &operands, &done, err) < 0)
+		return -1;
+	if (done >= 0)
+		return done;
+	struct data_ui ui = data_cli_ui(cli);
+	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
+	struct data_transfer_report report CLEANUP(data_transfer_report_release) = { .remote = NULL };
+	if (data_open(NULL, &ui, &repo, err) < 0)
+		return -1;
+	const char *const *paths = (const char *const *)argv + 1;
+	if ((push ? data_push : data_fetch)(repo, paths, (size_t)operands, &flags.transfer, &report, err) < 0)
+		return -1;
+	if (cli->json) {
+		struct buf text CLEANUP(buf_release) = BUF_INIT;
+		struct json_writer w;
+		json_begin(&w, &text, JSON_PYTHON);
+		json_open_object(&w);
+		json_transfer(&w, push ? "pushed" : "fetched", &report);
+		json_end(&w);
+		data_json_print(cli, &text);
+	}
+	return show_transfer(cli, push ? "pushed" : "fetched", push, &report);
+}
+
+static int run_push(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	return run_transfer(cli, true, argc, argv, err);
+}
+
+static int run_fetch(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	return run_transfer(cli, false, argc, argv, err);
+}
+
+static int run_pull(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	struct transfer_flags flags = { .transfer = { .remote = NULL } };
+	int operands, done;
+	if (parse(cli, &flags, true, argc, argv, &operands, &done, err) < 0)
+		return -1;
+	if (done >= 0)
+		return done;
+	struct data_ui ui = data_cli_ui(cli);
+	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
+	struct data_transfer_report moved CLEANUP(data_transfer_report_release) = { .remote = NULL };
+	struct data_checkout_report report CLEANUP(data_checkout_report_release) = { .files = 0 };
+	if (data_open(NULL, &ui, &repo, err) < 0)
+		return -1;
+	const char *const *paths = (const char *const *)argv + 1;
+	if (data_pull(repo, paths, (size_t)operands, &flags.transfer, &flags.checkout, &moved, &report, err) < 0)
+		return -1;
+	if (cli->json) {
+		struct buf text CLEANUP(buf_release) = BUF_INIT;
+		struct json_writer w;
+		json_begin(&w, &text, JSON_PYTHON);
+		json_open_object(&w);
+		json_transfer(&w, "fetched", &moved);
+		json_key(&w, "checkout");
+		json_open_object(&w);
+		data_json_checkout(&w, &report);
+		json_close(&w);
+		json_end(&w);
+		data_json_print(cli, &text);
+	}
+	int transfer_code = show_transfer(cli, "fetched", false, &moved);
+	/* What could not be fetched is named above already. */
+	int checkout_code = data_show_checkout(cli, &report, &moved.missing);
+	if (transfer_code == ERR_NET && checkout_code == ERR_DATA)
+		return ERR_NET;
+	return transfer_code ? transfer_code : checkout_code;
+}
+
+#define COMMON_HELP                                                                                                          \
+	"Every object is verified by size and md5. The exit code is 3 if something is missing or damaged, 4 if the remote\n" \
+	"refused or could not be reached, and never 0 unless all of the data is where it belongs."
+
+const struct command cmd_data_push = {
+	.name = "push",
+	.summary = "upload what the remote lacks",
+	.usage = "[OPTIONS] [PATH...]",
+	.help = "Asks the remote for every object, and uploads from the cache those that it lacks or has damaged; manifests of\n"
+		"directories last.\n\n" COMMON_HELP,
+	.run = run_push,
+};
+
+const struct command cmd_data_fetch = {
+	.name = "fetch",
+	.summary = "download into the cache what it lacks",
+	.usage = "[OPTIONS] [PATH...]",
+	.help = "Downloads objects that the cache lacks. The work tree is not touched.\n\n" COMMON_HELP,
+	.run = run_fetch,
+};
+
+const struct command cmd_data_pull = {
+	.name = "pull",
+	.summary = "fetch, then checkout",
+	.usage = "[OPTIONS] [PATH...]",
+	.help = "Downloads what the cache lacks and makes the data in the work tree what the .dvc files say.\n\n" COMMON_HELP,
+	.run = run_pull,
+};
