@@ -36,11 +36,13 @@ void data_warn_list(struct cli *cli, const char *title, const struct strlist *li
 {
 	if (!list->len)
 		return;
-	cli_warn(cli, "%s", title);
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	buf_addstr(&text, title);
 	for (size_t i = 0; i < list->len && i < SHOWN_MAX; i++)
-		cli_warn(cli, "  %s", list->at[i]);
+		buf_addf(&text, "\n  %s", list->at[i]);
 	if (list->len > SHOWN_MAX)
-		cli_warn(cli, "  and %zu more", list->len - SHOWN_MAX);
+		buf_addf(&text, "\n  and %zu more", list->len - SHOWN_MAX);
+	cli_warn(cli, "%s", text.data);
 }
 
 void data_json_list(struct json_writer *w, const char *key, const struct strlist *list)
