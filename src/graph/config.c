@@ -58,8 +58,13 @@ int config_read_yaml(struct config *config, const char *path, const struct yaml_
 {
 	struct yaml_doc *doc = new_doc(config);
 	char *full OWNED = path_joined(config->project->root, path);
-	if (yaml_parse_file(doc, full, path, err) < 0)
+	if (yaml_parse_file(doc, full, path, err) < 0) {
+		/* Within [...] and {...} a brace ends a plain value. */
+		const char *text = err->span.text;
+		if (text != NULL && strstr(text, "${") != NULL && strpbrk(text, "[{,") < strstr(text, "${"))
+			err_hint(err, "a value with ${...} needs quotes inside [...] and {...}: ['${name}/x']");
 		return -1;
+	}
 	*ret_root = doc->root;
 	return 0;
 }

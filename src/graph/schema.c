@@ -118,8 +118,12 @@ static int check_ints(const struct yaml_node *value, const struct schema_key *ke
 	size_t count = value->kind == YAML_SEQ ? value->len : 1;
 	for (size_t i = 0; i < count; i++) {
 		const struct yaml_node *item = value->kind == YAML_SEQ ? value->items[i] : value;
-		if (item->kind != YAML_INT || item->integer < 0 || item->integer > MAX_INT)
-			return wrong_type(item, key->name, "a whole number from 0 to 1000000", err);
+		if (item->kind != YAML_INT)
+			return wrong_type(item, key->name, "a whole number", err);
+		if (item->integer < 0 || item->integer > MAX_INT) {
+			yaml_err(err, item, "'%s' cannot be %lld", key->name, (long long)item->integer);
+			return err_hint(err, "it is a whole number from 0 to %d", MAX_INT);
+		}
 	}
 	return 0;
 }

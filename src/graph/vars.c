@@ -302,6 +302,7 @@ static int lookup_target(struct scope *scope, const char *name, const struct spa
 	size_t index = (size_t)(uintptr_t)map_get(&config->decl_index, target);
 	if (index == 0) {
 		err_set(err, ERR_CONFIG, "there is no target '%s'", target);
+		err_hint(err, "write ${targets.NAME.outputs[0]} with the name of a target");
 		hint_from_map(&config->decl_index, target, err);
 		return err_at(err, at);
 	}
