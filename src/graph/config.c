@@ -63,6 +63,8 @@ int config_read_yaml(struct config *config, const char *path, const struct yaml_
 		const char *text = err->span.text;
 		if (text != NULL && strstr(text, "${") != NULL && strpbrk(text, "[{,") < strstr(text, "${"))
 			err_hint(err, "a value with ${...} needs quotes inside [...] and {...}: ['${name}/x']");
+		else if (err->hint == NULL)
+			err_hint(err, "mend %s at this place", path);
 		return -1;
 	}
 	*ret_root = doc->root;

@@ -1,0 +1,145 @@
+"""Bad mlmake.yaml: each a message with its position, a hint and exit code 2."""
+import json
+import textwrap
+
+import pytest
+
+BAD = {
+    "broken YAML": ("""\
+        targets:
+          test:
+            run: [pytest
+        """, None, "mlmake.yaml:4:1: error: invalid YAML"),
+    "unknown key": ("""\
+        targets:
+          train:
+            inptus: [a]
+            run: x
+        """, """\
+        mlmake.yaml:3:5: error: unknown key 'inptus'
+            3 |     inptus: [a]
+              |     ^~~~~~
+        note: in target 'train'
+        hint: did you mean 'inputs'?
+        """, None),
+    "cycle": ("""\
+        targets:
+          a: {needs: [b], run: x}
+          b: {after: [a], run: x}
+        """, """\
+        mlmake.yaml:2:15: error: targets need each other in a circle: a -> b -> a
+            2 |   a: {needs: [b], run: x}
+              |               ^
+        note: 'a' needs 'b' at mlmake.yaml:2:15
+        note: 'b' runs after 'a' at mlmake.yaml:3:15
+        hint: remove one of these from needs:, after: or inputs:
+        """, None),
+    "duplicate output": ("""\
+        targets:
+          a: {outputs: [m.bin], run: x}
+          b: {outputs: [m.bin], run: x}
+        """, """\
+        mlmake.yaml:3:17: error: targets 'a' and 'b' both write 'm.bin'
+            3 |   b: {outputs: [m.bin], run: x}
+              |                 ^~~~~
+        note: in target 'b'
+        note: the other is at mlmake.yaml:2:17
+        hint: give each target an output of its own, and let the one that reads the other's list it in inputs:
+        """, None),
+    "output outside": ("""\
+        targets:
+          a: {outputs: [../m.bin], run: x}
+        """, None, "mlmake.yaml:2:17: error: output '../m.bin' lies outside the repository"),
+    "unknown name": ("""\
+        vars: {image: x}
+        targets:
+          a:
+            run: push ${imgae}
+        """, """\
+        mlmake.yaml:4:15: error: unknown name 'imgae'
+            4 |     run: push ${imgae}
+              |               ^~~~~~~~
+        note: in target 'a'
+        hint: did you mean 'image'?
+        """, None),
+    "not yet": ("""\
+        targets:
+          a:
+            run: x
+            matrix: {seed: [1]}
+        """, None, "mlmake.yaml:4:5: error: 'matrix' is not supported in this version"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_errors(box, name):
+    yaml, whole, first = BAD[name]
+    box.write("mlmake.yaml", textwrap.dedent(yaml))
+    result = box.mlmake("list", check=2)
+    assert result.stdout == ""
+    if whole is not None:
+        assert result.stderr == textwrap.dedent(whole)
+    else:
+        assert result.stderr.startswith(first)
+        assert "\nhint: " in result.stderr
+
+
+def test_control_and_hostile_yaml(box):
+    for yaml in (b"\x00", b"\xff\xfe\x00", b"targets: &a [*a]\n", b"[" * 5000, b"a: b: c\n", b"- x\n", b"x\n"):
+        box.write("mlmake.yaml", yaml)
+        result = box.mlmake("list", check=2)
+        assert "mlmake.yaml" in result.stderr and "hint: " in result.stderr, yaml
+
+
+def test_list(box):
+    box.write("mlmake.yaml", textwrap.dedent("""\
+        default: train
+        targets:
+          prepare: {desc: cut the data, run: x, outputs: [data/clean.csv]}
+          train:
+            desc: fit the model
+            inputs: [data/clean.csv]
+            outputs: [{path: model.bin, track: true}]
+            run: x
+          helper: {run: x, private: true}
+          list: {run: x}
+        """))
+    assert box.mlmake("list").stdout == (
+        "prepare  cut the data\n"
+        "train    fit the model\n"
+        "list       (a command of mlmake is called so, too: mlmake run list)\n")
+    assert "helper" in box.mlmake("list", "--all").stdout
+    listed = json.loads(box.mlmake("list", "--json").stdout)
+    assert listed["version"] == 1 and listed["default"] == "train" and listed["config"] == "mlmake.yaml"
+    train = listed["targets"][1]
+    assert (train["name"], train["line"], train["inputs_from"]) == ("train", 4, ["prepare"])
+    assert train["outputs"] == [{"path": "model.bin", "track": True, "metrics": False}]
+
+
+def test_list_in_a_subdirectory_and_with_another_file(box):
+    box.write("mlmake.yaml", "targets: {a: {run: x}}\n")
+    box.write("sub/other.yaml", "targets: {b: {run: x}}\n")
+    assert box.mlmake("list", cwd=box.path / "sub").stdout == "a\n"
+    assert box.mlmake("-f", "other.yaml", "list", cwd=box.path / "sub").stdout == "b\n"
+    missing = box.mlmake("-f", "none.yaml", "list", check=2)
+    assert "there is no configuration 'none.yaml'" in missing.stderr
+
+
+def test_nothing_to_run(box):
+    result = box.mlmake("list")
+    assert result.stdout == "" and "nothing to run" in result.stderr and "mlmake init" in result.stderr
+
+
+def test_schema_knows_what_the_check_knows(box):
+    schema = json.loads(box.mlmake("schema").stdout)
+    target = schema["properties"]["targets"]["additionalProperties"]
+    assert target["additionalProperties"] is False
+    assert {"run", "inputs", "outputs", "needs", "params", "timeout"} <= set(target["properties"])
+    assert "matrix" not in target["properties"]
+    assert target["properties"]["cache"]["enum"] == [True, False, "local"]
+    for name, key in target["properties"].items():
+        assert key["description"], name
+        # Each key of the schema is one that the check accepts: what is wrong with it, if anything, is its value.
+        box.write("mlmake.yaml", f"targets: {{t: {{run: x, needs: [], {name}: null}}}}\n" if name not in ("run", "needs") else "")
+        result = box.mlmake("list", check=None)
+        assert "unknown key" not in result.stderr and result.returncode == 0, name
