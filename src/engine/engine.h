@@ -20,6 +20,9 @@ struct run_options {
 	bool dry_run;         /* -n */
 	bool no_cache;        /* neither read nor write the output cache */
 	bool explain;         /* events carry reasons */
+	bool stop_at_first;   /* with dry_run: no need to look further once anything would run (-q) */
+	unsigned tick_ms;     /* RUN_TICK this often while targets run; 0: never */
+	const char *command;  /* as the user called it, for those who wait for our locks; NULL: "mlmake" */
 	struct string_list args; /* after --: for the last requested target */
 };
 
@@ -29,12 +32,13 @@ enum run_event_kind {
 	RUN_STARTED,   /* reason is set where explain or dry_run */
 	RUN_OUTPUT,    /* whole lines of a target: bytes, len; is_stderr */
 	RUN_FINISHED,  /* outcome */
-	RUN_WARNING,   /* message */
+	RUN_WARNING,   /* message; target may be NULL */
+	RUN_TICK,      /* time passes: for a live line */
 };
 enum run_outcome {
 	RUN_UP_TO_DATE, /* nothing to do */
 	RUN_RESTORED,   /* outputs came from the cache */
-	RUN_SUCCEEDED,
+	RUN_SUCCEEDED,  /* exit_code is one of success_codes where not 0 */
 	RUN_FAILED,     /* exit_code, timed_out; message */
 	RUN_SKIPPED,    /* something it needs failed */
 	RUN_INTERRUPTED,
@@ -71,5 +75,12 @@ int engine_run(const struct project *project, const struct plan *plan, const str
 
 /* Why a target would run now, without running anything: strings owned by the list; empty when it is up to date. */
 int engine_why(const struct project *project, const char *name, struct strlist *ret_reasons, struct err *err) MUST_CHECK;
+
+/* Why it ran when it last succeeded; empty if it never did. *ret_finished_at: seconds since 1970, 0 if never. */
+int engine_last_run(const struct project *project, const char *name, struct strlist *ret_reasons, uint64_t *ret_finished_at,
+		    struct err *err) MUST_CHECK;
+
+/* Appends the path of the file that holds what a target last printed (it may not exist). */
+void engine_log_path(const struct project *project, const struct target *target, struct buf *out);
 
 #endif

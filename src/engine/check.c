@@ -1,0 +1,185 @@
+/* Whether a target must run, and why. */
+#include "engine/run.h"
+
+#include "engine/components.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct string_list check_paths(const struct target *target)
+{
+	struct string_list paths = { .len = target->outputs.len + (target->stamp != NULL) };
+	paths.at = mem_alloc((paths.len + 1) * sizeof(*paths.at));
+	for (size_t i = 0; i < target->outputs.len; i++)
+		paths.at[i] = target->outputs.at[i].path;
+	if (target->stamp)
+		paths.at[target->outputs.len] = target->stamp;
+	return paths;
+}
+
+bool check_uses_cache(const struct run *run, const struct target *target)
+{
+	return run->cache && target->cache != CACHE_OFF && !target->always && !target->stamp && !target->persist && !target->interactive;
+}
+
+void check_result(const struct run *run, const struct target *target, const struct manifest *outputs, struct digest *ret)
+{
+	*ret = (struct digest){ .kind = DIGEST_NONE };
+	if (target->stamp) {
+		for (size_t i = 0; i < outputs->len; i++)
+			if (strcmp(outputs->at[i].path, target->stamp) == 0)
+				*ret = outputs->at[i].digest;
+	} else if (target->outputs.len) {
+		manifest_digest(outputs, ret);
+	} else if (target->is_alias || !target->run.len) {
+		struct buf all CLEANUP(buf_release) = BUF_INIT;
+		bool any = false;
+		for (size_t i = 0; i < target->needs.len; i++) {
+			const struct digest *result = &run->results[target->needs.at[i]];
+			any = any || result->kind != DIGEST_NONE;
+			codec_add_digest(&all, result);
+		}
+		if (any)
+			digest_bytes(DIGEST_SHA256, all.data, all.len, ret);
+	}
+}
+
+/* As in make: where nothing says what a target depends on or makes, it is wanted for what it does. */
+static bool always_runs(const struct run *run, const struct target *target, const struct fingerprint *fp)
+{
+	if (target->always)
+		return true;
+	if (fp->has_inputs || target->outputs.len || target->stamp)
+		return false;
+	for (size_t i = 0; i < target->needs.len; i++)
+		if (run->results[target->needs.at[i]].kind != DIGEST_NONE)
+			return false;
+	return true;
+}
+
+static void say_outputs(const struct manifest *recorded, const struct manifest *now, struct strlist *reasons)
+{
+	size_t r = 0, n = 0;
+	while ((r < recorded->len || n < now->len) && reasons->len < 20) {
+		int order = r == recorded->len ? 1 : n == now->len ? -1 : strcmp(recorded->at[r].path, now->at[n].path);
+		const char *path = order <= 0 ? recorded->at[r].path : now->at[n].path;
+		struct manifest one = { .at = &recorded->at[r], .len = 1 }, other = { .at = &now->at[n], .len = 1 };
+		if (order < 0)
+			strlist_take(reasons, mem_printf("output %s is missing", path));
+		else if (order > 0)
+			strlist_take(reasons, mem_printf("output %s appeared", path));
+		else if (!manifest_same(&one, &other))
+			strlist_take(reasons, mem_printf("output %s was changed", path));
+		r += order <= 0;
+		n += order >= 0;
+	}
+}
+
+/* Whether what the target made is there as it was recorded. */
+static int outputs_are_current(struct run *run, const struct target *target, const struct record *record, bool *ret, struct strlist *reasons,
+			       struct err *err)
+{
+	struct string_list paths = check_paths(target);
+	struct manifest now;
+	size_t missing;
+	*ret = true;
+	int failed = paths.len ? manifest_scan(run->hashes, run->project->root, paths.at, paths.len, &now, &missing, err) : 0;
+	if (!failed && paths.len) {
+		*ret = manifest_same(&record->outputs, &now);
+		if (!*ret && reasons)
+			say_outputs(&record->outputs, &now, reasons);
+		manifest_release(&now);
+	}
+	free(paths.at);
+	return failed;
+}
+
+/* A versioned output whose .dvc file is gone is not versioned. */
+static bool is_tracked_as_declared(const struct run *run, const struct target *target, struct strlist *reasons)
+{
+	for (size_t i = 0; i < target->outputs.len; i++) {
+		if (!target->outputs.at[i].track)
+			continue;
+		OWNED char *file = mem_printf("%s/%s.dvc", run->project->root, target->outputs.at[i].path);
+		if (fs_exists(file))
+			continue;
+		strlist_take(reasons, mem_printf("%s.dvc is missing", target->outputs.at[i].path));
+		return false;
+	}
+	return true;
+}
+
+enum verdict check_target(struct run *run, struct node *node, struct fingerprint *fp, struct record *record, struct strlist *reasons,
+			  struct err *err)
+{
+	const struct target *target = node->target;
+	if (fingerprint_make(&run->fps, target, run_args_of(run, target), run->results, fp, err) < 0)
+		return VERDICT_ERROR;
+	record_load(record, run->state, target->name);
+	if (run->options->force) {
+		strlist_add(reasons, "forced");
+		return VERDICT_RUN;
+	}
+	if (always_runs(run, target, fp)) {
+		strlist_add(reasons, "it always runs");
+		return VERDICT_RUN;
+	}
+	if (!record->exists) {
+		strlist_add(reasons, "there is no record of a success");
+		return VERDICT_RUN;
+	}
+	if (record->components.len != fp->components.len ||
+	    memcmp(record->components.data, fp->components.data, fp->components.len) != 0) {
+		components_diff(record->components.data, record->components.len, fp->components.data, fp->components.len, reasons);
+		return VERDICT_RUN;
+	}
+	bool current;
+	if (outputs_are_current(run, target, record, &current, reasons, err) < 0)
+		return VERDICT_ERROR;
+	if (!current || !is_tracked_as_declared(run, target, reasons))
+		return VERDICT_RUN;
+	run->results[target->id] = record->result;
+	return VERDICT_CURRENT;
+}
+
+static int restore_action(struct run *run, struct job *job, struct action *action, bool *ret_restored, struct err *err)
+{
+	const struct target *target = job->node->target;
+	struct string_list paths = check_paths(target);
+	int failed = outputs_restore(run->cache, run->project->root, action, paths.at, paths.len, ret_restored, err);
+	for (size_t i = 0; i < paths.len; i++)
+		project_files_forget(run->fps.files, paths.at[i]);
+	free(paths.at);
+	if (failed || !*ret_restored)
+		return failed;
+	if (finish_track(run, target, &action->manifest, err) < 0)
+		return -1;
+	check_result(run, target, &action->manifest, &run->results[target->id]);
+	job->restored = true;
+	buf_reset(&job->log);
+	buf_add(&job->log, action->log.data, action->log.len);
+	return finish_record(job, &action->manifest, action->duration_ms, err);
+}
+
+int check_restore(struct run *run, struct job *job, bool *ret_restored, struct err *err)
+{
+	const struct target *target = job->node->target;
+	struct action action;
+	bool found;
+	*ret_restored = false;
+	if (!check_uses_cache(run, target) || run->options->force || always_runs(run, target, &job->fp))
+		return 0;
+	if (outputs_find(run->cache, fingerprint_key(&job->fp), &action, &found, err) < 0)
+		return -1;
+	if (!found)
+		return 0;
+	int failed = 0;
+	if (run->options->dry_run) {
+		*ret_restored = true;
+		check_result(run, target, &action.manifest, &run->results[target->id]);
+	} else {
+		failed = restore_action(run, job, &action, ret_restored, err);
+	}
+	action_release(&action);
+	return failed;
+}

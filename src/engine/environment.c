@@ -1,0 +1,117 @@
+#include "engine/environment.h"
+
+#include "base/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MASK_MIN 3 /* masking shorter values would eat the output and hide nothing */
+
+extern char **environ;
+
+bool environment_passes(const char *name)
+{
+	static const char *const names[] = { "HOME", "USER", "LOGNAME", "PATH", "LANG", "LANGUAGE", "TERM", "TMPDIR", "TZ", "SSH_AUTH_SOCK",
+		"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY",
+		"ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS",
+		"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE", "PIP_CERT", "PIP_TRUSTED_HOST", "PIP_FIND_LINKS", "PIP_NO_INDEX",
+		"PIP_CACHE_DIR", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_CACHE_DIR", "NPM_CONFIG_REGISTRY",
+		"npm_config_registry", "CONDA_CHANNELS", "GOPROXY" };
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return text_starts(name, "LC_") || text_starts(name, "XDG_");
+}
+
+static void put(struct environment *env, struct map *index, const char *name, const char *value)
+{
+	char *var = arena_printf(&env->arena, "%s=%s", name, value);
+	struct map_entry *entry = map_entry(index, name);
+	if (entry->value) {
+		env->vars.at[(size_t)(uintptr_t)entry->value - 1] = var;
+		return;
+	}
+	vec_push(&env->vars, var);
+	entry->value = (void *)(uintptr_t)env->vars.len;
+}
+
+static void put_passed(struct environment *env, struct map *index)
+{
+	for (char **var = environ; *var; var++) {
+		size_t len = strcspn(*var, "=");
+		OWNED char *name = mem_strndup(*var, len);
+		if ((*var)[len] == '=' && environment_passes(name))
+			put(env, index, name, *var + len + 1);
+	}
+}
+
+static int by_length(const void *a, const void *b)
+{
+	size_t x = strlen(*(const char *const *)a), y = strlen(*(const char *const *)b);
+	return (x < y) - (x > y);
+}
+
+/* Output is masked line by line, so the lines of a value are masked one by one. */
+static void mask(struct environment *env, const char *value)
+{
+	struct { const char **at; size_t len, cap; } masks = { env->masks.at, env->masks.len, env->masks.len };
+	for (const char *at = value; *at; at += strspn(at, "\r\n")) {
+		size_t len = strcspn(at, "\r\n");
+		if (len >= MASK_MIN)
+			vec_push(&masks, arena_strndup(&env->arena, at, len));
+		at += len;
+	}
+	env->masks.at = masks.at;
+	env->masks.len = masks.len;
+}
+
+void environment_make(struct environment *ret, const struct target *target)
+{
+	struct map index CLEANUP(map_release) = MAP_INIT;
+	*ret = (struct environment){ 0 };
+	put_passed(ret, &index);
+	for (size_t i = 0; i < target->pass_env.len; i++) {
+		const char *value = getenv(target->pass_env.at[i].name);
+		if (value)
+			put(ret, &index, target->pass_env.at[i].name, value);
+	}
+	/* What the file says beats what the shell happens to hold. */
+	for (size_t i = 0; i < target->env.len; i++)
+		put(ret, &index, target->env.at[i].name, target->env.at[i].value);
+	for (size_t i = 0; i < target->secrets.len; i++) {
+		const char *value = getenv(target->secrets.at[i].name);
+		if (!value)
+			continue;
+		put(ret, &index, target->secrets.at[i].name, value);
+		mask(ret, value);
+	}
+	if (ret->masks.len > 1)
+		qsort(ret->masks.at, ret->masks.len, sizeof(*ret->masks.at), by_length);
+	vec_push(&ret->vars, NULL);
+}
+
+void environment_release(struct environment *env)
+{
+	vec_release(&env->vars);
+	free(env->masks.at);
+	arena_release(&env->arena);
+	*env = (struct environment){ 0 };
+}
+
+void environment_add_masked(const struct environment *env, struct buf *out, const char *text, size_t len)
+{
+	const char *end = text + len;
+	while (text < end) {
+		size_t hit = 0;
+		for (size_t i = 0; i < env->masks.len && !hit; i++) {
+			size_t mask_len = strlen(env->masks.at[i]);
+			if (mask_len <= (size_t)(end - text) && memcmp(text, env->masks.at[i], mask_len) == 0)
+				hit = mask_len;
+		}
+		if (hit)
+			buf_addstr(out, "***");
+		else
+			buf_addch(out, *text);
+		text += hit ? hit : 1;
+	}
+}

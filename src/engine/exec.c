@@ -1,0 +1,482 @@
+/* The processes of a job, from its lock to the end of its last command. */
+#include "engine/run.h"
+
+#include "base/path.h"
+#include "base/text.h"
+#include "store/workdir.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <string.h>
+
+#define LOCK_RETRY_MS 50
+#define KILL_GRACE_MS 5000
+#define LINE_MAX_BYTES ((size_t)64 << 10)
+
+static void try_lock(void *ctx);
+static void start_attempt(struct job *job);
+static void start_command(struct job *job);
+
+static void job_error(struct job *job, struct err *err)
+{
+	struct run *run = job->run;
+	run_fail(run, err);
+	run_job_over(run, job);
+}
+
+void exec_start(struct run *run, struct node *node)
+{
+	struct job *job = mem_alloc(sizeof(*job));
+	job->run = run;
+	job->node = node;
+	job->fp = (struct fingerprint)FINGERPRINT_INIT;
+	job->fp.keeps_watch = true;
+	job->record = (struct record)RECORD_INIT;
+	job->proc = (struct proc){ .pid = -1, .pidfd = -1 };
+	job->log_fd = -1;
+	buf_init(&job->log);
+	for (int i = 0; i < 2; i++) {
+		job->streams[i] = (struct stream){ .fd = -1, .is_stderr = i == 1, .job = job };
+		buf_init(&job->streams[i].line);
+	}
+	job->started_ms = loop_now_ms();
+	vec_push(&run->jobs, job);
+	hashes_forget_stamps(run->hashes);
+	try_lock(job);
+}
+
+static void close_stream(struct stream *stream)
+{
+	if (stream->source)
+		loop_remove_fd(stream->job->run->loop, stream->source);
+	stream->source = NULL;
+	fs_close_fd(&stream->fd);
+}
+
+static void drop_timer(struct job *job, struct loop_timer **timer)
+{
+	if (*timer)
+		loop_remove_timer(job->run->loop, *timer);
+	*timer = NULL;
+}
+
+static void drop_process(struct job *job)
+{
+	if (job->exit_source)
+		loop_remove_fd(job->run->loop, job->exit_source);
+	job->exit_source = NULL;
+	proc_release(&job->proc);
+	drop_timer(job, &job->kill_timer);
+}
+
+void exec_free(struct job *job)
+{
+	drop_process(job);
+	drop_timer(job, &job->lock_timer);
+	drop_timer(job, &job->timeout_timer);
+	for (int i = 0; i < 2; i++) {
+		close_stream(&job->streams[i]);
+		buf_release(&job->streams[i].line);
+	}
+	fs_close_fd(&job->log_fd);
+	buf_release(&job->log);
+	lock_release(job->lock);
+	environment_release(&job->env);
+	fingerprint_release(&job->fp);
+	record_release(&job->record);
+	strlist_release(&job->reasons);
+	free(job);
+}
+
+/* Output */
+
+static void write_to_log(struct job *job, const char *bytes, size_t len)
+{
+	if (job->log_fd < 0) {
+		struct buf path CLEANUP(buf_release) = BUF_INIT;
+		struct err ignored CLEANUP(err_release) = ERR_INIT;
+		engine_log_path(job->run->project, job->node->target, &path);
+		if (fs_mkdirs_for(path.data, &ignored) < 0)
+			return;
+		job->log_fd = sys.openat(AT_FDCWD, path.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+	}
+	/* A log that cannot be written is no reason to fail what it is about. */
+	if (job->log_fd >= 0 && fs_write_all(job->log_fd, bytes, len) < 0)
+		fs_close_fd(&job->log_fd);
+	if (job->log.len + len <= OUTPUTS_LOG_MAX)
+		buf_add(&job->log, bytes, len);
+}
+
+static void emit_output(struct stream *stream, const char *bytes, size_t len)
+{
+	struct job *job = stream->job;
+	struct buf masked CLEANUP(buf_release) = BUF_INIT;
+	if (job->env.masks.len) {
+		environment_add_masked(&job->env, &masked, bytes, len);
+		bytes = masked.data;
+		len = masked.len;
+	}
+	write_to_log(job, bytes, len);
+	struct run_event event = { .kind = RUN_OUTPUT, .target = job->node->target, .is_stderr = stream->is_stderr, .bytes = bytes, .len = len };
+	run_emit(job->run, &event);
+}
+
+/* Gives out whole lines; the rest waits for more, unless it is longer than any line should be. */
+static void take_output(struct stream *stream, const char *bytes, size_t len)
+{
+	const char *newline = memrchr(bytes, '\n', len);
+	size_t whole = newline ? (size_t)(newline - bytes) + 1 : 0;
+	if (whole) {
+		buf_add(&stream->line, bytes, whole);
+		emit_output(stream, stream->line.data, stream->line.len);
+		buf_reset(&stream->line);
+	}
+	buf_add(&stream->line, bytes + whole, len - whole);
+	if (stream->line.len >= LINE_MAX_BYTES) {
+		buf_addch(&stream->line, '\n');
+		emit_output(stream, stream->line.data, stream->line.len);
+		buf_reset(&stream->line);
+	}
+}
+
+static bool read_stream(struct stream *stream)
+{
+	char chunk[16384];
+	ssize_t got = sys.read(stream->fd, chunk, sizeof(chunk));
+	if (got < 0 && errno == EINTR)
+		return true;
+	if (got > 0)
+		take_output(stream, chunk, (size_t)got);
+	else if (got == 0 || errno != EAGAIN)
+		close_stream(stream);
+	return got > 0;
+}
+
+static void on_output(void *ctx, int fd, uint32_t events)
+{
+	(void)fd;
+	(void)events;
+	read_stream(ctx);
+}
+
+/* All that a command has written before it ended; a last line without an end gets one, so that no other's is put behind it. */
+static void drain_streams(struct job *job)
+{
+	for (int i = 0; i < 2; i++) {
+		struct stream *stream = &job->streams[i];
+		while (stream->fd >= 0 && read_stream(stream))
+			;
+		if (stream->line.len) {
+			buf_addch(&stream->line, '\n');
+			emit_output(stream, stream->line.data, stream->line.len);
+			buf_reset(&stream->line);
+		}
+		close_stream(stream);
+	}
+}
+
+/* Lock, look again, restore */
+
+static void said_busy(struct job *job, const struct lock_holder *holder)
+{
+	if (job->said_waiting)
+		return;
+	job->said_waiting = true;
+	OWNED char *message = holder->pid ? mem_printf("waiting for '%s', which process %ld runs (%s)", job->node->target->name,
+						       (long)holder->pid, holder->command)
+					  : mem_printf("waiting for '%s', which another process runs", job->node->target->name);
+	struct run_event event = { .kind = RUN_WAITING, .target = job->node->target, .message = message };
+	run_emit(job->run, &event);
+}
+
+static int materialize(struct job *job, struct err *err)
+{
+	struct run *run = job->run;
+	const struct provider *provider = run->project->provider;
+	const struct strlist *absent = &job->fp.absent;
+	if (!absent->len)
+		return 0;
+	if (!provider || !provider->materialize)
+		return err_set(err, ERR_DATA, "the input '%s' of target '%s' is not checked out", absent->at[0], job->node->target->name);
+	if (provider->materialize(run->project->root, (const char *const *)absent->at, absent->len, err) < 0)
+		return err_note(err, "while fetching inputs of target '%s'", job->node->target->name);
+	for (size_t i = 0; i < absent->len; i++)
+		project_files_forget(run->fps.files, absent->at[i]);
+	return fingerprint_make(&run->fps, job->node->target, run_args_of(run, job->node->target), run->results, &job->fp, err);
+}
+
+/* Outputs go before the command runs: what is there may be a link into a store, and what stays from last time would pass for made. */
+static int clear_outputs(struct job *job, struct err *err)
+{
+	const struct target *target = job->node->target;
+	struct buf log CLEANUP(buf_release) = BUF_INIT;
+	for (size_t i = 0; i < target->outputs.len; i++) {
+		OWNED char *path = path_joined(job->run->project->root, target->outputs.at[i].path);
+		if ((!target->persist && fs_remove_tree(path, err) < 0) || fs_mkdirs_for(path, err) < 0)
+			return err_note(err, "while clearing the outputs of target '%s'", target->name);
+	}
+	buf_reset(&job->log);
+	fs_close_fd(&job->log_fd);
+	engine_log_path(job->run->project, target, &log);
+	return fs_remove(log.data, err);
+}
+
+static void start_running(struct job *job)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	if (materialize(job, &err) < 0) {
+		job_error(job, &err);
+		return;
+	}
+	environment_make(&job->env, job->node->target);
+	struct run_event event = { .kind = RUN_STARTED, .target = job->node->target };
+	if (job->run->options->explain) {
+		event.reasons = (const char *const *)job->reasons.at;
+		event.reason_count = job->reasons.len;
+	}
+	run_emit(job->run, &event);
+	start_attempt(job);
+}
+
+static void with_lock(struct job *job)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct run *run = job->run;
+	bool restored;
+	state_refresh(run->state);
+	job->started_ms = loop_now_ms();
+	switch (check_target(run, job->node, &job->fp, &job->record, &job->reasons, &err)) {
+	case VERDICT_ERROR:
+		job_error(job, &err);
+		return;
+	case VERDICT_CURRENT: {
+		struct run_event event = { .kind = RUN_FINISHED, .outcome = RUN_UP_TO_DATE };
+		run_done(run, job->node, &event);
+		run_job_over(run, job);
+		return;
+	}
+	case VERDICT_RUN:
+		break;
+	}
+	if (check_restore(run, job, &restored, &err) < 0) {
+		/* What the cache has is not worth more than a warning: the command can make it anew. */
+		run_warn(run, job->node->target, "the output cache could not be used for '%s': %s", job->node->target->name, err.message);
+		restored = false;
+	}
+	if (restored)
+		finish_success(job);
+	else
+		start_running(job);
+}
+
+static void try_lock(void *ctx)
+{
+	struct job *job = ctx;
+	struct run *run = job->run;
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct lock_holder holder;
+	job->lock_timer = NULL;
+	const char *command = run->options->command ? run->options->command : "mlmake";
+	if (lock_try(run->lock_dir, job->node->target->name, command, &job->lock, &holder, &err) < 0) {
+		job_error(job, &err);
+		return;
+	}
+	if (job->lock) {
+		with_lock(job);
+		return;
+	}
+	said_busy(job, &holder);
+	state_refresh(run->state);
+	job->lock_timer = loop_add_timer(run->loop, LOCK_RETRY_MS, try_lock, job);
+}
+
+/* Commands */
+
+static void on_kill_grace(void *ctx)
+{
+	struct job *job = ctx;
+	job->kill_timer = NULL;
+	proc_kill_group(&job->proc, SIGKILL);
+}
+
+static void end_process(struct job *job, int signal_number)
+{
+	proc_kill_group(&job->proc, signal_number);
+	if (signal_number != SIGKILL && !job->kill_timer)
+		job->kill_timer = loop_add_timer(job->run->loop, KILL_GRACE_MS, on_kill_grace, job);
+}
+
+static void on_timeout(void *ctx)
+{
+	struct job *job = ctx;
+	job->timeout_timer = NULL;
+	job->timed_out = true;
+	end_process(job, SIGTERM);
+}
+
+void exec_signal(struct job *job, int signal_number)
+{
+	job->interrupted = true;
+	if (job->proc.pid > 0)
+		end_process(job, signal_number);
+	else
+		finish_interrupted(job);
+}
+
+static void start_attempt(struct job *job)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	const struct target *target = job->node->target;
+	job->command = 0;
+	job->timed_out = false;
+	job->exit_code = 0;
+	job->began = true;
+	if (clear_outputs(job, &err) < 0) {
+		job_error(job, &err);
+		return;
+	}
+	drop_timer(job, &job->timeout_timer);
+	if (target->timeout_ms)
+		job->timeout_timer = loop_add_timer(job->run->loop, target->timeout_ms, on_timeout, job);
+	start_command(job);
+}
+
+static void add_failure(struct buf *out, const struct job *job, int status)
+{
+	if (job->timed_out) {
+		buf_addstr(out, "it ran longer than ");
+		text_add_duration(out, job->node->target->timeout_ms);
+	} else if (WIFSIGNALED(status)) {
+		buf_addf(out, "it was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+	} else {
+		buf_addf(out, "exit code %d", job->exit_code);
+	}
+}
+
+static bool is_success(const struct job *job)
+{
+	const struct target *target = job->node->target;
+	if (job->timed_out)
+		return false;
+	for (size_t i = 0; i < target->success_codes.len; i++)
+		if (target->success_codes.at[i] == job->exit_code)
+			return true;
+	return job->exit_code == 0;
+}
+
+static void command_ended(struct job *job, int status)
+{
+	struct buf message CLEANUP(buf_release) = BUF_INIT;
+	const struct target *target = job->node->target;
+	job->exit_code = proc_exit_code(status);
+	if (job->interrupted) {
+		finish_interrupted(job);
+		return;
+	}
+	if (is_success(job)) {
+		if (job->exit_code)
+			run_warn(job->run, target, "'%s' ended with exit code %d, which counts as a success for it", target->name, job->exit_code);
+		if (++job->command < target->run.len)
+			start_command(job);
+		else
+			finish_success(job);
+		return;
+	}
+	add_failure(&message, job, status);
+	if (job->attempt < target->retries) {
+		job->attempt++;
+		run_warn(job->run, target, "'%s' failed (%s); attempt %u of %u", target->name, message.data, job->attempt + 1, target->retries + 1);
+		start_attempt(job);
+		return;
+	}
+	finish_failure(job, message.data);
+}
+
+static void on_ended(void *ctx, int fd, uint32_t events)
+{
+	struct job *job = ctx;
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	int status;
+	(void)fd;
+	(void)events;
+	/* Before the leader is reaped, so that the group's number is still its own: what it left running would write behind our back. */
+	if (!job->node->target->interactive)
+		proc_kill_group(&job->proc, SIGKILL);
+	int failed = proc_wait(&job->proc, &status, &err);
+	drain_streams(job);
+	drop_process(job);
+	if (failed)
+		job_error(job, &err);
+	else
+		command_ended(job, status);
+}
+
+static int open_stream(struct stream *stream, int *ret_write_end, struct err *err)
+{
+	int pair[2];
+	if (pipe2(pair, O_CLOEXEC) < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "cannot create a pipe");
+	fcntl(pair[0], F_SETFL, O_NONBLOCK);
+	stream->fd = pair[0];
+	stream->source = loop_add_fd(stream->job->run->loop, pair[0], EPOLLIN, on_output, stream);
+	*ret_write_end = pair[1];
+	return 0;
+}
+
+static char *command_text(const struct job *job)
+{
+	const struct target *target = job->node->target;
+	const struct string_list *args = run_args_of(job->run, target);
+	struct buf text = BUF_INIT;
+	buf_addstr(&text, target->run.at[job->command]);
+	if (!args || job->command + 1 < target->run.len)
+		return buf_detach(&text);
+	/* A script that ends in a newline takes the arguments on its last line. */
+	while (text.len && strchr(" \t\n", text.data[text.len - 1]))
+		buf_truncate(&text, text.len - 1);
+	for (size_t i = 0; i < args->len; i++) {
+		buf_addch(&text, ' ');
+		text_add_shell_quoted(&text, args->at[i]);
+	}
+	return buf_detach(&text);
+}
+
+static int spawn(struct job *job, struct err *err)
+{
+	const struct target *target = job->node->target;
+	int out CLEANUP(fs_close_fd) = -1, errout CLEANUP(fs_close_fd) = -1;
+	int keep[] = { lock_fd(job->lock) };
+	OWNED char *text = command_text(job);
+	OWNED char *dir = path_joined(job->run->project->root, target->dir);
+	if (!target->interactive && (open_stream(&job->streams[0], &out, err) < 0 || open_stream(&job->streams[1], &errout, err) < 0))
+		return -1;
+	VEC(const char *) argv = { 0 };
+	for (size_t i = 0; i < target->shell.len; i++)
+		vec_push(&argv, target->shell.at[i]);
+	vec_push(&argv, text);
+	vec_push(&argv, NULL);
+	struct proc_spec spec = PROC_SPEC_INIT;
+	spec.argv = argv.at;
+	spec.env = job->env.vars.at;
+	spec.dir = dir;
+	spec.stdin_fd = target->interactive ? 0 : -1;
+	spec.stdout_fd = out;
+	spec.stderr_fd = errout;
+	spec.keep_fds = keep;
+	spec.keep_count = 1;
+	int failed = proc_spawn(&spec, &job->proc, err);
+	vec_release(&argv);
+	return failed;
+}
+
+static void start_command(struct job *job)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	if (spawn(job, &err) < 0) {
+		job->exit_code = 127;
+		finish_failure(job, err.message);
+		return;
+	}
+	job->exit_source = loop_add_fd(job->run->loop, job->proc.pidfd, EPOLLIN, on_ended, job);
+}

@@ -1,0 +1,269 @@
+#include "engine/fingerprint.h"
+
+#include "base/path.h"
+#include "engine/components.h"
+#include "formats/dvcdir.h"
+#include "store/codec.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+int fingerprints_init(struct fingerprints *ctx, const struct project *project, struct state *state, struct hashes *hashes,
+		      struct err *err)
+{
+	struct utsname name;
+	*ctx = (struct fingerprints){ .project = project, .hashes = hashes };
+	if (project_files_new(project, &ctx->files, err) < 0)
+		return -1;
+	ctx->tools = tools_new(project->root, state, hashes);
+	ctx->params = params_new(project->root);
+	ctx->platform = uname(&name) == 0 ? mem_printf("%s %s", name.sysname, name.machine) : mem_strdup("unknown");
+	return 0;
+}
+
+void fingerprints_release(struct fingerprints *ctx)
+{
+	tools_free(ctx->tools);
+	params_free(ctx->params);
+	if (ctx->files)
+		project_files_free(ctx->files);
+	vec_release(&ctx->items);
+	vec_release(&ctx->item_files);
+	free(ctx->platform);
+	*ctx = (struct fingerprints){ 0 };
+}
+
+void fingerprint_reset(struct fingerprint *fp)
+{
+	buf_reset(&fp->components);
+	fp->key = (struct digest){ .kind = DIGEST_NONE };
+	fp->has_inputs = false;
+	fp->watched.len = 0;
+	strlist_release(&fp->absent);
+	arena_release(&fp->arena);
+}
+
+void fingerprint_release(struct fingerprint *fp)
+{
+	fingerprint_reset(fp);
+	buf_release(&fp->components);
+	vec_release(&fp->watched);
+}
+
+static void add_numbered(struct buf *list, enum component_kind kind, const struct string_list *words)
+{
+	for (size_t i = 0; i < words->len; i++) {
+		char number[24];
+		snprintf(number, sizeof(number), "%zu", i);
+		components_add_text(list, kind, number, words->at[i]);
+	}
+}
+
+static void add_env(struct buf *list, const struct target *target)
+{
+	for (size_t i = 0; i < target->env.len; i++)
+		components_add_text(list, COMPONENT_ENV, target->env.at[i].name, target->env.at[i].value);
+	for (size_t i = 0; i < target->pass_env.len; i++) {
+		const char *name = target->pass_env.at[i].name, *value = getenv(name);
+		struct digest digest;
+		if (!value) {
+			components_add_absent(list, COMPONENT_ENV, name);
+			continue;
+		}
+		/* Only its digest is kept: what the user's environment holds is nobody's business. */
+		digest_bytes(DIGEST_SHA256, value, strlen(value), &digest);
+		components_add_digest(list, COMPONENT_ENV, name, 'd', &digest);
+	}
+}
+
+static void add_needs(struct fingerprints *ctx, struct buf *list, const struct target *target, const struct digest *results)
+{
+	for (size_t i = 0; i < target->needs.len; i++) {
+		uint32_t id = target->needs.at[i];
+		components_add_digest(list, COMPONENT_NEED, ctx->project->targets[id].name, 'd', &results[id]);
+	}
+}
+
+static int take_err(struct hash_item *items, size_t count, struct err *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!items[i].err)
+			continue;
+		err_move(err, items[i].err);
+		hash_items_release(items, count);
+		return -1;
+	}
+	return 0;
+}
+
+/* A link is content itself, and what it leads to is read through it. */
+static int add_link(struct fingerprints *ctx, const struct hash_item *link, struct buf *list, struct err *err)
+{
+	struct hash_item behind = { .path = link->path, .follow = true };
+	struct buf both CLEANUP(buf_release) = BUF_INIT;
+	struct digest digest;
+	if (hashes_lookup(ctx->hashes, DIGEST_SHA256, &behind, err) < 0)
+		return -1;
+	codec_add_digest(&both, &link->digest);
+	codec_add_u8(&both, (uint8_t)behind.type);
+	codec_add_u8(&both, behind.executable);
+	codec_add_digest(&both, &behind.digest);
+	digest_bytes(DIGEST_SHA256, both.data, both.len, &digest);
+	components_add_digest(list, COMPONENT_INPUT, link->path, 'l', &digest);
+	return 0;
+}
+
+static int add_item(struct fingerprints *ctx, const struct hash_item *item, struct fingerprint *fp, struct err *err)
+{
+	switch (item->type) {
+	case HASH_FILE:
+		components_add_digest(&fp->components, COMPONENT_INPUT, item->path, item->executable ? 'x' : 'f', &item->digest);
+		break;
+	case HASH_LINK:
+		if (add_link(ctx, item, &fp->components, err) < 0)
+			return -1;
+		break;
+	case HASH_ABSENT:
+		components_add_absent(&fp->components, COMPONENT_INPUT, item->path);
+		return 0;
+	default:
+		components_add_text(&fp->components, COMPONENT_INPUT, item->path, item->type == HASH_DIR ? "directory" : "special file");
+		return 0;
+	}
+	if (fp->keeps_watch)
+		vec_push(&fp->watched, (struct watched){ .path = arena_strdup(&fp->arena, item->path), .stamp = item->stamp });
+	return 0;
+}
+
+/* Whether items[0..count) are all that a tracked directory was recorded to hold. */
+static bool is_recorded_dir(const struct tracked_path *tracked, const struct hash_item *items, size_t count)
+{
+	struct dvc_dir dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct digest digest;
+	size_t prefix = strlen(tracked->path) + 1;
+	for (size_t i = 0; i < count; i++) {
+		if (items[i].type != HASH_FILE || strlen(items[i].path) <= prefix)
+			return false;
+		dvc_dir_add(&dir, items[i].path + prefix, items[i].digest.bytes);
+	}
+	if (dvc_dir_sort(&dir, &ignored) < 0)
+		return false;
+	dvc_dir_digest(&dir, &digest, NULL);
+	return digest_eq(&digest, &tracked->digest);
+}
+
+static void watch(struct fingerprint *fp, const struct hash_item *items, size_t count)
+{
+	for (size_t i = 0; i < count && fp->keeps_watch; i++)
+		vec_push(&fp->watched, (struct watched){ .path = arena_strdup(&fp->arena, items[i].path), .stamp = items[i].stamp });
+}
+
+/* The tracked inputs among files: those of one tracked path stand together, since files are sorted. */
+static int add_tracked(struct fingerprints *ctx, const struct input_files *files, struct fingerprint *fp, struct err *err)
+{
+	const struct tracked_list *tracked = project_files_tracked(ctx->files);
+	ctx->items.len = ctx->item_files.len = 0;
+	for (size_t i = 0; i < files->len; i++) {
+		const struct input_file *file = &files->at[i];
+		if (!file->tracked)
+			continue;
+		if (file->absent) {
+			components_add_digest(&fp->components, COMPONENT_INPUT, file->path, 'f', &tracked->at[file->tracked_index].digest);
+			strlist_add(&fp->absent, file->path);
+			continue;
+		}
+		vec_push(&ctx->items, (struct hash_item){ .path = file->path });
+		vec_push(&ctx->item_files, file->tracked_index);
+	}
+	hashes_lookup_many(ctx->hashes, DIGEST_MD5, ctx->items.at, ctx->items.len);
+	if (take_err(ctx->items.at, ctx->items.len, err) < 0)
+		return -1;
+	for (size_t i = 0, end; i < ctx->items.len; i = end) {
+		const struct tracked_path *path = &tracked->at[ctx->item_files.at[i]];
+		for (end = i + 1; end < ctx->items.len && ctx->item_files.at[end] == ctx->item_files.at[i];)
+			end++;
+		if (path->is_dir && path->digest.kind == DIGEST_MD5 && is_recorded_dir(path, ctx->items.at + i, end - i)) {
+			components_add_digest(&fp->components, COMPONENT_INPUT, path->path, 'f', &path->digest);
+			watch(fp, ctx->items.at + i, end - i);
+			continue;
+		}
+		for (size_t k = i; k < end; k++)
+			if (add_item(ctx, &ctx->items.at[k], fp, err) < 0)
+				return -1;
+	}
+	return 0;
+}
+
+static int add_inputs(struct fingerprints *ctx, const struct target *target, struct fingerprint *fp, struct err *err)
+{
+	struct input_files files = { 0 };
+	bool any_tracked = false;
+	if (!target->inputs.len)
+		return 0;
+	fp->has_inputs = true;
+	if (project_files_of(ctx->files, target, &files, err) < 0)
+		return -1;
+	ctx->items.len = 0;
+	for (size_t i = 0; i < files.len; i++) {
+		any_tracked = any_tracked || files.at[i].tracked;
+		if (!files.at[i].tracked)
+			vec_push(&ctx->items, (struct hash_item){ .path = files.at[i].path });
+	}
+	hashes_lookup_many(ctx->hashes, DIGEST_SHA256, ctx->items.at, ctx->items.len);
+	int failed = take_err(ctx->items.at, ctx->items.len, err);
+	for (size_t i = 0; i < ctx->items.len && !failed; i++)
+		failed = add_item(ctx, &ctx->items.at[i], fp, err);
+	if (!failed && any_tracked)
+		failed = add_tracked(ctx, &files, fp, err);
+	vec_release(&files);
+	return failed ? err_note(err, "in target '%s'", target->name) : 0;
+}
+
+int fingerprint_make(struct fingerprints *ctx, const struct target *target, const struct string_list *args,
+		     const struct digest *results, struct fingerprint *ret, struct err *err)
+{
+	struct buf *list = &ret->components;
+	fingerprint_reset(ret);
+	components_begin(list);
+	add_numbered(list, COMPONENT_COMMAND, &target->run);
+	if (args)
+		add_numbered(list, COMPONENT_ARGUMENT, args);
+	add_numbered(list, COMPONENT_SHELL, &target->shell);
+	components_add_text(list, COMPONENT_DIR, "", target->dir);
+	components_add_text(list, COMPONENT_PLATFORM, "", ctx->platform);
+	add_env(list, target);
+	for (size_t i = 0; i < target->outputs.len; i++)
+		components_add_text(list, COMPONENT_OUTPUT, target->outputs.at[i].path, "");
+	ret->has_inputs = target->params.len > 0;
+	add_needs(ctx, list, target, results);
+	if (tools_add(ctx->tools, target, list, err) < 0)
+		return err_note(err, "in target '%s'", target->name);
+	if (params_add(ctx->params, target, list, err) < 0)
+		return -1;
+	return add_inputs(ctx, target, ret, err);
+}
+
+const struct digest *fingerprint_key(struct fingerprint *fp)
+{
+	if (fp->key.kind == DIGEST_NONE)
+		components_key(fp->components.data, fp->components.len, &fp->key);
+	return &fp->key;
+}
+
+const char *fingerprint_changed_since(struct fingerprints *ctx, const struct fingerprint *fp)
+{
+	for (size_t i = 0; i < fp->watched.len; i++) {
+		const struct watched *watched = &fp->watched.at[i];
+		struct fs_stamp now = { 0 };
+		struct stat st;
+		OWNED char *path = path_joined(ctx->project->root, watched->path);
+		if (sys.fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			fs_stamp_of(&now, &st);
+		if (!fs_stamp_same(&now, &watched->stamp))
+			return watched->path;
+	}
+	return NULL;
+}

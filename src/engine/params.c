@@ -1,0 +1,103 @@
+#include "engine/params.h"
+
+#include "base/path.h"
+#include "engine/components.h"
+#include "formats/yaml.h"
+
+#include <stdlib.h>
+
+struct params {
+	const char *root;
+	struct map files; /* path -> struct param_file */
+};
+
+struct param_file {
+	struct fs_stamp stamp;
+	struct yaml_doc doc;
+};
+
+struct params *params_new(const char *root)
+{
+	struct params *params = mem_alloc(sizeof(*params));
+	params->root = root;
+	return params;
+}
+
+static void free_file(void *pointer)
+{
+	struct param_file *file = pointer;
+	yaml_release(&file->doc);
+	free(file);
+}
+
+void params_free(struct params *params)
+{
+	if (!params)
+		return;
+	map_release_values(&params->files, free_file);
+	free(params);
+}
+
+static int find_file(struct params *params, const struct param_ref *ref, const struct yaml_node **ret, struct err *err)
+{
+	OWNED char *path = path_joined(params->root, ref->file);
+	struct stat st;
+	struct fs_stamp stamp;
+	bool exists;
+	if (fs_lstat(path, &st, &exists, err) < 0)
+		return -1;
+	if (!exists) {
+		err_set(err, ERR_CONFIG, "the parameter file '%s' does not exist", ref->file);
+		return err_at(err, &ref->span);
+	}
+	fs_stamp_of(&stamp, &st);
+	struct map_entry *entry = map_entry(&params->files, ref->file);
+	struct param_file *file = entry->value;
+	if (file && !fs_stamp_same(&file->stamp, &stamp)) {
+		free_file(file);
+		entry->value = file = NULL;
+	}
+	if (!file) {
+		file = mem_alloc(sizeof(*file));
+		if (yaml_parse_file(&file->doc, path, ref->file, err) < 0) {
+			free(file);
+			return -1;
+		}
+		file->stamp = stamp;
+		entry->value = file;
+	}
+	*ret = file->doc.root;
+	return 0;
+}
+
+static void add_value(struct buf *list, const char *file, const char *key, const struct yaml_node *node)
+{
+	struct buf value CLEANUP(buf_release) = BUF_INIT;
+	OWNED char *name = key ? mem_printf("%s:%s", file, key) : mem_strdup(file);
+	if (node)
+		yaml_add_canonical(&value, node);
+	components_add_text(list, COMPONENT_PARAM, name, value.data);
+}
+
+int params_add(struct params *params, const struct target *target, struct buf *list, struct err *err)
+{
+	for (size_t i = 0; i < target->params.len; i++) {
+		const struct param_ref *ref = &target->params.at[i];
+		const struct yaml_node *root = NULL;
+		if (find_file(params, ref, &root, err) < 0)
+			return err_note(err, "in target '%s'", target->name);
+		if (!ref->keys.len)
+			add_value(list, ref->file, NULL, root);
+		for (size_t k = 0; k < ref->keys.len; k++) {
+			const struct yaml_node *node = yaml_get_dotted(root, ref->keys.at[k]);
+			if (node) {
+				add_value(list, ref->file, ref->keys.at[k], node);
+				continue;
+			}
+			err_set(err, ERR_CONFIG, "'%s' has no parameter '%s'", ref->file, ref->keys.at[k]);
+			err_at(err, &ref->span);
+			return err_note(err, "in target '%s'", target->name);
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,132 @@
+/*
+ * Inside the engine: one run, its targets, and the jobs that are on.
+ *
+ *     sched.c    what comes when: the ready queue, the loop, engine_run
+ *     check.c    whether a target must run, and why; restoring from the output cache
+ *     exec.c     the processes of a job: commands, output, timeouts, signals
+ *     finish.c   after the last command: outputs verified, kept and recorded; interrupted work put aside
+ */
+#ifndef ENGINE_RUN_H
+#define ENGINE_RUN_H
+
+#include "base/loop.h"
+#include "base/proc.h"
+#include "engine/engine.h"
+#include "engine/environment.h"
+#include "engine/fingerprint.h"
+#include "engine/record.h"
+#include "store/lock.h"
+#include "store/outputs.h"
+
+/* Of a target in this run. */
+struct node {
+	const struct target *target;
+	bool in_plan, finished;
+	bool doomed;      /* something that it needs failed */
+	bool would_run;   /* -n: its result is not known */
+	bool would_write; /* -n: its files are not what they will be */
+	unsigned waiting; /* for so many others */
+	size_t position;  /* in the plan */
+	uint64_t critical; /* ms from its start to the end of the longest chain behind it */
+};
+
+struct stream {
+	int fd;
+	bool is_stderr;
+	struct loop_source *source;
+	struct buf line; /* what has come of an unfinished line */
+	struct job *job;
+};
+
+struct job {
+	struct run *run;
+	struct node *node;
+	struct fingerprint fp;
+	struct record record;        /* as it was when the decision to run was made */
+	struct strlist reasons;
+	struct environment env;
+	struct lock *lock;
+	struct loop_timer *lock_timer;
+	bool said_waiting;
+	bool restored;
+
+	struct proc proc;
+	struct loop_source *exit_source;
+	struct stream streams[2];
+	struct loop_timer *timeout_timer, *kill_timer;
+	size_t command;              /* that runs now */
+	unsigned attempt;
+	bool began;                  /* outputs were cleared: what is there now is this job's */
+	bool timed_out, interrupted;
+	int exit_code;
+	uint64_t started_ms;
+	struct buf log;              /* bounded by OUTPUTS_LOG_MAX, for the output cache */
+	int log_fd;                  /* -1 until something is printed */
+};
+
+struct run {
+	const struct project *project;
+	const struct plan *plan;
+	const struct run_options *options;
+	const struct run_sink *sink;
+	struct run_summary *summary;
+	struct err *err;             /* of the run itself, set by a callback; then failed */
+	bool failed;
+
+	struct loop *loop;
+	struct state *state;
+	struct hashes *hashes;
+	struct outputs *cache;       /* NULL: not used */
+	struct fingerprints fps;
+	struct fingerprint fp;       /* scratch of the check */
+	struct record record;        /* scratch of the check */
+	char *lock_dir;
+
+	struct node *nodes;          /* by target id */
+	struct digest *results;      /* by target id */
+	VEC(struct node *) undecided; /* all that they wait for is done */
+	size_t next_undecided;
+	VEC(struct node *) ready;    /* a heap: must run, longest chain first */
+	bool knows_critical;
+	VEC(struct job *) jobs;
+	size_t done;
+	bool stop;                   /* start nothing new */
+	struct loop_timer *tick_timer, *flush_timer;
+	uint64_t saved_ms;           /* when stat records were last handed over */
+	uint64_t started_ms;
+};
+
+/* sched.c */
+void run_emit(struct run *run, struct run_event *event);
+void run_warn(struct run *run, const struct target *target, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void run_fail(struct run *run, struct err *err); /* takes err: the run ends with it */
+void run_done(struct run *run, struct node *node, struct run_event *event); /* reports the outcome and releases what waits for it */
+void run_job_over(struct run *run, struct job *job); /* frees it */
+const struct string_list *run_args_of(const struct run *run, const struct target *target); /* NULL if none */
+
+/* check.c */
+enum verdict { VERDICT_CURRENT, VERDICT_RUN, VERDICT_ERROR };
+/* Fills fp and record; reasons only where it must run. */
+enum verdict check_target(struct run *run, struct node *node, struct fingerprint *fp, struct record *record, struct strlist *reasons,
+			  struct err *err);
+bool check_uses_cache(const struct run *run, const struct target *target);
+/* Outputs from the cache, if its key is known there: *ret_restored. With dry_run nothing is touched. */
+int check_restore(struct run *run, struct job *job, bool *ret_restored, struct err *err) MUST_CHECK;
+/* The paths that must be there after a success: outputs, then the stamp file. at: free it. */
+struct string_list check_paths(const struct target *target);
+void check_result(const struct run *run, const struct target *target, const struct manifest *outputs, struct digest *ret);
+
+/* exec.c */
+void exec_start(struct run *run, struct node *node); /* takes a job; begins with the lock */
+void exec_signal(struct job *job, int signal_number); /* of the user: ends the job as interrupted */
+void exec_free(struct job *job);
+
+/* finish.c */
+void finish_success(struct job *job);
+void finish_failure(struct job *job, const char *message);
+void finish_interrupted(struct job *job);
+/* Versions the outputs that are declared so, and scans them anew where that may have changed them. */
+int finish_track(struct run *run, const struct target *target, struct manifest *outputs, struct err *err) MUST_CHECK;
+int finish_record(struct job *job, const struct manifest *outputs, uint64_t duration_ms, struct err *err) MUST_CHECK;
+
+#endif

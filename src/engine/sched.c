@@ -1,0 +1,444 @@
+/* What comes when. */
+#include "engine/run.h"
+
+#include "base/path.h"
+#include "base/pool.h"
+#include "store/workdir.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FLUSH_AFTER_MS 200    /* a result is on disk that long after its target ended, at the latest */
+#define SAVE_EVERY_MS 10000   /* stat records: losing them costs reading files again */
+#define PREFETCH_MIN 256
+
+void run_emit(struct run *run, struct run_event *event)
+{
+	event->done = run->done;
+	event->running = run->jobs.len;
+	event->total = run->plan->len;
+	if (run->sink && run->sink->event)
+		run->sink->event(run->sink->ctx, event);
+}
+
+void run_warn(struct run *run, const struct target *target, const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	OWNED char *message = mem_vprintf(fmt, args);
+	va_end(args);
+	struct run_event event = { .kind = RUN_WARNING, .target = target, .message = message };
+	run_emit(run, &event);
+}
+
+void run_fail(struct run *run, struct err *err)
+{
+	run->stop = true;
+	if (run->failed)
+		return;
+	run->failed = true;
+	err_move(run->err, err);
+}
+
+const struct string_list *run_args_of(const struct run *run, const struct target *target)
+{
+	const struct plan *plan = run->plan;
+	if (!run->options->args.len || !plan->requested_len || plan->requested[plan->requested_len - 1] != target->id)
+		return NULL;
+	return &run->options->args;
+}
+
+void engine_log_path(const struct project *project, const struct target *target, struct buf *out)
+{
+	path_join(out, project->root, ".mlmake/logs/");
+	workdir_add_name(out, target->name);
+	buf_addstr(out, ".log");
+}
+
+/* The ready queue: a binary heap. */
+
+static bool comes_before(const struct node *a, const struct node *b)
+{
+	return a->critical != b->critical ? a->critical > b->critical : a->position < b->position;
+}
+
+static void push_ready(struct run *run, struct node *node)
+{
+	vec_push(&run->ready, node);
+	for (size_t i = run->ready.len - 1; i > 0;) {
+		size_t parent = (i - 1) / 2;
+		if (!comes_before(run->ready.at[i], run->ready.at[parent]))
+			break;
+		struct node *swapped = run->ready.at[i];
+		run->ready.at[i] = run->ready.at[parent];
+		run->ready.at[parent] = swapped;
+		i = parent;
+	}
+}
+
+static struct node *pop_ready(struct run *run)
+{
+	struct node *first = run->ready.at[0];
+	run->ready.at[0] = run->ready.at[--run->ready.len];
+	for (size_t i = 0;;) {
+		size_t best = i;
+		for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < run->ready.len; child++)
+			if (comes_before(run->ready.at[child], run->ready.at[best]))
+				best = child;
+		if (best == i)
+			return first;
+		struct node *swapped = run->ready.at[i];
+		run->ready.at[i] = run->ready.at[best];
+		run->ready.at[best] = swapped;
+		i = best;
+	}
+}
+
+/* The longest chain behind each target, by how long they took last time; asked only once something must run. */
+static void find_critical(struct run *run)
+{
+	if (run->knows_critical)
+		return;
+	run->knows_critical = true;
+	for (size_t i = run->plan->len; i-- > 0;) {
+		struct node *node = &run->nodes[run->plan->order[i]];
+		uint64_t longest = 0;
+		for (size_t u = 0; u < node->target->used_by.len; u++) {
+			const struct node *user = &run->nodes[node->target->used_by.at[u]];
+			if (user->in_plan && user->critical > longest)
+				longest = user->critical;
+		}
+		node->critical = longest + record_duration(run->state, node->target->name);
+	}
+}
+
+static void count_outcome(struct run_summary *summary, enum run_outcome outcome)
+{
+	switch (outcome) {
+	case RUN_UP_TO_DATE:
+		summary->up_to_date++;
+		break;
+	case RUN_RESTORED:
+		summary->restored++;
+		break;
+	case RUN_SUCCEEDED:
+		summary->succeeded++;
+		break;
+	case RUN_FAILED:
+		summary->failed++;
+		break;
+	case RUN_SKIPPED:
+	case RUN_INTERRUPTED:
+		summary->skipped++;
+		break;
+	case RUN_WOULD_RUN:
+		summary->would_run++;
+		break;
+	}
+}
+
+static bool is_nothing_to_run(const struct target *target)
+{
+	return target->is_alias || !target->run.len;
+}
+
+void run_done(struct run *run, struct node *node, struct run_event *event)
+{
+	const struct target *target = node->target;
+	bool bad = event->outcome == RUN_FAILED || event->outcome == RUN_SKIPPED || event->outcome == RUN_INTERRUPTED;
+	node->finished = true;
+	run->done++;
+	if (!is_nothing_to_run(target) || bad)
+		count_outcome(run->summary, event->outcome);
+	if (event->outcome == RUN_FAILED && !run->options->keep_going)
+		run->stop = true;
+	for (size_t i = 0; i < target->used_by.len; i++) {
+		struct node *user = &run->nodes[target->used_by.at[i]];
+		if (!user->in_plan)
+			continue;
+		user->doomed = user->doomed || bad;
+		if (--user->waiting == 0)
+			vec_push(&run->undecided, user);
+	}
+	event->kind = RUN_FINISHED;
+	event->target = target;
+	run_emit(run, event);
+}
+
+static void on_flush(void *ctx)
+{
+	struct run *run = ctx;
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	uint64_t now = loop_now_ms();
+	run->flush_timer = NULL;
+	if (now - run->saved_ms >= SAVE_EVERY_MS) {
+		run->saved_ms = now;
+		if (hashes_save(run->hashes, &err) < 0)
+			run_fail(run, &err);
+	}
+	if (state_flush(run->state, &err) < 0)
+		run_fail(run, &err);
+	state_refresh(run->state);
+}
+
+void run_job_over(struct run *run, struct job *job)
+{
+	for (size_t i = 0; i < run->jobs.len; i++) {
+		if (run->jobs.at[i] != job)
+			continue;
+		run->jobs.at[i] = run->jobs.at[--run->jobs.len];
+		break;
+	}
+	exec_free(job);
+	if (!run->flush_timer && state_pending(run->state))
+		run->flush_timer = loop_add_timer(run->loop, FLUSH_AFTER_MS, on_flush, run);
+}
+
+/* -n: what is not known before it has run. NULL if all is known. */
+static const struct target *unknown_before(const struct run *run, const struct target *target)
+{
+	for (size_t i = 0; i < target->needs.len; i++)
+		if (run->nodes[target->needs.at[i]].would_run)
+			return run->nodes[target->needs.at[i]].target;
+	for (size_t i = 0; i < target->makes_inputs.len; i++)
+		if (run->nodes[target->makes_inputs.at[i]].would_write)
+			return run->nodes[target->makes_inputs.at[i]].target;
+	return NULL;
+}
+
+static void finish_dry(struct run *run, struct node *node, struct strlist *reasons)
+{
+	struct run_event event = { .outcome = RUN_WOULD_RUN, .reasons = (const char *const *)reasons->at, .reason_count = reasons->len };
+	node->would_write = true;
+	if (run->options->stop_at_first)
+		run->stop = true;
+	run_done(run, node, &event);
+}
+
+static int would_restore(struct run *run, struct node *node, bool *ret, struct err *err)
+{
+	struct job probe = { .run = run, .node = node, .fp = run->fp };
+	int failed = check_restore(run, &probe, ret, err);
+	run->fp = probe.fp;
+	return failed;
+}
+
+static void finish_at_once(struct run *run, struct node *node, enum run_outcome outcome)
+{
+	struct run_event event = { .outcome = outcome };
+	run_done(run, node, &event);
+}
+
+static void decide_checked(struct run *run, struct node *node, struct strlist *reasons)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	bool restores;
+	switch (check_target(run, node, &run->fp, &run->record, reasons, &err)) {
+	case VERDICT_ERROR:
+		run_fail(run, &err);
+		return;
+	case VERDICT_CURRENT:
+		finish_at_once(run, node, RUN_UP_TO_DATE);
+		return;
+	case VERDICT_RUN:
+		break;
+	}
+	if (!run->options->dry_run) {
+		find_critical(run);
+		push_ready(run, node);
+		return;
+	}
+	if (would_restore(run, node, &restores, &err) < 0) {
+		run_fail(run, &err);
+		return;
+	}
+	node->would_run = !restores;
+	if (restores)
+		strlist_add(reasons, "(its outputs would come from the output cache)");
+	finish_dry(run, node, reasons);
+}
+
+static void decide(struct run *run, struct node *node)
+{
+	struct strlist reasons = { 0 };
+	const struct target *unknown = run->options->dry_run ? unknown_before(run, node->target) : NULL;
+	if (node->doomed) {
+		finish_at_once(run, node, RUN_SKIPPED);
+	} else if (is_nothing_to_run(node->target)) {
+		node->would_run = unknown != NULL;
+		check_result(run, node->target, &(struct manifest){ 0 }, &run->results[node->target->id]);
+		finish_at_once(run, node, RUN_UP_TO_DATE);
+	} else if (unknown) {
+		node->would_run = true;
+		strlist_take(&reasons, mem_printf("'%s' would run first", unknown->name));
+		finish_dry(run, node, &reasons);
+	} else {
+		decide_checked(run, node, &reasons);
+	}
+	strlist_release(&reasons);
+}
+
+static void on_tick(void *ctx)
+{
+	struct run *run = ctx;
+	struct run_event event = { .kind = RUN_TICK };
+	run->tick_timer = loop_add_timer(run->loop, run->options->tick_ms, on_tick, run);
+	run_emit(run, &event);
+}
+
+static void on_signal(void *ctx, int signal_number)
+{
+	struct run *run = ctx;
+	if (signal_number != SIGINT && signal_number != SIGTERM && signal_number != SIGHUP)
+		return;
+	bool again = run->summary->signal_number != 0;
+	run->summary->signal_number = signal_number;
+	run->stop = true;
+	/* A job without a process goes at once, out of the list that is walked. */
+	for (size_t i = run->jobs.len; i-- > 0;)
+		exec_signal(run->jobs.at[i], again ? SIGKILL : signal_number);
+}
+
+static bool has_work(const struct run *run)
+{
+	if (run->jobs.len)
+		return true;
+	return !run->stop && (run->ready.len || run->next_undecided < run->undecided.len);
+}
+
+static int run_loop(struct run *run, struct err *err)
+{
+	unsigned slots = run->options->jobs ? run->options->jobs : pool_processors();
+	while (has_work(run)) {
+		while (!run->stop && run->next_undecided < run->undecided.len)
+			decide(run, run->undecided.at[run->next_undecided++]);
+		while (!run->stop && run->ready.len && run->jobs.len < slots)
+			exec_start(run, pop_ready(run));
+		/* A job may have ended within exec_start, and released others. */
+		if (!run->stop && run->next_undecided < run->undecided.len)
+			continue;
+		if (run->jobs.len && loop_step(run->loop, -1, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* In a large plan the stats of all that is named go over the processors at once. */
+static void prefetch(struct run *run)
+{
+	VEC(const char *) paths = { 0 };
+	if (run->plan->len < PREFETCH_MIN || run->options->force)
+		return;
+	for (size_t i = 0; i < run->plan->len; i++) {
+		const struct target *target = run->nodes[run->plan->order[i]].target;
+		for (size_t k = 0; k < target->inputs.len; k++)
+			if (target->inputs.at[k].named && !target->inputs.at[k].exclude)
+				vec_push(&paths, target->inputs.at[k].glob);
+		for (size_t k = 0; k < target->outputs.len; k++)
+			vec_push(&paths, target->outputs.at[k].path);
+	}
+	hashes_prefetch(run->hashes, paths.at, paths.len);
+	vec_release(&paths);
+}
+
+static void lay_out(struct run *run)
+{
+	const struct project *project = run->project;
+	run->nodes = mem_alloc((project->target_count + 1) * sizeof(*run->nodes));
+	run->results = mem_alloc((project->target_count + 1) * sizeof(*run->results));
+	for (size_t i = 0; i < run->plan->len; i++) {
+		struct node *node = &run->nodes[run->plan->order[i]];
+		node->target = &project->targets[run->plan->order[i]];
+		node->in_plan = true;
+		node->position = i;
+	}
+	for (size_t i = 0; i < run->plan->len; i++) {
+		const struct target *target = &project->targets[run->plan->order[i]];
+		for (size_t u = 0; u < target->used_by.len; u++)
+			run->nodes[target->used_by.at[u]].waiting++;
+	}
+	for (size_t i = 0; i < run->plan->len; i++)
+		if (!run->nodes[run->plan->order[i]].waiting)
+			vec_push(&run->undecided, &run->nodes[run->plan->order[i]]);
+}
+
+static int open_stores(struct run *run, struct err *err)
+{
+	if (state_open(run->project->root, &run->state, err) < 0 ||
+	    hashes_new(run->state, run->project->root, &run->hashes, err) < 0 ||
+	    fingerprints_init(&run->fps, run->project, run->state, run->hashes, err) < 0 || loop_new(&run->loop, err) < 0)
+		return -1;
+	const struct strlist *notices = state_notices(run->state);
+	for (size_t i = 0; i < notices->len; i++)
+		run_warn(run, NULL, "%s", notices->at[i]);
+	run->lock_dir = path_joined(state_dir(run->state), "locks");
+	if (!run->options->dry_run && !fs_is_dir(run->lock_dir) && fs_mkdirs(run->lock_dir, err) < 0)
+		return -1;
+	if (run->options->no_cache)
+		return 0;
+	struct err why CLEANUP(err_release) = ERR_INIT;
+	if (outputs_open(&run->cache, &why) < 0)
+		run_warn(run, NULL, "%s: outputs are not kept", why.message);
+	return 0;
+}
+
+static void close_stores(struct run *run)
+{
+	while (run->jobs.len)
+		run_job_over(run, run->jobs.at[0]);
+	if (run->tick_timer)
+		loop_remove_timer(run->loop, run->tick_timer);
+	if (run->flush_timer)
+		loop_remove_timer(run->loop, run->flush_timer);
+	fingerprint_release(&run->fp);
+	record_release(&run->record);
+	fingerprints_release(&run->fps);
+	outputs_close(run->cache);
+	hashes_free(run->hashes);
+	state_close(run->state);
+	if (run->loop)
+		loop_free(run->loop);
+	vec_release(&run->undecided);
+	vec_release(&run->ready);
+	vec_release(&run->jobs);
+	free(run->lock_dir);
+	free(run->nodes);
+	free(run->results);
+}
+
+static int run_all(struct run *run, struct err *err)
+{
+	if (open_stores(run, err) < 0)
+		return -1;
+	if (!run->options->dry_run && loop_catch_signals(run->loop, on_signal, run, err) < 0)
+		return -1;
+	if (run->options->tick_ms)
+		run->tick_timer = loop_add_timer(run->loop, run->options->tick_ms, on_tick, run);
+	lay_out(run);
+	prefetch(run);
+	struct run_event planned = { .kind = RUN_PLANNED };
+	run_emit(run, &planned);
+	run->saved_ms = loop_now_ms();
+	if (run_loop(run, err) < 0 || hashes_save(run->hashes, err) < 0 || state_flush(run->state, err) < 0)
+		return -1;
+	return run->failed ? -1 : 0;
+}
+
+int engine_run(const struct project *project, const struct plan *plan, const struct run_options *options, const struct run_sink *sink,
+	       struct run_summary *ret, struct err *err)
+{
+	struct run run = { .project = project, .plan = plan, .options = options, .sink = sink, .summary = ret, .err = err };
+	*ret = (struct run_summary){ 0 };
+	run.fp = (struct fingerprint)FINGERPRINT_INIT;
+	run.record = (struct record)RECORD_INIT;
+	run.started_ms = loop_now_ms();
+	int failed = run_all(&run, err);
+	/* What never came to its turn, after a failure or a signal. */
+	for (size_t i = 0; i < plan->len && run.nodes && !options->dry_run; i++)
+		if (!run.nodes[plan->order[i]].finished && !is_nothing_to_run(run.nodes[plan->order[i]].target))
+			ret->skipped++;
+	close_stores(&run);
+	ret->duration_ms = loop_now_ms() - run.started_ms;
+	return failed;
+}

@@ -1,0 +1,345 @@
+#include "engine/tools.h"
+
+#include "base/path.h"
+#include "base/proc.h"
+#include "base/text.h"
+#include "engine/components.h"
+#include "store/codec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define VERSION_MAX 4096
+
+struct tools {
+	const char *root;
+	struct state *state;
+	struct hashes *hashes;
+	struct map known;   /* "PATH\0word" folded into one string -> struct tool */
+	struct map scripts; /* script -> struct strlist of its words */
+};
+
+struct tool {
+	bool found;
+	bool has_version;
+	struct digest digest;
+	char *version;
+};
+
+struct tools *tools_new(const char *root, struct state *state, struct hashes *hashes)
+{
+	struct tools *tools = mem_alloc(sizeof(*tools));
+	tools->root = root;
+	tools->state = state;
+	tools->hashes = hashes;
+	return tools;
+}
+
+static void free_tool(void *pointer)
+{
+	struct tool *tool = pointer;
+	free(tool->version);
+	free(tool);
+}
+
+static void free_words(void *pointer)
+{
+	strlist_release(pointer);
+	free(pointer);
+}
+
+void tools_free(struct tools *tools)
+{
+	if (!tools)
+		return;
+	map_release_values(&tools->known, free_tool);
+	map_release_values(&tools->scripts, free_words);
+	free(tools);
+}
+
+static bool is_one_of(const char *word, const char *const *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(word, list[i]) == 0)
+			return true;
+	return false;
+}
+
+/* What a shell does itself. */
+static bool is_builtin(const char *word)
+{
+	static const char *const list[] = { ":", ".", "[", "[[", "alias", "bg", "break", "case", "cd", "continue", "do", "done", "echo",
+		"elif", "else", "esac", "eval", "exit", "export", "false", "fg", "fi", "for", "function", "hash", "if", "in", "local",
+		"printf", "pwd", "read", "readonly", "return", "set", "shift", "source", "test", "then", "times", "trap", "true", "type",
+		"ulimit", "umask", "unalias", "unset", "until", "wait", "while", "{", "}", "!" };
+	return is_one_of(word, list, ARRAY_LEN(list));
+}
+
+/* After these another command follows. */
+static bool passes_on(const char *word)
+{
+	static const char *const list[] = { "!", "{", "(", "do", "elif", "else", "if", "then", "time", "until", "while", "exec", "command",
+		"env", "nohup", "nice" };
+	return is_one_of(word, list, ARRAY_LEN(list));
+}
+
+static bool is_assignment(const char *word, size_t len)
+{
+	size_t name = strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789");
+	return name > 0 && name < len && word[name] == '=';
+}
+
+/* The length of the word at text, quotes included; *ret_plain is false if it needs a shell to know what it says. */
+static size_t word_len(const char *text, bool *ret_plain)
+{
+	size_t i = 0;
+	*ret_plain = true;
+	while (text[i] && !strchr(" \t\n;|&()<>", text[i])) {
+		char c = text[i++];
+		if (c == '\\' || c == '$' || c == '`' || c == '*' || c == '?' || c == '\'' || c == '"')
+			*ret_plain = false;
+		if (c == '\\' && text[i])
+			i++;
+		if (c == '\'' || c == '"') {
+			while (text[i] && text[i] != c)
+				i += c == '"' && text[i] == '\\' && text[i + 1] ? 2 : 1;
+			if (text[i])
+				i++;
+		}
+	}
+	return i;
+}
+
+void tools_words(const char *script, struct strlist *ret)
+{
+	bool expects = true;
+	for (const char *at = script; *at;) {
+		if (*at == '#' && (at == script || strchr(" \t\n;", at[-1]))) {
+			at += strcspn(at, "\n");
+			continue;
+		}
+		if (strchr(" \t", *at)) {
+			at++;
+			continue;
+		}
+		if (strchr("\n;|&(", *at)) {
+			expects = true;
+			at++;
+			continue;
+		}
+		if (strchr(")<>", *at)) {
+			expects = false;
+			at++;
+			continue;
+		}
+		bool plain;
+		size_t len = word_len(at, &plain);
+		if (expects && !is_assignment(at, len)) {
+			OWNED char *word = mem_strndup(at, len);
+			if (plain && word[0] != '-' && !is_builtin(word) && !passes_on(word) && !strlist_has(ret, word))
+				strlist_add(ret, word);
+			expects = passes_on(word) || word[0] == '-';
+		}
+		at += len;
+	}
+}
+
+static const char *path_of(const struct target *target)
+{
+	for (size_t i = 0; i < target->env.len; i++)
+		if (strcmp(target->env.at[i].name, "PATH") == 0)
+			return target->env.at[i].value;
+	const char *path = getenv("PATH");
+	return path ? path : "/usr/local/bin:/usr/bin:/bin";
+}
+
+/* The file that a word stands for, absolute. */
+static bool resolve(const struct tools *tools, const char *word, const char *dir, const char *path_value, struct buf *out)
+{
+	struct buf found CLEANUP(buf_release) = BUF_INIT;
+	if (strchr(word, '/')) {
+		OWNED char *base = path_joined(tools->root, dir);
+		OWNED char *full = path_joined(base, word);
+		path_normalize(out, full);
+		return fs_is_file(out->data);
+	}
+	if (!proc_find(word, path_value, &found))
+		return false;
+	path_join(out, tools->root, found.data);
+	return true;
+}
+
+static int hash_program(struct tools *tools, const char *file, struct tool *tool, struct err *err)
+{
+	struct hash_item item = { .path = file, .follow = true };
+	if (hashes_lookup(tools->hashes, DIGEST_SHA256, &item, err) < 0)
+		return -1;
+	tool->found = item.type == HASH_FILE;
+	tool->digest = item.digest;
+	return 0;
+}
+
+static void add_stamp(struct buf *out, const struct stat *st)
+{
+	struct fs_stamp stamp;
+	fs_stamp_of(&stamp, st);
+	codec_add_u64(out, stamp.size);
+	codec_add_u64(out, (uint64_t)stamp.mtime_ns);
+	codec_add_u64(out, (uint64_t)stamp.ctime_ns);
+	codec_add_u64(out, stamp.ino);
+}
+
+static int ask_version(struct tools *tools, const struct target *target, const struct tool_ref *ref, struct tool *tool)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct buf out CLEANUP(buf_release) = BUF_INIT;
+	OWNED char *path_var = mem_printf("PATH=%s", path_of(target));
+	OWNED char *home_var = mem_printf("HOME=%s", getenv("HOME") ? getenv("HOME") : "/");
+	const char *env[] = { path_var, home_var, "LC_ALL=C", NULL };
+	VEC(const char *) argv = { 0 };
+	for (size_t i = 0; i < ref->version_argv.len; i++)
+		vec_push(&argv, ref->version_argv.at[i]);
+	vec_push(&argv, NULL);
+	struct proc_spec spec = PROC_SPEC_INIT;
+	spec.argv = argv.at;
+	spec.env = env;
+	spec.dir = tools->root;
+	struct proc_capture capture = { .out = &out, .errout = &out, .max = VERSION_MAX };
+	int failed = proc_run(&spec, &capture, &ignored);
+	vec_release(&argv);
+	if (failed || capture.ret_exit != 0)
+		return -1;
+	while (out.len && strchr(" \t\r\n", out.data[out.len - 1]))
+		buf_truncate(&out, out.len - 1);
+	/* "Python 3.11.2" says its name itself; the component has one already. */
+	size_t name = strcspn(out.data, " ");
+	bool repeats = out.data[name] == ' ' && strncasecmp(out.data, ref->name, name) == 0 && strlen(ref->name) == name;
+	tool->version = mem_strdup(out.data + (repeats ? name + 1 : 0));
+	tool->has_version = tool->found = true;
+	return 0;
+}
+
+/* The version that a command prints, asked again only when the executable's stamp is another. */
+static int find_version(struct tools *tools, const struct target *target, const struct tool_ref *ref, const char *file,
+			struct tool *tool, struct err *err)
+{
+	struct buf name CLEANUP(buf_release) = BUF_INIT;
+	struct buf value CLEANUP(buf_release) = BUF_INIT;
+	struct stat st;
+	const void *bytes;
+	size_t len;
+	if (sys.fstatat(AT_FDCWD, file, &st, 0) < 0)
+		return 0;
+	buf_addstr(&name, file);
+	for (size_t i = 0; i < ref->version_argv.len; i++)
+		buf_addf(&name, "\n%s", ref->version_argv.at[i]);
+	add_stamp(&value, &st);
+	if (state_get(tools->state, STATE_TOOLS, name.data, &bytes, &len) && len > value.len && memcmp(bytes, value.data, value.len) == 0) {
+		tool->version = mem_strndup((const char *)bytes + value.len, len - value.len - 1);
+		tool->has_version = tool->found = true;
+		return 0;
+	}
+	if (ask_version(tools, target, ref, tool) < 0)
+		return hash_program(tools, file, tool, err);
+	buf_add(&value, tool->version, strlen(tool->version) + 1);
+	return state_put(tools->state, STATE_TOOLS, name.data, value.data, value.len, err);
+}
+
+static int find_tool(struct tools *tools, const struct target *target, const char *word, const struct tool_ref *ref,
+		     const struct tool **ret, struct err *err)
+{
+	struct buf key CLEANUP(buf_release) = BUF_INIT;
+	struct buf file CLEANUP(buf_release) = BUF_INIT;
+	const char *program = ref && ref->version_argv.len ? ref->version_argv.at[0] : word;
+	const char *dir = ref ? "" : target->dir;
+	/* What lies in the project may have been made by a target that has just run: looked at each time. */
+	bool lasting = !strchr(program, '/') || program[0] == '/';
+	buf_addf(&key, "%s\n%s\n%s\n%s", path_of(target), dir, program, ref ? "version" : "");
+	for (size_t i = 0; ref && i < ref->version_argv.len; i++)
+		buf_addf(&key, "\n%s", ref->version_argv.at[i]);
+	struct map_entry *entry = map_entry(&tools->known, key.data);
+	if (entry->value && lasting) {
+		*ret = entry->value;
+		return 0;
+	}
+	if (entry->value)
+		free_tool(entry->value);
+	struct tool *tool = mem_alloc(sizeof(*tool));
+	entry->value = tool;
+	*ret = tool;
+	if (!resolve(tools, program, dir, path_of(target), &file))
+		return 0;
+	if (ref && ref->version_argv.len)
+		return find_version(tools, target, ref, file.data, tool, err);
+	return hash_program(tools, file.data, tool, err);
+}
+
+static void add_component(struct buf *list, const char *name, const struct tool *tool)
+{
+	if (!tool->found)
+		components_add_absent(list, COMPONENT_TOOL, name);
+	else if (tool->has_version)
+		components_add_text(list, COMPONENT_TOOL, name, tool->version);
+	else
+		components_add_digest(list, COMPONENT_TOOL, name, 'x', &tool->digest);
+}
+
+static bool is_declared(const struct target *target, const char *word)
+{
+	for (size_t i = 0; i < target->tools.len; i++) {
+		const struct tool_ref *ref = &target->tools.at[i];
+		if (strcmp(ref->name, word) == 0 || (ref->version_argv.len && strcmp(ref->version_argv.at[0], word) == 0))
+			return true;
+	}
+	return false;
+}
+
+/* A program that the target makes itself is its result, not what it depends on. */
+static bool is_own_output(const struct target *target, const char *word)
+{
+	struct buf joined CLEANUP(buf_release) = BUF_INIT;
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	if (!strchr(word, '/') || word[0] == '/')
+		return false;
+	path_join(&joined, target->dir, word);
+	path_normalize(&path, joined.data);
+	for (size_t i = 0; i < target->outputs.len; i++)
+		if (path_inside(target->outputs.at[i].path, path.data))
+			return true;
+	return false;
+}
+
+static int add_word(struct tools *tools, const struct target *target, const char *word, struct buf *list, struct err *err)
+{
+	const struct tool *tool;
+	if (is_declared(target, word) || is_own_output(target, word))
+		return 0;
+	if (find_tool(tools, target, word, NULL, &tool, err) < 0)
+		return -1;
+	add_component(list, word, tool);
+	return 0;
+}
+
+int tools_add(struct tools *tools, const struct target *target, struct buf *list, struct err *err)
+{
+	for (size_t i = 0; i < target->tools.len; i++) {
+		const struct tool *tool;
+		if (find_tool(tools, target, target->tools.at[i].name, &target->tools.at[i], &tool, err) < 0)
+			return -1;
+		add_component(list, target->tools.at[i].name, tool);
+	}
+	if (target->run.len && target->shell.len && add_word(tools, target, target->shell.at[0], list, err) < 0)
+		return -1;
+	for (size_t i = 0; i < target->run.len; i++) {
+		struct map_entry *entry = map_entry(&tools->scripts, target->run.at[i]);
+		if (!entry->value) {
+			entry->value = mem_alloc(sizeof(struct strlist));
+			tools_words(target->run.at[i], entry->value);
+		}
+		const struct strlist *words = entry->value;
+		for (size_t w = 0; w < words->len; w++)
+			if (add_word(tools, target, words->at[w], list, err) < 0)
+				return -1;
+	}
+	return 0;
+}
