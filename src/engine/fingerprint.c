@@ -30,7 +30,6 @@ void fingerprints_release(struct fingerprints *ctx)
 	if (ctx->files)
 		project_files_free(ctx->files);
 	vec_release(&ctx->items);
-	vec_release(&ctx->item_files);
 	free(ctx->platform);
 	*ctx = (struct fingerprints){ 0 };
 }
@@ -115,6 +114,12 @@ static int add_link(struct fingerprints *ctx, const struct hash_item *link, stru
 	return 0;
 }
 
+static void watch(struct fingerprint *fp, const char *path, const struct fs_stamp *stamp)
+{
+	if (fp->keeps_watch)
+		vec_push(&fp->watched, (struct watched){ .path = arena_strdup(&fp->arena, path), .stamp = *stamp });
+}
+
 static int add_item(struct fingerprints *ctx, const struct hash_item *item, struct fingerprint *fp, struct err *err)
 {
 	switch (item->type) {
@@ -132,68 +137,64 @@ static int add_item(struct fingerprints *ctx, const struct hash_item *item, stru
 		components_add_text(&fp->components, COMPONENT_INPUT, item->path, item->type == HASH_DIR ? "directory" : "special file");
 		return 0;
 	}
-	if (fp->keeps_watch)
-		vec_push(&fp->watched, (struct watched){ .path = arena_strdup(&fp->arena, item->path), .stamp = item->stamp });
+	watch(fp, item->path, &item->stamp);
 	return 0;
 }
 
-/* Whether items[0..count) are all that a tracked directory was recorded to hold. */
-static bool is_recorded_dir(const struct tracked_path *tracked, const struct hash_item *items, size_t count)
+/* The digest that `data add` would give a directory now. What DVC could not hold (a name that is not UTF-8) gives another. */
+static int hash_tracked_dir(struct fingerprints *ctx, const char *path, struct fingerprint *fp, struct digest *ret, struct err *err)
 {
 	struct dvc_dir dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	struct digest digest;
-	size_t prefix = strlen(tracked->path) + 1;
-	for (size_t i = 0; i < count; i++) {
-		if (items[i].type != HASH_FILE || strlen(items[i].path) <= prefix)
-			return false;
-		dvc_dir_add(&dir, items[i].path + prefix, items[i].digest.bytes);
+	struct hash_tree tree;
+	if (hashes_tree(ctx->hashes, DIGEST_MD5, path, &tree, err) < 0)
+		return -1;
+	for (size_t i = 0; i < tree.len; i++) {
+		OWNED char *member = path_joined(path, tree.at[i].path);
+		if (tree.at[i].type == HASH_DIR)
+			continue;
+		dvc_dir_add(&dir, tree.at[i].path, tree.at[i].digest.bytes);
+		watch(fp, member, &tree.at[i].stamp);
 	}
-	if (dvc_dir_sort(&dir, &ignored) < 0)
-		return false;
-	dvc_dir_digest(&dir, &digest, NULL);
-	return digest_eq(&digest, &tracked->digest);
+	if (dvc_dir_sort(&dir, &ignored) == 0)
+		dvc_dir_digest(&dir, ret, NULL);
+	else
+		hash_tree_digest(&tree, ret);
+	hash_tree_release(&tree);
+	return 0;
 }
 
-static void watch(struct fingerprint *fp, const struct hash_item *items, size_t count)
+static int add_tracked_file(struct fingerprints *ctx, const struct input_file *file, struct fingerprint *fp, struct err *err)
 {
-	for (size_t i = 0; i < count && fp->keeps_watch; i++)
-		vec_push(&fp->watched, (struct watched){ .path = arena_strdup(&fp->arena, items[i].path), .stamp = items[i].stamp });
+	struct hash_item item = { .path = file->path, .follow = true };
+	struct digest digest = project_files_tracked(ctx->files)->at[file->tracked_index].digest;
+	if (!file->absent && hashes_lookup(ctx->hashes, DIGEST_MD5, &item, err) < 0)
+		return -1;
+	if (item.type == HASH_ABSENT) {
+		components_add_digest(&fp->components, COMPONENT_INPUT, file->path, 'f', &digest);
+		strlist_add(&fp->absent, file->path);
+		return 0;
+	}
+	if (item.type == HASH_DIR) {
+		if (hash_tracked_dir(ctx, file->path, fp, &digest, err) < 0)
+			return -1;
+	} else {
+		/* DVC knows nothing of executable bits, and how it checks out (a link, a copy) is no difference. */
+		digest = item.digest;
+		struct hash_item itself = { .path = file->path };
+		if (hashes_lookup(ctx->hashes, DIGEST_MD5, &itself, err) < 0)
+			return -1;
+		watch(fp, file->path, &itself.stamp);
+	}
+	components_add_digest(&fp->components, COMPONENT_INPUT, file->path, 'f', &digest);
+	return 0;
 }
 
-/* The tracked inputs among files: those of one tracked path stand together, since files are sorted. */
 static int add_tracked(struct fingerprints *ctx, const struct input_files *files, struct fingerprint *fp, struct err *err)
 {
-	const struct tracked_list *tracked = project_files_tracked(ctx->files);
-	ctx->items.len = ctx->item_files.len = 0;
-	for (size_t i = 0; i < files->len; i++) {
-		const struct input_file *file = &files->at[i];
-		if (!file->tracked)
-			continue;
-		if (file->absent) {
-			components_add_digest(&fp->components, COMPONENT_INPUT, file->path, 'f', &tracked->at[file->tracked_index].digest);
-			strlist_add(&fp->absent, file->path);
-			continue;
-		}
-		vec_push(&ctx->items, (struct hash_item){ .path = file->path });
-		vec_push(&ctx->item_files, file->tracked_index);
-	}
-	hashes_lookup_many(ctx->hashes, DIGEST_MD5, ctx->items.at, ctx->items.len);
-	if (take_err(ctx->items.at, ctx->items.len, err) < 0)
-		return -1;
-	for (size_t i = 0, end; i < ctx->items.len; i = end) {
-		const struct tracked_path *path = &tracked->at[ctx->item_files.at[i]];
-		for (end = i + 1; end < ctx->items.len && ctx->item_files.at[end] == ctx->item_files.at[i];)
-			end++;
-		if (path->is_dir && path->digest.kind == DIGEST_MD5 && is_recorded_dir(path, ctx->items.at + i, end - i)) {
-			components_add_digest(&fp->components, COMPONENT_INPUT, path->path, 'f', &path->digest);
-			watch(fp, ctx->items.at + i, end - i);
-			continue;
-		}
-		for (size_t k = i; k < end; k++)
-			if (add_item(ctx, &ctx->items.at[k], fp, err) < 0)
-				return -1;
-	}
+	for (size_t i = 0; i < files->len; i++)
+		if (files->at[i].tracked && add_tracked_file(ctx, &files->at[i], fp, err) < 0)
+			return -1;
 	return 0;
 }
 

@@ -9,8 +9,8 @@
  *     fingerprint_changed_since(ctx, &fp)  names an input that is not what it was
  *     fingerprint_release(&fp);
  *
- * Inputs that DVC tracks count by md5, by the recorded one where they are absent; all else by sha256. A tracked directory that is
- * as recorded counts by its .dir digest, so that it makes no difference whether it is checked out.
+ * Inputs that DVC tracks count by md5, by the recorded one where they are absent; all else by sha256. A tracked directory counts
+ * by the digest of its .dir manifest, so that it makes no difference whether it is checked out.
  */
 #ifndef ENGINE_FINGERPRINT_H
 #define ENGINE_FINGERPRINT_H
@@ -28,7 +28,6 @@ struct fingerprints {
 	struct params *params;
 	char *platform;
 	VEC(struct hash_item) items;   /* scratch */
-	VEC(uint32_t) item_files;      /* scratch: which input_file an item is */
 };
 
 struct watched {
