@@ -66,6 +66,8 @@ void cli_print_err(struct cli *cli, const struct err *err);
 /* A live line on a terminal ("pushing  1,204/10,000  12.3 MiB/s"), redrawn at most ten times a second; nothing elsewhere.
  * cli_progress(NULL...) clears it; every other print clears it first. total 0: unknown. */
 void cli_progress(struct cli *cli, const char *verb, uint64_t done, uint64_t total, uint64_t bytes);
+/* The same with a line of one's own, cut to the terminal's width. */
+void cli_status(struct cli *cli, const char *text);
 void cli_progress_clear(struct cli *cli);
 
 #endif

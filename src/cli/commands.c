@@ -3,7 +3,9 @@
 #include <string.h>
 
 const struct command *const all_commands[] = {
+	&cmd_run,
 	&cmd_list,
+	&cmd_why,
 	&cmd_new,
 	&cmd_init,
 	&cmd_rules,

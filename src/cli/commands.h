@@ -12,8 +12,10 @@ extern const struct command cmd_data;
 extern const struct command cmd_help;
 extern const struct command cmd_list;
 extern const struct command cmd_rules;
+extern const struct command cmd_run;
 extern const struct command cmd_schema;
 extern const struct command cmd_version;
+extern const struct command cmd_why;
 
 extern const struct command *const all_commands[]; /* NULL-terminated */
 

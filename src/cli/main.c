@@ -111,7 +111,8 @@ static int run_main(struct cli *cli, int argc, char **argv, struct err *err)
 	const struct command *command = word ? command_find(all_commands, word) : NULL;
 	if (command)
 		return run_command(cli, command, argc - at, argv + at, err);
-	return unknown_command(all_commands, "mlmake", word ? word : "", err);
+	/* Whatever is no command is a target, or an option of running one. argv[at - 1] stands where the command's name would. */
+	return run_command(cli, &cmd_run, argc - at + 1, argv + at - 1, err);
 }
 
 int main(int argc, char **argv)

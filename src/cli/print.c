@@ -81,6 +81,18 @@ void cli_progress(struct cli *cli, const char *verb, uint64_t done, uint64_t tot
 	progress->drawn_ms = now;
 }
 
+void cli_status(struct cli *cli, const char *text)
+{
+	struct progress *progress = live_line();
+	uint64_t now = loop_now_ms();
+	if (!cli->terminal || cli->quiet || (progress->shown && now - progress->drawn_ms < PROGRESS_EVERY_MS))
+		return;
+	fprintf(stderr, "\r%.*s\033[K", (int)cli->width - 1, text);
+	fflush(stderr);
+	progress->shown = true;
+	progress->drawn_ms = now;
+}
+
 void cli_out_bytes(struct cli *cli, const char *bytes, size_t len)
 {
 	cli_progress_clear(cli);

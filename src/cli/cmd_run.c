@@ -1,0 +1,173 @@
+/* mlmake run, and what `mlmake TARGET...` means. */
+#include "cli/commands.h"
+
+#include "base/text.h"
+#include "cli/show_run.h"
+
+#include <string.h>
+
+#define TICK_MS 200
+
+struct request {
+	bool keep_going, dry_run, question, force, why, no_cache;
+	unsigned jobs;
+	VEC(const char *) names;
+	VEC(const char *) overrides;
+	VEC(const char *) args;
+};
+
+static void release_request(struct request *request)
+{
+	vec_release(&request->names);
+	vec_release(&request->overrides);
+	vec_release(&request->args);
+}
+
+static bool is_override(const char *word)
+{
+	return word[0] != '=' && strchr(word, '=') != NULL;
+}
+
+static int parse(struct cli *cli, int argc, char **argv, struct request *ret, int *ret_done, struct err *err)
+{
+	int operands, after;
+	const struct option options[] = {
+		{ 'j', "jobs", "N", "run up to N targets at once (default: one a processor)", OPTION_UINT, &ret->jobs },
+		{ 'k', "keep-going", NULL, "after a failure go on with what does not need the failed target", OPTION_FLAG, &ret->keep_going },
+		{ 'n', "dry-run", NULL, "say what would run and why; run nothing", OPTION_FLAG, &ret->dry_run },
+		{ 'q', "question", NULL, "run and print nothing; exit 1 if anything would run", OPTION_FLAG, &ret->question },
+		{ 'B', "force", NULL, "run the targets and all that they need, whatever is up to date", OPTION_FLAG, &ret->force },
+		{ 0, "why", NULL, "say of each target why it runs", OPTION_FLAG, &ret->why },
+		{ 0, "no-cache", NULL, "neither take outputs from the output cache nor keep them there", OPTION_FLAG, &ret->no_cache },
+		OPTION_END,
+	};
+	if (cli_parse(cli, options, argc, argv, &operands, &after, ret_done, err) < 0)
+		return -1;
+	for (int i = 1; i <= operands; i++) {
+		if (is_override(argv[i]))
+			vec_push(&ret->overrides, argv[i]);
+		else
+			vec_push(&ret->names, argv[i]);
+	}
+	for (int i = operands + 1; i <= operands + after; i++)
+		vec_push(&ret->args, argv[i]);
+	return 0;
+}
+
+/* A word that is no target may be a misspelt command. */
+static int add_command_hint(const struct project *project, const struct request *request, struct err *err)
+{
+	VEC(const char *) names = { 0 };
+	for (size_t i = 0; all_commands[i]; i++)
+		vec_push(&names, all_commands[i]->name);
+	for (size_t i = 0; i < request->names.len; i++) {
+		const char *word = request->names.at[i];
+		const char *near = map_has(&project->by_name, word) ? NULL : text_nearest(word, names.at, names.len);
+		if (near && (!err->hint || !strstr(err->hint, "did you mean"))) {
+			err_hint(err, "did you mean 'mlmake %s'?", near);
+			break;
+		}
+	}
+	vec_release(&names);
+	return -1;
+}
+
+static char *joined(const char *first, const char *const *words, size_t count)
+{
+	struct buf text = BUF_INIT;
+	buf_addstr(&text, first);
+	for (size_t i = 0; i < count; i++) {
+		if (text.len)
+			buf_addch(&text, ' ');
+		buf_addstr(&text, words[i]);
+	}
+	return buf_detach(&text);
+}
+
+static int exit_code_of(const struct request *request, const struct run_summary *summary)
+{
+	if (summary->signal_number)
+		return 128 + summary->signal_number;
+	if (request->question)
+		return summary->would_run ? ERR_FAILED : 0;
+	return summary->failed || summary->skipped ? ERR_FAILED : 0;
+}
+
+static int run_plan(struct cli *cli, const struct project *project, const struct plan *plan, const struct request *request, struct err *err)
+{
+	OWNED char *wanted = joined("", request->names.at, request->names.len);
+	OWNED char *command = joined("mlmake", request->names.at, request->names.len);
+	struct show show CLEANUP(show_release);
+	struct run_summary summary;
+	const struct run_options options = {
+		.jobs = request->jobs,
+		.keep_going = request->keep_going,
+		.force = request->force,
+		.dry_run = request->dry_run || request->question,
+		.stop_at_first = request->question,
+		.no_cache = request->no_cache,
+		.explain = request->why || request->dry_run || cli->json,
+		.tick_ms = cli->terminal && !cli->json ? TICK_MS : 0,
+		.command = command,
+		.args = { .at = request->args.at, .len = request->args.len },
+	};
+	show_begin(&show, cli, project, wanted);
+	show.silent = request->question;
+	show.explain = request->why;
+	const struct run_sink sink = { .event = show_event, .ctx = &show };
+	if (engine_run(project, plan, &options, &sink, &summary, err) < 0)
+		return -1;
+	show_end(&show, &summary);
+	return exit_code_of(request, &summary);
+}
+
+static int run_request(struct cli *cli, struct request *request, struct err *err)
+{
+	struct project *project = NULL;
+	struct plan plan = { 0 };
+	const struct project_options load = {
+		.config_file = cli->config_file,
+		.provider = cli->provider,
+		.overrides = { .at = request->overrides.at, .len = request->overrides.len },
+	};
+	if (project_load(&load, &project, err) < 0)
+		return -1;
+	int result;
+	if (!request->names.len && project->default_target)
+		vec_push(&request->names, project->default_target);
+	if (!request->names.len) {
+		char *list[] = { (char *)(uintptr_t)"list", NULL };
+		result = cmd_list.run(cli, 1, list, err);
+	} else if (plan_make(project, request->names.at, request->names.len, &plan, err) < 0) {
+		result = add_command_hint(project, request, err);
+	} else {
+		result = run_plan(cli, project, &plan, request, err);
+	}
+	plan_release(&plan);
+	project_free(project);
+	return result;
+}
+
+static int run(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	struct request request CLEANUP(release_request) = { 0 };
+	int done;
+	if (parse(cli, argc, argv, &request, &done, err) < 0)
+		return -1;
+	return done >= 0 ? done : run_request(cli, &request, err);
+}
+
+const struct command cmd_run = {
+	.name = "run",
+	.summary = "run targets and what they need",
+	.usage = "[OPTIONS] [TARGET...] [KEY=VALUE...] [-- ARGS]",
+	.help = "Runs what is not up to date: targets whose command, inputs, parameters, environment or tools changed since their last\n"
+		"success, or whose outputs are not as they left them. 'run' may be left out. Without a target: the one that 'default:' in\n"
+		"mlmake.yaml names, else a list. ARGS are given to the last target's command and count for its key.\n"
+		"\n"
+		"  mlmake test\n"
+		"  mlmake -n train             what would run, and why\n"
+		"  mlmake test -- -k slow      arguments for the command\n"
+		"  mlmake train vars.lr=0.1    a value of mlmake.yaml for this run",
+	.run = run,
+};

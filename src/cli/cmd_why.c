@@ -1,0 +1,101 @@
+/* mlmake why: why a target would run, or why it ran. */
+#include "cli/commands.h"
+
+#include "base/text.h"
+#include "engine/engine.h"
+#include "formats/json.h"
+
+#include <time.h>
+
+static void put_list(struct json_writer *w, const char *key, const struct strlist *list)
+{
+	json_key(w, key);
+	json_open_array(w);
+	for (size_t i = 0; i < list->len; i++)
+		json_put_str(w, list->at[i]);
+	json_close(w);
+}
+
+static void print_json(struct cli *cli, const char *name, const struct strlist *reasons, const struct strlist *last, uint64_t finished_at)
+{
+	struct buf out CLEANUP(buf_release) = BUF_INIT;
+	struct json_writer w;
+	json_begin(&w, &out, JSON_PRETTY);
+	json_open_object(&w);
+	json_pair_int(&w, "version", 1);
+	json_pair_str(&w, "target", name);
+	json_pair_bool(&w, "up_to_date", reasons->len == 0);
+	put_list(&w, "reasons", reasons);
+	put_list(&w, "last_reasons", last);
+	json_pair_uint(&w, "last_finished_at", finished_at);
+	json_end(&w);
+	cli_out_bytes(cli, out.data, out.len);
+}
+
+static void print_lines(struct cli *cli, const struct strlist *lines)
+{
+	for (size_t i = 0; i < lines->len; i++)
+		cli_out(cli, "  %s\n", lines->at[i]);
+}
+
+static void print_text(struct cli *cli, const char *name, const struct strlist *reasons, const struct strlist *last, uint64_t finished_at)
+{
+	struct buf ago CLEANUP(buf_release) = BUF_INIT;
+	uint64_t now = (uint64_t)time(NULL);
+	text_add_duration(&ago, (now > finished_at ? now - finished_at : 0) * 1000);
+	if (reasons->len) {
+		cli_out(cli, "%s would run:\n", name);
+		print_lines(cli, reasons);
+	} else {
+		cli_out(cli, "%s is up to date\n", name);
+	}
+	if (last->len) {
+		cli_out(cli, "it last ran %s ago, because:\n", ago.data);
+		print_lines(cli, last);
+	}
+}
+
+static int explain(struct cli *cli, const struct project *project, const char *name, struct err *err)
+{
+	struct strlist reasons CLEANUP(strlist_release) = { 0 }, last CLEANUP(strlist_release) = { 0 };
+	uint64_t finished_at;
+	if (engine_why(project, name, &reasons, err) < 0 || engine_last_run(project, name, &last, &finished_at, err) < 0)
+		return -1;
+	if (cli->json)
+		print_json(cli, name, &reasons, &last, finished_at);
+	else
+		print_text(cli, name, &reasons, &last, finished_at);
+	return 0;
+}
+
+static int run(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	int operands, done;
+	const struct option options[] = { OPTION_END };
+	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+		return -1;
+	if (done >= 0)
+		return done;
+	if (operands != 1) {
+		err_set(err, ERR_CONFIG, "'mlmake why' wants one target");
+		return err_hint(err, "'mlmake list' shows them");
+	}
+	struct project *project = NULL;
+	const struct project_options load = { .config_file = cli->config_file, .provider = cli->provider };
+	if (project_load(&load, &project, err) < 0)
+		return -1;
+	int failed = explain(cli, project, argv[1], err);
+	project_free(project);
+	return failed;
+}
+
+const struct command cmd_why = {
+	.name = "why",
+	.summary = "say why a target would run, or why it last ran",
+	.usage = "[OPTIONS] TARGET",
+	.help = "Names the input, parameter, variable, tool or output that changed since the target's last success, and why it ran then.\n"
+		"Runs nothing.\n"
+		"\n"
+		"  mlmake why train",
+	.run = run,
+};

@@ -1,0 +1,39 @@
+/*
+ * What a run looks like: a live line and short results on a terminal, plain lines elsewhere, or one JSON event a line.
+ *
+ *     struct show show;
+ *     show_begin(&show, cli, project, "test");
+ *     struct run_sink sink = { .event = show_event, .ctx = &show };
+ *     engine_run(project, &plan, &options, &sink, &summary, err);
+ *     show_end(&show, &summary);
+ */
+#ifndef CLI_SHOW_RUN_H
+#define CLI_SHOW_RUN_H
+
+#include "cli/cli.h"
+#include "engine/engine.h"
+
+struct failure {
+	const struct target *target;
+	char *message;
+	char *tail; /* the last lines that it printed */
+};
+
+struct show {
+	struct cli *cli;
+	const struct project *project;
+	const char *wanted;        /* the targets that were asked for, for the last line */
+	bool silent;               /* -q */
+	bool explain;              /* --why */
+	bool dry;
+	uint64_t started_ms;
+	VEC(const struct target *) running;
+	VEC(struct failure) failures;
+};
+
+void show_begin(struct show *show, struct cli *cli, const struct project *project, const char *wanted);
+void show_event(void *ctx, const struct run_event *event);
+void show_end(struct show *show, const struct run_summary *summary);
+void show_release(struct show *show);
+
+#endif
