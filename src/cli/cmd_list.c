@@ -12,7 +12,8 @@ static bool is_command_name(const char *name)
 	return command_find(all_commands, name) != NULL;
 }
 
-static void put_names(struct json_writer *w, const struct project *project, const char *key, const uint32_t *ids, size_t count)
+static void put_names(struct json_writer *w, const struct project *project, const char *key, const uint32_t *ids,
+		      size_t count)
 {
 	json_key(w, key);
 	json_open_array(w);
@@ -88,8 +89,10 @@ static void list_text(struct cli *cli, const struct project *project, bool all)
 		shown++;
 	}
 	if (shown == 0)
-		cli_note(cli, "nothing to run in %s: no mlmake.yaml, and nothing that a rule knows\n"
-			      "hint: 'mlmake init' writes a first mlmake.yaml", project->root);
+		cli_note(cli,
+			 "nothing to run in %s: no mlmake.yaml, and nothing that a rule knows\n"
+			 "hint: 'mlmake init' writes a first mlmake.yaml",
+			 project->root);
 }
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
@@ -97,7 +100,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	bool all = false;
 	int operands, done;
 	const struct option options[] = {
-		{ 'a', "all", NULL, "private targets, too", OPTION_FLAG, &all },
+		{'a', "all", NULL, "private targets, too", OPTION_FLAG, &all},
 		OPTION_END,
 	};
 	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
@@ -109,7 +112,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		return err_hint(err, "'mlmake why %s' explains one target", argv[1]);
 	}
 	struct project *project = NULL;
-	const struct project_options load = { .config_file = cli->config_file, .provider = cli->provider };
+	const struct project_options load = {.config_file = cli->config_file, .provider = cli->provider};
 	if (project_load(&load, &project, err) < 0)
 		return -1;
 	if (cli->json)
@@ -124,7 +127,8 @@ const struct command cmd_list = {
 	.name = "list",
 	.summary = "show the targets",
 	.usage = "[OPTIONS]",
-	.help = "Shows every target with its description, and the rule that it comes from where mlmake.yaml does not declare it.\n"
+	.help = "Shows every target with its description, and the rule that it comes from where mlmake.yaml does not "
+		"declare it.\n"
 		"\n"
 		"  mlmake list\n"
 		"  mlmake list --json",

@@ -48,7 +48,8 @@ static void rules_text(struct cli *cli, const struct project *project)
 		const struct matched_rule *rule = &project->rules[i];
 		struct buf targets CLEANUP(buf_release) = BUF_INIT;
 		add_targets(&targets, rule);
-		cli_out(cli, "%s: %s\n  because: %s\n  gives: %s\n  from: %s\n", rule->name, rule->desc, rule->why, targets.data, rule->origin);
+		cli_out(cli, "%s: %s\n  because: %s\n  gives: %s\n  from: %s\n", rule->name, rule->desc, rule->why,
+			targets.data, rule->origin);
 	}
 	if (project->rule_count == 0)
 		cli_note(cli, "no rule contributes anything here");
@@ -57,7 +58,7 @@ static void rules_text(struct cli *cli, const struct project *project)
 static int run_list(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	int operands, done;
-	const struct option options[] = { OPTION_END };
+	const struct option options[] = {OPTION_END};
 	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
 		return -1;
 	if (done >= 0)
@@ -67,7 +68,7 @@ static int run_list(struct cli *cli, int argc, char **argv, struct err *err)
 		return err_hint(err, "'mlmake rules show %s' prints a rule", argv[1]);
 	}
 	struct project *project = NULL;
-	const struct project_options load = { .config_file = cli->config_file, .provider = cli->provider };
+	const struct project_options load = {.config_file = cli->config_file, .provider = cli->provider};
 	if (project_load(&load, &project, err) < 0)
 		return -1;
 	if (cli->json)
@@ -81,7 +82,7 @@ static int run_list(struct cli *cli, int argc, char **argv, struct err *err)
 static int run_show(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	int operands, done;
-	const struct option options[] = { OPTION_END };
+	const struct option options[] = {OPTION_END};
 	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
 		return -1;
 	if (done >= 0)
@@ -104,14 +105,15 @@ static const struct command cmd_rules_show = {
 	.name = "show",
 	.summary = "print a rule",
 	.usage = "NAME",
-	.help = "Prints the rule as it is, after a comment that says where it is from. Copied to rules/NAME.yaml in the repository\n"
+	.help = "Prints the rule as it is, after a comment that says where it is from. Copied to rules/NAME.yaml in "
+		"the repository\n"
 		"and changed there, it is used instead of the built-in one.",
 	.run = run_show,
 };
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	static const struct command *const subcommands[] = { &cmd_rules_show, NULL };
+	static const struct command *const subcommands[] = {&cmd_rules_show, NULL};
 	if (argc > 1 && text_eq(argv[1], cmd_rules_show.name))
 		return cli_dispatch(cli, subcommands, argc, argv, err);
 	return run_list(cli, argc, argv, err);

@@ -6,7 +6,7 @@
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	int operands, done;
-	const struct option options[] = { OPTION_END };
+	const struct option options[] = {OPTION_END};
 	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
 		return -1;
 	if (done >= 0)
@@ -21,7 +21,8 @@ const struct command cmd_schema = {
 	.name = "schema",
 	.summary = "print the JSON Schema of mlmake.yaml",
 	.usage = "",
-	.help = "For editors: the same table validates. With the YAML language server, put this line at the top of mlmake.yaml:\n"
+	.help = "For editors: the same table validates. With the YAML language server, put this line at the top of "
+		"mlmake.yaml:\n"
 		"\n"
 		"  # yaml-language-server: $schema=mlmake.schema.json",
 	.run = run,

@@ -11,13 +11,13 @@ struct char_class {
 };
 
 static const struct char_class char_classes[] = {
-	{ "alnum", isalnum }, { "alpha", isalpha }, { "blank", isblank }, { "cntrl", iscntrl },
-	{ "digit", isdigit }, { "graph", isgraph }, { "lower", islower }, { "print", isprint },
-	{ "punct", ispunct }, { "space", isspace }, { "upper", isupper }, { "xdigit", isxdigit },
+	{"alnum", isalnum}, {"alpha", isalpha}, {"blank", isblank}, {"cntrl", iscntrl},
+	{"digit", isdigit}, {"graph", isgraph}, {"lower", islower}, {"print", isprint},
+	{"punct", ispunct}, {"space", isspace}, {"upper", isupper}, {"xdigit", isxdigit},
 };
 
-/* *p is behind "[:". Moves it to the last character of ":]". Returns 1 or 0 for in and not in the class, -1 if this is a plain set
- * that holds '[' and ':', -2 for a malformed or unknown class. */
+/* *p is behind "[:". Moves it to the last character of ":]". Returns 1 or 0 for in and not in the class, -1 if this is
+ * a plain set that holds '[' and ':', -2 for a malformed or unknown class. */
 static int match_named_class(const char **p, unsigned char c)
 {
 	const char *end = strchr(*p, ']');
@@ -81,7 +81,8 @@ static bool match_set(const char **pattern, unsigned char c)
 	return in != negated && c != '/';
 }
 
-/* Whether p, at the start of a component, is a component of two or more stars alone; *ret_rest is what follows the stars. */
+/* Whether p, at the start of a component, is a component of two or more stars alone; *ret_rest is what follows the
+ * stars. */
 static bool is_double_star(const char *p, const char **ret_rest)
 {
 	size_t stars = strspn(p, "*");
@@ -106,9 +107,10 @@ static bool match_one(const char **p, char c)
 }
 
 /*
- * One pass with two places to go back to: the last '*' (which may take one character more, up to the next '/') and the last
- * '**' (one component more). Earlier ones need no second look: a later '**' can take whatever they gave up, and a '*' before
- * it has a fixed component to itself. So time is at most pattern x text for '*', times the components for '**'.
+ * One pass with two places to go back to: the last '*' (which may take one character more, up to the next '/') and the
+ * last
+ * '**' (one component more). Earlier ones need no second look: a later '**' can take whatever they gave up, and a '*'
+ * before it has a fixed component to itself. So time is at most pattern x text for '*', times the components for '**'.
  *
  * below: text is a directory with a '/' behind it, and the question is whether something in it could match.
  */
@@ -137,7 +139,8 @@ static bool wild(const char *pattern, const char *text, bool below)
 			continue;
 		}
 		if (*t == 0) {
-			/* What is left of the pattern needs characters, and going back would only use up more of the text. */
+			/* What is left of the pattern needs characters, and going back would only use up more of the
+			 * text. */
 			return *p == 0;
 		}
 		if (match_one(&p, *t)) {
@@ -183,7 +186,7 @@ static bool group_at(const char *open, struct alternatives *ret)
 		else if (*p == ',' && depth == 1)
 			comma = true;
 		else if (*p == '}' && --depth == 0) {
-			*ret = (struct alternatives){ open, p };
+			*ret = (struct alternatives){open, p};
 			return comma;
 		}
 	}

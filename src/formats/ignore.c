@@ -11,19 +11,19 @@
 #define MAX_PATTERN 4096
 
 struct rule {
-	char *pattern;   /* without '!', a leading '/' and a trailing '/' */
+	char *pattern; /* without '!', a leading '/' and a trailing '/' */
 	bool negated;
 	bool only_dirs;
-	bool anchored;   /* holds a '/': matched against the path below the base, else against the last component */
-	size_t prefix;   /* its length without magic, from the start */
+	bool anchored; /* holds a '/': matched against the path below the base, else against the last component */
+	size_t prefix; /* its length without magic, from the start */
 };
 
-struct group {           /* the rules of one directory */
+struct group { /* the rules of one directory */
 	VEC(struct rule) rules;
 };
 
 struct ignore {
-	struct map groups; /* base -> struct group */
+	struct map groups;  /* base -> struct group */
 	struct group *root; /* of base "", also in the map */
 };
 
@@ -68,7 +68,7 @@ bool ignore_has(const struct ignore *ignore, const char *base)
 void ignore_add_pattern(struct ignore *ignore, const char *base, const char *pattern)
 {
 	struct group *group = group_of(ignore, base);
-	struct rule rule = { .pattern = NULL };
+	struct rule rule = {.pattern = NULL};
 	if (*pattern == '!') {
 		rule.negated = true;
 		pattern++;
@@ -144,7 +144,8 @@ void ignore_add(struct ignore *ignore, const char *base, const char *text, size_
 	}
 }
 
-/* The part without magic is compared by itself, and the rest is a pattern of its own: that makes "abc**" at the end of it a
+/* The part without magic is compared by itself, and the rest is a pattern of its own: that makes "abc**" at the end of
+ * it a
  * "**" component, which is what git does. */
 static bool rule_match(const struct rule *rule, const char *subject)
 {

@@ -27,11 +27,11 @@ static const char *skip_characters(const char *text, unsigned count)
 	return text;
 }
 
-/* Narrows a value's span to the reference in it, by finding it in the source line. In a value of several lines the line is not
- * known, and the whole value is marked. */
+/* Narrows a value's span to the reference in it, by finding it in the source line. In a value of several lines the line
+ * is not known, and the whole value is marked. */
 static struct span narrow(const struct span *span, const char *reference, size_t len)
 {
-	struct span at = { .file = NULL };
+	struct span at = {.file = NULL};
 	if (span == NULL)
 		return at;
 	at = *span;
@@ -46,8 +46,8 @@ static struct span narrow(const struct span *span, const char *reference, size_t
 	return at;
 }
 
-static int expand_one(const char *start, const char **ret_end, const struct span *span, template_lookup_fn *lookup, void *ctx,
-		      struct buf *out, struct err *err)
+static int expand_one(const char *start, const char **ret_end, const struct span *span, template_lookup_fn *lookup,
+		      void *ctx, struct buf *out, struct err *err)
 {
 	const char *name = start + 2;
 	const char *end = strpbrk(name, "}\n");

@@ -71,8 +71,8 @@ int config_read_yaml(struct config *config, const char *path, const struct yaml_
 	return 0;
 }
 
-int config_parse_yaml(struct config *config, const char *shown_as, const char *bytes, size_t len, const struct yaml_node **ret_root,
-		      struct err *err)
+int config_parse_yaml(struct config *config, const char *shown_as, const char *bytes, size_t len,
+		      const struct yaml_node **ret_root, struct err *err)
 {
 	struct yaml_doc *doc = new_doc(config);
 	if (yaml_parse(doc, shown_as, bytes, len, err) < 0)
@@ -100,7 +100,7 @@ static int declare_targets(struct config *config, struct err *err)
 		const struct yaml_node *key = targets->pairs[i].key;
 		if (check_name(key, err) < 0)
 			return -1;
-		vec_push(&config->decls, (struct decl){ .name = key->text, .key = key, .body = targets->pairs[i].value });
+		vec_push(&config->decls, (struct decl){.name = key->text, .key = key, .body = targets->pairs[i].value});
 		map_set(&config->decl_index, key->text, (void *)(uintptr_t)config->decls.len);
 	}
 	if (config->decls.len <= MAX_TARGETS)
@@ -149,13 +149,14 @@ static int read_config(struct config *config, struct err *err)
 
 static int build_ci(struct config *config, struct err *err)
 {
-	static const char *main_branch[] = { "main" };
+	static const char *main_branch[] = {"main"};
 	const struct yaml_node *ci = schema_get(config->root, "ci"), *node;
 	struct project *project = config->project;
 	struct ci_settings *settings = &project->ci;
 	if ((node = schema_get(ci, "install")) != NULL && vars_expand(config, NULL, node, &settings->install, err) < 0)
 		return -1;
-	if ((node = schema_get(ci, "schedule")) != NULL && vars_expand(config, NULL, node, &settings->schedule, err) < 0)
+	if ((node = schema_get(ci, "schedule")) != NULL &&
+	    vars_expand(config, NULL, node, &settings->schedule, err) < 0)
 		return -1;
 	if ((node = schema_get(ci, "path")) != NULL && vars_expand(config, NULL, node, &settings->path, err) < 0)
 		return -1;
@@ -163,11 +164,12 @@ static int build_ci(struct config *config, struct err *err)
 	    vars_expand_list(config, NULL, schema_get(ci, "branches"), &settings->branches, err) < 0)
 		return -1;
 	if (settings->branches.len == 0)
-		settings->branches = (struct string_list){ main_branch, 1 };
+		settings->branches = (struct string_list){main_branch, 1};
 	for (size_t i = 0; i < settings->targets.len; i++)
 		if (!map_has(&project->by_name, settings->targets.at[i])) {
 			node = schema_get(ci, "targets");
-			yaml_err(err, node->kind == YAML_SEQ ? node->items[i] : node, "unknown target '%s'", settings->targets.at[i]);
+			yaml_err(err, node->kind == YAML_SEQ ? node->items[i] : node, "unknown target '%s'",
+				 settings->targets.at[i]);
 			return hint_target(project, settings->targets.at[i], err);
 		}
 	return 0;
@@ -188,7 +190,7 @@ static int build_default(struct config *config, struct err *err)
 static int build_targets(struct config *config, struct err *err)
 {
 	struct project *project = config->project;
-	struct env_list none = { 0 };
+	struct env_list none = {0};
 	if (env_merge(config, NULL, schema_get(config->root, "env"), &none, &config->env, err) < 0 ||
 	    env_merge_names(config, NULL, schema_get(config->root, "pass_env"), &none, &config->pass_env, err) < 0 ||
 	    env_merge_names(config, NULL, schema_get(config->root, "secrets"), &none, &config->secrets, err) < 0)
@@ -204,7 +206,8 @@ static int build_targets(struct config *config, struct err *err)
 static int load(struct config *config, struct err *err)
 {
 	struct project *project = config->project;
-	if (read_config(config, err) < 0 || vars_declare(config, &config->vars, schema_get(config->root, "vars"), err) < 0)
+	if (read_config(config, err) < 0 ||
+	    vars_declare(config, &config->vars, schema_get(config->root, "vars"), err) < 0)
 		return -1;
 	for (size_t i = 0; i < config->options->overrides.len; i++)
 		if (vars_override(config, config->options->overrides.at[i], err) < 0)
@@ -213,7 +216,8 @@ static int load(struct config *config, struct err *err)
 		return -1;
 	project->target_count = config->decls.len;
 	project->targets = arena_alloc(&project->arena, (project->target_count + 1) * sizeof(*project->targets));
-	if (build_targets(config, err) < 0 || graph_link(config, err) < 0 || build_default(config, err) < 0 || build_ci(config, err) < 0)
+	if (build_targets(config, err) < 0 || graph_link(config, err) < 0 || build_default(config, err) < 0 ||
+	    build_ci(config, err) < 0)
 		return -1;
 	return vars_check_overrides(config, err);
 }
@@ -244,7 +248,7 @@ int project_load(const struct project_options *options, struct project **ret, st
 	project->internal = mem_alloc(sizeof(*project->internal));
 	project->root = arena_strdup(&project->arena, root.data);
 	project->provider = options->provider;
-	struct config config = { .project = project, .options = options };
+	struct config config = {.project = project, .options = options};
 	int result = load(&config, err);
 	config_release(&config);
 	if (result < 0)

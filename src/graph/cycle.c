@@ -24,22 +24,23 @@ static int report(const struct search *s, size_t first, struct err *err)
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
 	for (size_t i = first; i < s->way.len; i++)
 		buf_addf(&path, "%s -> ", project->targets[s->way.at[i].id].name);
-	err_set(err, ERR_CONFIG, "targets need each other in a circle: %s%s", path.data, project->targets[s->way.at[first].id].name);
+	err_set(err, ERR_CONFIG, "targets need each other in a circle: %s%s", path.data,
+		project->targets[s->way.at[first].id].name);
 	err_hint(err, "remove one of these from needs:, after: or inputs:");
 	for (size_t i = first; i < s->way.len; i++) {
 		const struct step *step = &s->way.at[i];
 		const struct edge *edge = &project->internal->edges[step->id].at[step->next - 1];
 		if (i == first)
 			err_at(err, &edge->span);
-		err_note(err, "'%s' %s '%s' at %s:%u:%u", project->targets[step->id].name, verb(edge), project->targets[edge->to].name,
-			 edge->span.file, edge->span.line, edge->span.col);
+		err_note(err, "'%s' %s '%s' at %s:%u:%u", project->targets[step->id].name, verb(edge),
+			 project->targets[edge->to].name, edge->span.file, edge->span.line, edge->span.col);
 	}
 	return -1;
 }
 
 static int search_from(struct search *s, uint32_t start, struct err *err)
 {
-	vec_push(&s->way, (struct step){ start, 0 });
+	vec_push(&s->way, (struct step){start, 0});
 	s->state[start] = 1;
 	while (s->way.len > 0) {
 		struct step *step = &s->way.at[s->way.len - 1];
@@ -58,7 +59,7 @@ static int search_from(struct search *s, uint32_t start, struct err *err)
 		}
 		if (s->state[to] == 0) {
 			s->state[to] = 1;
-			vec_push(&s->way, (struct step){ to, 0 });
+			vec_push(&s->way, (struct step){to, 0});
 		}
 	}
 	return 0;
@@ -66,7 +67,7 @@ static int search_from(struct search *s, uint32_t start, struct err *err)
 
 int graph_check_cycles(const struct project *project, struct err *err)
 {
-	struct search s = { .project = project, .state = mem_alloc(project->target_count + 1) };
+	struct search s = {.project = project, .state = mem_alloc(project->target_count + 1)};
 	int result = 0;
 	for (size_t i = 0; result == 0 && i < project->target_count; i++)
 		if (s.state[i] == 0)

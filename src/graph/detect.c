@@ -25,7 +25,8 @@ static void say(struct detector *d, const char *what, const char *path)
 /* The first file below node that the glob matches and visit says 1 to. */
 typedef int visit_fn(struct detector *d, const char *path, void *ctx, struct err *err);
 
-static int find_file(struct detector *d, struct tree_node *node, const char *glob, visit_fn *visit, void *ctx, struct err *err)
+static int find_file(struct detector *d, struct tree_node *node, const char *glob, visit_fn *visit, void *ctx,
+		     struct err *err)
 {
 	if (!node->is_dir)
 		return glob_match(glob, node->path) ? visit(d, node->path, ctx, err) : 0;
@@ -101,7 +102,7 @@ static int detect_list(struct detector *d, const struct yaml_node *list, bool an
 static int detect_not(struct detector *d, const struct yaml_node *condition, struct err *err)
 {
 	struct buf unsaid CLEANUP(buf_release) = BUF_INIT;
-	struct detector inner = { d->tree, d->root, &unsaid };
+	struct detector inner = {d->tree, d->root, &unsaid};
 	int holds = detect_map(&inner, condition, NULL, err);
 	return holds < 0 ? -1 : !holds;
 }
@@ -143,8 +144,9 @@ static int detect_map(struct detector *d, const struct yaml_node *condition, con
 	return 1;
 }
 
-int detect(struct tree *tree, const char *root, const struct yaml_node *condition, const char *skip, struct buf *why, struct err *err)
+int detect(struct tree *tree, const char *root, const struct yaml_node *condition, const char *skip, struct buf *why,
+	   struct err *err)
 {
-	struct detector d = { tree, root, why };
+	struct detector d = {tree, root, why};
 	return detect_map(&d, condition, skip, err);
 }

@@ -88,7 +88,7 @@ static bool is_excluded(const struct target *target, const char *path)
 static void add_file(struct collector *c, const char *path)
 {
 	if (!is_excluded(c->target, path))
-		vec_push(c->ret, (struct input_file){ .path = path });
+		vec_push(c->ret, (struct input_file){.path = path});
 }
 
 static int add_tracked(struct collector *c, size_t index, struct err *err)
@@ -99,12 +99,14 @@ static int add_tracked(struct collector *c, size_t index, struct err *err)
 		return 0;
 	if (tree_find(c->files->tree, path, &node, err) < 0)
 		return -1;
-	vec_push(c->ret, (struct input_file){ .path = path, .tracked = true, .absent = node == NULL, .tracked_index = (uint32_t)index });
+	vec_push(c->ret,
+		 (struct input_file){
+			 .path = path, .tracked = true, .absent = node == NULL, .tracked_index = (uint32_t)index});
 	return 0;
 }
 
-/* A target's own outputs are none of its inputs, however wide its globs; and what a rule infers leaves out what any target
- * writes, because that changes under its feet. */
+/* A target's own outputs are none of its inputs, however wide its globs; and what a rule infers leaves out what any
+ * target writes, because that changes under its feet. */
 static bool is_left_out(const struct collector *c, const char *path)
 {
 	if (c->files->project->internal->outputs.len == 0)
@@ -156,9 +158,10 @@ static int collect_tracked_matches(struct collector *c, const char *dir, struct 
 {
 	for (size_t i = 0; i < c->files->tracked.len; i++) {
 		const struct tracked_path *tracked = &c->files->tracked.at[i];
-		bool matches = c->glob == NULL ? text_eq(dir, ".") || path_inside(dir, tracked->path)
-					       : glob_match(c->glob, tracked->path) ||
-							 (tracked->is_dir && glob_may_match_below(c->glob, tracked->path));
+		bool matches = c->glob == NULL
+				       ? text_eq(dir, ".") || path_inside(dir, tracked->path)
+				       : glob_match(c->glob, tracked->path) ||
+						 (tracked->is_dir && glob_may_match_below(c->glob, tracked->path));
 		if (matches && add_tracked(c, i, err) < 0)
 			return -1;
 	}
@@ -197,7 +200,8 @@ static bool is_made(const struct collector *c, const char *path)
 	for (size_t i = 0; i < c->target->makes_inputs.len; i++) {
 		const struct target *maker = &project->targets[c->target->makes_inputs.at[i]];
 		for (size_t k = 0; k < maker->outputs.len; k++)
-			if (path_inside(maker->outputs.at[k].path, path) || path_inside(path, maker->outputs.at[k].path))
+			if (path_inside(maker->outputs.at[k].path, path) ||
+			    path_inside(path, maker->outputs.at[k].path))
 				return true;
 	}
 	return false;
@@ -206,7 +210,7 @@ static bool is_made(const struct collector *c, const char *path)
 /* Candidates for "did you mean": what lies beside the path, what targets make, what is tracked. */
 static int unknown_input(struct collector *c, const struct input_pattern *input, struct err *err)
 {
-	VEC(const char *) names = { 0 };
+	VEC(const char *) names = {0};
 	struct tree_node *dir = NULL;
 	struct buf parent CLEANUP(buf_release) = BUF_INIT;
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
@@ -269,8 +273,8 @@ static void drop_duplicates(struct input_files *list)
 
 int project_files_of(struct project_files *files, const struct target *target, struct input_files *ret, struct err *err)
 {
-	struct collector c = { .files = files, .target = target, .ret = ret };
-	*ret = (struct input_files){ .at = NULL };
+	struct collector c = {.files = files, .target = target, .ret = ret};
+	*ret = (struct input_files){.at = NULL};
 	for (size_t i = 0; i < target->inputs.len; i++) {
 		const struct input_pattern *input = &target->inputs.at[i];
 		if (input->exclude)

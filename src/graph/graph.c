@@ -16,16 +16,16 @@ struct linker {
 	struct config *config;
 	struct project *project;
 	struct arena *arena;
-	struct map below;              /* directory -> struct owner_list of the outputs below it */
+	struct map below; /* directory -> struct owner_list of the outputs below it */
 	struct owner_list all;
-	struct map globs;              /* glob -> struct owner_list: targets mostly share their globs */
-	VEC(struct edge) edges;        /* of the target at hand */
-	uint32_t *seen[EDGE_INPUT + 1];/* seen[kind][id] is the target at hand + 1 where the edge is there already */
+	struct map globs;               /* glob -> struct owner_list: targets mostly share their globs */
+	VEC(struct edge) edges;         /* of the target at hand */
+	uint32_t *seen[EDGE_INPUT + 1]; /* seen[kind][id] is the target at hand + 1 where the edge is there already */
 };
 
 int hint_target(const struct project *project, const char *name, struct err *err)
 {
-	VEC(const char *) names = { 0 };
+	VEC(const char *) names = {0};
 	for (size_t i = 0; i < project->target_count; i++)
 		vec_push(&names, project->targets[i].name);
 	const char *near = text_nearest(name, names.at, names.len);
@@ -39,14 +39,18 @@ static int output_conflict(const struct output_owner *second, const struct outpu
 {
 	const struct output *output = second->output;
 	if (text_eq(output->path, first->output->path))
-		err_set(err, ERR_CONFIG, "targets '%s' and '%s' both write '%s'", first->target->name, second->target->name, output->path);
+		err_set(err, ERR_CONFIG, "targets '%s' and '%s' both write '%s'", first->target->name,
+			second->target->name, output->path);
 	else
-		err_set(err, ERR_CONFIG, "output '%s' of '%s' and output '%s' of '%s' lie in each other", first->output->path,
-			first->target->name, output->path, second->target->name);
+		err_set(err, ERR_CONFIG, "output '%s' of '%s' and output '%s' of '%s' lie in each other",
+			first->output->path, first->target->name, output->path, second->target->name);
 	err_at(err, &output->span);
 	err_note(err, "in target '%s'", second->target->name);
-	err_note(err, "the other is at %s:%u:%u", first->output->span.file, first->output->span.line, first->output->span.col);
-	return err_hint(err, "give each target an output of its own, and let the one that reads the other's list it in inputs:");
+	err_note(err, "the other is at %s:%u:%u", first->output->span.file, first->output->span.line,
+		 first->output->span.col);
+	return err_hint(
+		err,
+		"give each target an output of its own, and let the one that reads the other's list it in inputs:");
 }
 
 static struct owner_list *list_of(struct map *map, const char *key)
@@ -64,10 +68,18 @@ static void list_free(void *value)
 	free(list);
 }
 
-/* Runs its body with buffer, a writable copy of a path "a/b/c", cut to "a" and then to "a/b". No break or continue out of it. */
-#define EACH_PARENT(buffer)                                                                       \
-	for (char *slash_ = strchr((buffer), '/'); slash_ != NULL && (*slash_ = 0, true);               \
-	     *slash_ = '/', slash_ = strchr(slash_ + 1, '/'))
+/* Cuts path, a copy of "a/b/c", to "a", then to "a/b"; false at the end, when it is whole again. cut begins at 0. */
+static bool next_parent(char *path, size_t *cut)
+{
+	if (*cut > 0)
+		path[*cut] = '/';
+	const char *slash = strchr(path + *cut + (*cut > 0), '/');
+	if (slash == NULL)
+		return false;
+	*cut = (size_t)(slash - path);
+	path[*cut] = 0;
+	return true;
+}
 
 static int own_outputs(struct linker *l, struct err *err)
 {
@@ -76,7 +88,7 @@ static int own_outputs(struct linker *l, struct err *err)
 		const struct target *target = &l->project->targets[i];
 		for (size_t k = 0; k < target->outputs.len; k++) {
 			struct output_owner *owner = arena_alloc(l->arena, sizeof(*owner));
-			*owner = (struct output_owner){ target, &target->outputs.at[k] };
+			*owner = (struct output_owner){target, &target->outputs.at[k]};
 			struct map_entry *entry = map_entry(outputs, owner->output->path);
 			if (entry->value != NULL)
 				return output_conflict(owner, entry->value, err);
@@ -87,7 +99,8 @@ static int own_outputs(struct linker *l, struct err *err)
 	for (size_t i = 0; i < l->all.owners.len; i++) {
 		const struct output_owner *owner = l->all.owners.at[i];
 		char *parent OWNED = mem_strdup(owner->output->path);
-		EACH_PARENT(parent) {
+		size_t cut = 0;
+		while (next_parent(parent, &cut)) {
 			const struct output_owner *above = map_get(outputs, parent);
 			if (above != NULL && above->target != owner->target)
 				return output_conflict(owner->target->id > above->target->id ? owner : above,
@@ -98,13 +111,13 @@ static int own_outputs(struct linker *l, struct err *err)
 	return 0;
 }
 
-static void add_edge(struct linker *l, const struct target *from, uint32_t to, enum edge_kind kind, const struct span *span,
-		     const char *input)
+static void add_edge(struct linker *l, const struct target *from, uint32_t to, enum edge_kind kind,
+		     const struct span *span, const char *input)
 {
 	if (l->seen[kind][to] == from->id + 1)
 		return;
 	l->seen[kind][to] = from->id + 1;
-	vec_push(&l->edges, (struct edge){ to, kind, *span, input });
+	vec_push(&l->edges, (struct edge){to, kind, *span, input});
 }
 
 static bool is_excluded(const struct target *target, const char *path)
@@ -146,7 +159,8 @@ static const struct owner_list *owners_for_glob(struct linker *l, const char *gl
 	}
 	/* "out/x/" before the first magic: an output "out" or "out/x" holds what matches. */
 	char *parent OWNED = *dir ? mem_printf("%s/", dir) : mem_strdup("");
-	EACH_PARENT(parent) {
+	size_t cut = 0;
+	while (next_parent(parent, &cut)) {
 		const struct output_owner *owner = map_get(&l->project->internal->outputs, parent);
 		if (owner != NULL)
 			vec_push(&found->owners, owner);
@@ -154,7 +168,8 @@ static const struct owner_list *owners_for_glob(struct linker *l, const char *gl
 	return found;
 }
 
-static int link_named_input(struct linker *l, const struct target *target, const struct input_pattern *input, struct err *err)
+static int link_named_input(struct linker *l, const struct target *target, const struct input_pattern *input,
+			    struct err *err)
 {
 	const struct map *outputs = &l->project->internal->outputs;
 	const struct output_owner *owner = map_get(outputs, input->glob);
@@ -165,7 +180,8 @@ static int link_named_input(struct linker *l, const struct target *target, const
 	}
 	add_input_edge(l, target, input, owner);
 	char *parent OWNED = mem_strdup(input->glob);
-	EACH_PARENT(parent)
+	size_t cut = 0;
+	while (next_parent(parent, &cut))
 		add_input_edge(l, target, input, map_get(outputs, parent));
 	const struct owner_list *below = text_eq(input->glob, ".") ? &l->all : map_get(&l->below, input->glob);
 	for (size_t i = 0; below != NULL && i < below->owners.len; i++)
@@ -194,7 +210,8 @@ static int link_inputs(struct linker *l, const struct target *target, struct err
 	return 0;
 }
 
-static int link_names(struct linker *l, const struct target *target, const char *key, enum edge_kind kind, struct err *err)
+static int link_names(struct linker *l, const struct target *target, const char *key, enum edge_kind kind,
+		      struct err *err)
 {
 	const struct decl *decl = &l->config->decls.at[target->id];
 	const struct yaml_node *node = schema_get(decl->body, key);
@@ -227,8 +244,8 @@ static int link_target(struct linker *l, struct target *target, struct err *err)
 {
 	const struct decl *decl = &l->config->decls.at[target->id];
 	l->edges.len = 0;
-	if (link_names(l, target, "needs", EDGE_NEEDS, err) < 0 || link_names(l, target, "after", EDGE_AFTER, err) < 0 ||
-	    link_inputs(l, target, err) < 0)
+	if (link_names(l, target, "needs", EDGE_NEEDS, err) < 0 ||
+	    link_names(l, target, "after", EDGE_AFTER, err) < 0 || link_inputs(l, target, err) < 0)
 		return err_note(err, "in target '%s'", target->name);
 	/* A value that names another's output depends on it, by its inputs if they say so already. */
 	for (size_t i = 0; i < decl->refs.len; i++)
@@ -267,7 +284,8 @@ static void link_back(struct linker *l)
 		}
 		for (size_t i = 0; pass == 0 && i < project->target_count; i++) {
 			struct target *target = &project->targets[i];
-			target->used_by.at = arena_alloc(l->arena, (target->used_by.len + 1) * sizeof(*target->used_by.at));
+			target->used_by.at =
+				arena_alloc(l->arena, (target->used_by.len + 1) * sizeof(*target->used_by.at));
 			target->used_by.len = 0;
 		}
 	}
@@ -287,8 +305,9 @@ static int link_all(struct linker *l, struct err *err)
 int graph_link(struct config *config, struct err *err)
 {
 	struct project *project = config->project;
-	struct linker l = { .config = config, .project = project, .arena = &project->arena };
-	project->internal->edges = arena_alloc(&project->arena, (project->target_count + 1) * sizeof(*project->internal->edges));
+	struct linker l = {.config = config, .project = project, .arena = &project->arena};
+	project->internal->edges =
+		arena_alloc(&project->arena, (project->target_count + 1) * sizeof(*project->internal->edges));
 	for (size_t kind = 0; kind < ARRAY_LEN(l.seen); kind++)
 		l.seen[kind] = mem_alloc((project->target_count + 1) * sizeof(*l.seen[kind]));
 	int result = link_all(&l, err);

@@ -1,105 +1,113 @@
 /* The tables of graph/schema.h: every key of mlmake.yaml and of a rule. */
 #include "graph/schema.h"
 
-#define END { NULL, SCHEMA_FREE, NULL, NULL, NULL }
+#define END                                                                                                            \
+	{                                                                                                              \
+		NULL, SCHEMA_FREE, NULL, NULL, NULL                                                                    \
+	}
 
-static const char *const yes_no_local[] = { "true", "false", "local", NULL };
-static const char *const auto_none[] = { "auto", "none", NULL };
-static const char *const true_false[] = { "true", "false", NULL };
+static const char *const yes_no_local[] = {"true", "false", "local", NULL};
+static const char *const auto_none[] = {"auto", "none", NULL};
+static const char *const true_false[] = {"true", "false", NULL};
 
 static const struct schema_key output_keys[] = {
-	{ "path", SCHEMA_TEXT, "file or directory, relative to the project's root", NULL, NULL },
-	{ "track", SCHEMA_BOOL, "version it as data: PATH.dvc is written after a success", NULL, NULL },
-	{ "cache", SCHEMA_TEXT, "keep a copy of it to restore: true, false or local", yes_no_local, NULL },
+	{"path", SCHEMA_TEXT, "file or directory, relative to the project's root", NULL, NULL},
+	{"track", SCHEMA_BOOL, "version it as data: PATH.dvc is written after a success", NULL, NULL},
+	{"cache", SCHEMA_TEXT, "keep a copy of it to restore: true, false or local", yes_no_local, NULL},
 	END,
 };
 
 static const struct schema_key tool_keys[] = {
-	{ "name", SCHEMA_TEXT, "the program", NULL, NULL },
-	{ "version", SCHEMA_TEXTS, "the command that prints its version; without it the program's file counts", NULL, NULL },
+	{"name", SCHEMA_TEXT, "the program", NULL, NULL},
+	{"version", SCHEMA_TEXTS, "the command that prints its version; without it the program's file counts", NULL,
+	 NULL},
 	END,
 };
 
 static const struct schema_key target_ci_keys[] = {
-	{ "runner", SCHEMA_TEXT, "label of the runner, ubuntu-24.04 by default", NULL, NULL },
-	{ "environment", SCHEMA_TEXT, "GitHub environment that the job is in", NULL, NULL },
-	{ "permissions", SCHEMA_TEXT_MAP, "permissions of the job's token", NULL, NULL },
-	{ "skip", SCHEMA_BOOL, "no job for this target", NULL, NULL },
-	{ "triggers", SCHEMA_LATER, "use `ci: {schedule: ...}` at the top level", NULL, NULL },
-	{ "path", SCHEMA_LATER, "use `ci: {path: ...}` at the top level", NULL, NULL },
+	{"runner", SCHEMA_TEXT, "label of the runner, ubuntu-24.04 by default", NULL, NULL},
+	{"environment", SCHEMA_TEXT, "GitHub environment that the job is in", NULL, NULL},
+	{"permissions", SCHEMA_TEXT_MAP, "permissions of the job's token", NULL, NULL},
+	{"skip", SCHEMA_BOOL, "no job for this target", NULL, NULL},
+	{"triggers", SCHEMA_LATER, "use `ci: {schedule: ...}` at the top level", NULL, NULL},
+	{"path", SCHEMA_LATER, "use `ci: {path: ...}` at the top level", NULL, NULL},
 	END,
 };
 
 const struct schema_key target_keys[] = {
-	{ "desc", SCHEMA_TEXT, "one line for `mlmake list`", NULL, NULL },
-	{ "needs", SCHEMA_TEXTS, "targets that run first and whose result is part of this one's key", NULL, NULL },
-	{ "after", SCHEMA_TEXTS, "targets that run first where both are asked for; not part of the key", NULL, NULL },
-	{ "inputs", SCHEMA_TEXTS, "files, directories and globs that it reads; ! excludes", NULL, NULL },
-	{ "outputs", SCHEMA_ITEMS, "files and directories that it writes", NULL, output_keys },
-	{ "metrics", SCHEMA_ITEMS, "outputs that hold metrics", NULL, output_keys },
-	{ "params", SCHEMA_TEXTS, "parameters that it reads: file:key, file:a,b or file", NULL, NULL },
-	{ "run", SCHEMA_TEXTS, "the command, or a list of them", NULL, NULL },
-	{ "dir", SCHEMA_TEXT, "where it runs, relative to the project's root", NULL, NULL },
-	{ "shell", SCHEMA_TEXTS, "what runs the commands instead of `sh -eu -c`", NULL, NULL },
-	{ "timeout", SCHEMA_DURATION, "how long it may take: 90s, 15m, 2h", NULL, NULL },
-	{ "retries", SCHEMA_INT, "how often it is run again after a failure", NULL, NULL },
-	{ "env", SCHEMA_TEXT_MAP, "environment that is set, and part of the key", NULL, NULL },
-	{ "pass_env", SCHEMA_TEXTS, "environment variables passed through, and part of the key", NULL, NULL },
-	{ "secrets", SCHEMA_TEXTS, "environment variables passed through, masked, and never part of the key", NULL, NULL },
-	{ "cache", SCHEMA_TEXT, "keep its outputs to restore them: true, local (this machine only) or false", yes_no_local, NULL },
-	{ "always", SCHEMA_BOOL, "run it every time", NULL, NULL },
-	{ "persist", SCHEMA_BOOL, "keep its outputs in place while it runs, instead of removing them first", NULL, NULL },
-	{ "interactive", SCHEMA_BOOL, "give it the terminal", NULL, NULL },
-	{ "alias", SCHEMA_BOOL, "a name for the targets in its needs; nothing to run", NULL, NULL },
-	{ "private", SCHEMA_BOOL, "leave it out of `mlmake list`", NULL, NULL },
-	{ "hook", SCHEMA_TEXT, "whether the git hook runs it", true_false, NULL },
-	{ "tools", SCHEMA_ITEMS, "programs whose version is part of the key", NULL, tool_keys },
-	{ "success_codes", SCHEMA_INTS, "exit codes that count as success, with a warning", NULL, NULL },
-	{ "stamp", SCHEMA_TEXT, "a file whose content is this target's result for those that need it", NULL, NULL },
-	{ "ci", SCHEMA_OBJECT, "the job of this target in the generated workflow", NULL, target_ci_keys },
-	{ "matrix", SCHEMA_LATER, "write one target for each instance", NULL, NULL },
-	{ "resources", SCHEMA_LATER, "limit parallel targets with -j", NULL, NULL },
-	{ "kind", SCHEMA_LATER, "write the command in run:", NULL, NULL },
-	{ "with", SCHEMA_LATER, "write the command in run:", NULL, NULL },
-	{ "when", SCHEMA_LATER, "test the condition in run:", NULL, NULL },
-	{ "pool", SCHEMA_LATER, "order targets with after:", NULL, NULL },
-	{ "gate", SCHEMA_LATER, "test the metric in run:", NULL, NULL },
-	{ "on", SCHEMA_LATER, "targets run on this machine", NULL, NULL },
-	{ "sandbox", SCHEMA_LATER, "targets run without a sandbox", NULL, NULL },
+	{"desc", SCHEMA_TEXT, "one line for `mlmake list`", NULL, NULL},
+	{"needs", SCHEMA_TEXTS, "targets that run first and whose result is part of this one's key", NULL, NULL},
+	{"after", SCHEMA_TEXTS, "targets that run first where both are asked for; not part of the key", NULL, NULL},
+	{"inputs", SCHEMA_TEXTS, "files, directories and globs that it reads; ! excludes", NULL, NULL},
+	{"outputs", SCHEMA_ITEMS, "files and directories that it writes", NULL, output_keys},
+	{"metrics", SCHEMA_ITEMS, "outputs that hold metrics", NULL, output_keys},
+	{"params", SCHEMA_TEXTS, "parameters that it reads: file:key, file:a,b or file", NULL, NULL},
+	{"run", SCHEMA_TEXTS, "the command, or a list of them", NULL, NULL},
+	{"dir", SCHEMA_TEXT, "where it runs, relative to the project's root", NULL, NULL},
+	{"shell", SCHEMA_TEXTS, "what runs the commands instead of `sh -eu -c`", NULL, NULL},
+	{"timeout", SCHEMA_DURATION, "how long it may take: 90s, 15m, 2h", NULL, NULL},
+	{"retries", SCHEMA_INT, "how often it is run again after a failure", NULL, NULL},
+	{"env", SCHEMA_TEXT_MAP, "environment that is set, and part of the key", NULL, NULL},
+	{"pass_env", SCHEMA_TEXTS, "environment variables passed through, and part of the key", NULL, NULL},
+	{"secrets", SCHEMA_TEXTS, "environment variables passed through, masked, and never part of the key", NULL,
+	 NULL},
+	{"cache", SCHEMA_TEXT, "keep its outputs to restore them: true, local (this machine only) or false",
+	 yes_no_local, NULL},
+	{"always", SCHEMA_BOOL, "run it every time", NULL, NULL},
+	{"persist", SCHEMA_BOOL, "keep its outputs in place while it runs, instead of removing them first", NULL, NULL},
+	{"interactive", SCHEMA_BOOL, "give it the terminal", NULL, NULL},
+	{"alias", SCHEMA_BOOL, "a name for the targets in its needs; nothing to run", NULL, NULL},
+	{"private", SCHEMA_BOOL, "leave it out of `mlmake list`", NULL, NULL},
+	{"hook", SCHEMA_TEXT, "whether the git hook runs it", true_false, NULL},
+	{"tools", SCHEMA_ITEMS, "programs whose version is part of the key", NULL, tool_keys},
+	{"success_codes", SCHEMA_INTS, "exit codes that count as success, with a warning", NULL, NULL},
+	{"stamp", SCHEMA_TEXT, "a file whose content is this target's result for those that need it", NULL, NULL},
+	{"ci", SCHEMA_OBJECT, "the job of this target in the generated workflow", NULL, target_ci_keys},
+	{"matrix", SCHEMA_LATER, "write one target for each instance", NULL, NULL},
+	{"resources", SCHEMA_LATER, "limit parallel targets with -j", NULL, NULL},
+	{"kind", SCHEMA_LATER, "write the command in run:", NULL, NULL},
+	{"with", SCHEMA_LATER, "write the command in run:", NULL, NULL},
+	{"when", SCHEMA_LATER, "test the condition in run:", NULL, NULL},
+	{"pool", SCHEMA_LATER, "order targets with after:", NULL, NULL},
+	{"gate", SCHEMA_LATER, "test the metric in run:", NULL, NULL},
+	{"on", SCHEMA_LATER, "targets run on this machine", NULL, NULL},
+	{"sandbox", SCHEMA_LATER, "targets run without a sandbox", NULL, NULL},
 	END,
 };
 
 static const struct schema_key ci_keys[] = {
-	{ "install", SCHEMA_TEXT, "shell lines that put mlmake on the runner's PATH", NULL, NULL },
-	{ "schedule", SCHEMA_TEXT, "cron expression of a scheduled run", NULL, NULL },
-	{ "targets", SCHEMA_TEXTS, "targets that become jobs; by default the conventional ones that exist", NULL, NULL },
-	{ "path", SCHEMA_TEXT, "the workflow's file, .github/workflows/mlmake.yml by default", NULL, NULL },
-	{ "branches", SCHEMA_TEXTS, "branches whose pushes run it, main by default", NULL, NULL },
+	{"install", SCHEMA_TEXT, "shell lines that put mlmake on the runner's PATH", NULL, NULL},
+	{"schedule", SCHEMA_TEXT, "cron expression of a scheduled run", NULL, NULL},
+	{"targets", SCHEMA_TEXTS, "targets that become jobs; by default the conventional ones that exist", NULL, NULL},
+	{"path", SCHEMA_TEXT, "the workflow's file, .github/workflows/mlmake.yml by default", NULL, NULL},
+	{"branches", SCHEMA_TEXTS, "branches whose pushes run it, main by default", NULL, NULL},
 	END,
 };
 
 const struct schema_key config_keys[] = {
-	{ "version", SCHEMA_INT, "version of the language: 1", NULL, NULL },
-	{ "vars", SCHEMA_FREE, "values for ${name}; maps and lists nest: ${name.key}, ${name.0}", NULL, NULL },
-	{ "env", SCHEMA_TEXT_MAP, "environment of every target, and part of its key", NULL, NULL },
-	{ "pass_env", SCHEMA_TEXTS, "environment variables passed to every target, and part of its key", NULL, NULL },
-	{ "secrets", SCHEMA_TEXTS, "environment variables passed to every target, masked, and never part of the key", NULL, NULL },
-	{ "rules", SCHEMA_TEXTS, "auto (every rule that matches), none, or a list of rules", auto_none, NULL },
-	{ "default", SCHEMA_TEXT, "the target that a bare `mlmake` runs", NULL, NULL },
-	{ "targets", SCHEMA_OBJECTS, "what can be run", NULL, target_keys },
-	{ "ci", SCHEMA_OBJECT, "the generated workflow", NULL, ci_keys },
-	{ "data", SCHEMA_FREE, "settings of `mlmake data`", NULL, NULL },
-	{ "include", SCHEMA_LATER, "write the targets into this file", NULL, NULL },
+	{"version", SCHEMA_INT, "version of the language: 1", NULL, NULL},
+	{"vars", SCHEMA_FREE, "values for ${name}; maps and lists nest: ${name.key}, ${name.0}", NULL, NULL},
+	{"env", SCHEMA_TEXT_MAP, "environment of every target, and part of its key", NULL, NULL},
+	{"pass_env", SCHEMA_TEXTS, "environment variables passed to every target, and part of its key", NULL, NULL},
+	{"secrets", SCHEMA_TEXTS, "environment variables passed to every target, masked, and never part of the key",
+	 NULL, NULL},
+	{"rules", SCHEMA_TEXTS, "auto (every rule that matches), none, or a list of rules", auto_none, NULL},
+	{"default", SCHEMA_TEXT, "the target that a bare `mlmake` runs", NULL, NULL},
+	{"targets", SCHEMA_OBJECTS, "what can be run", NULL, target_keys},
+	{"ci", SCHEMA_OBJECT, "the generated workflow", NULL, ci_keys},
+	{"data", SCHEMA_FREE, "settings of `mlmake data`", NULL, NULL},
+	{"include", SCHEMA_LATER, "write the targets into this file", NULL, NULL},
 	END,
 };
 
 const struct schema_key rule_keys[] = {
-	{ "mlmake_rule", SCHEMA_INT, "version of the rule format: 1; a file without this key is no rule", NULL, NULL },
-	{ "name", SCHEMA_TEXT, "its name; by default that of the file", NULL, NULL },
-	{ "desc", SCHEMA_TEXT, "one line for `mlmake rules`", NULL, NULL },
-	{ "detect", SCHEMA_FREE, "the condition under which it contributes its targets", NULL, NULL },
-	{ "vars", SCHEMA_FREE, "values for ${name} in its targets; mlmake.yaml's vars win", NULL, NULL },
-	{ "tools", SCHEMA_TEXTS_MAP, "programs that its targets may name in tools, and the commands that print their versions", NULL, NULL },
-	{ "targets", SCHEMA_OBJECTS, "what it contributes, as in mlmake.yaml", NULL, target_keys },
+	{"mlmake_rule", SCHEMA_INT, "version of the rule format: 1; a file without this key is no rule", NULL, NULL},
+	{"name", SCHEMA_TEXT, "its name; by default that of the file", NULL, NULL},
+	{"desc", SCHEMA_TEXT, "one line for `mlmake rules`", NULL, NULL},
+	{"detect", SCHEMA_FREE, "the condition under which it contributes its targets", NULL, NULL},
+	{"vars", SCHEMA_FREE, "values for ${name} in its targets; mlmake.yaml's vars win", NULL, NULL},
+	{"tools", SCHEMA_TEXTS_MAP,
+	 "programs that its targets may name in tools, and the commands that print their versions", NULL, NULL},
+	{"targets", SCHEMA_OBJECTS, "what it contributes, as in mlmake.yaml", NULL, target_keys},
 	END,
 };

@@ -12,7 +12,9 @@ int project_target(const struct project *project, const char *name, const struct
 		return 0;
 	err_set(err, ERR_CONFIG, "there is no target '%s'", name);
 	if (project->target_count == 0)
-		return err_hint(err, "no mlmake.yaml and nothing that a rule knows was found in %s; 'mlmake init' writes one", project->root);
+		return err_hint(
+			err, "no mlmake.yaml and nothing that a rule knows was found in %s; 'mlmake init' writes one",
+			project->root);
 	return hint_target(project, name, err);
 }
 
@@ -86,11 +88,12 @@ static int reach_all(struct planner *p, struct err *err)
 	return 0;
 }
 
-/* There are no cycles, so that everything reached gets its turn. An edge counts once for each target that used_by names once. */
+/* There are no cycles, so that everything reached gets its turn. An edge counts once for each target that used_by names
+ * once. */
 static void order(struct planner *p, struct plan *ret)
 {
 	const struct project *project = p->project;
-	struct heap ready = { 0 };
+	struct heap ready = {0};
 	for (size_t i = 0; i < project->target_count; i++)
 		for (size_t k = 0; p->reached[i] && k < project->targets[i].used_by.len; k++)
 			p->waiting[project->targets[i].used_by.at[k]]++;
@@ -112,10 +115,10 @@ static void order(struct planner *p, struct plan *ret)
 
 int plan_make(const struct project *project, const char *const *names, size_t count, struct plan *ret, struct err *err)
 {
-	struct planner p = { .project = project };
+	struct planner p = {.project = project};
 	p.reached = mem_alloc((project->target_count + 1) * sizeof(*p.reached));
 	p.waiting = mem_alloc((project->target_count + 1) * sizeof(*p.waiting));
-	*ret = (struct plan){ .requested = mem_alloc((count + 1) * sizeof(*ret->requested)) };
+	*ret = (struct plan){.requested = mem_alloc((count + 1) * sizeof(*ret->requested))};
 
 	int result = 0;
 	for (size_t i = 0; result == 0 && i < count; i++) {
@@ -144,5 +147,5 @@ void plan_release(struct plan *plan)
 {
 	free(plan->order);
 	free(plan->requested);
-	*plan = (struct plan){ .order = NULL };
+	*plan = (struct plan){.order = NULL};
 }

@@ -1,5 +1,6 @@
 /*
- * What features give to graph and engine, as one const table that src/cli passes down at start. Nothing calls upward any other way.
+ * What features give to graph and engine, as one const table that src/cli passes down at start. Nothing calls upward
+ * any other way.
  */
 #ifndef GRAPH_PROVIDER_H
 #define GRAPH_PROVIDER_H

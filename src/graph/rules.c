@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define RULES_DIR "rules"
-#define MAX_RULE (1U << 20)
+#define MAX_RULE  (1U << 20)
 
 /* What is there before anything is parsed; name -> source, the repository's own over a built-in of the same name. */
 struct source {
@@ -89,7 +89,7 @@ static int find_sources(struct tree *tree, const char *root, struct arena *arena
 int rule_text(const char *root, const char *name, struct buf *out, char **ret_origin, struct err *err)
 {
 	struct map sources = MAP_INIT;
-	struct arena arena = { .block = NULL };
+	struct arena arena = {.block = NULL};
 	struct tree *tree = tree_new(root);
 	int result = find_sources(tree, root, &arena, &sources, err);
 	if (result == 0) {
@@ -98,12 +98,13 @@ int rule_text(const char *root, const char *name, struct buf *out, char **ret_or
 			buf_add(out, source->text.data, source->text.len);
 			*ret_origin = mem_strdup(source->origin);
 		} else {
-			VEC(const char *) names = { 0 };
+			VEC(const char *) names = {0};
 			for (size_t i = 0; i < sources.len; i++)
 				vec_push(&names, sources.entries[i].key);
 			const char *near = text_nearest(name, names.at, names.len);
 			err_set(err, ERR_CONFIG, "there is no rule '%s'", name);
-			result = near ? err_hint(err, "did you mean '%s'?", near) : err_hint(err, "'mlmake rules' lists them");
+			result = near ? err_hint(err, "did you mean '%s'?", near)
+				      : err_hint(err, "'mlmake rules' lists them");
 			vec_release(&names);
 		}
 	}
@@ -168,7 +169,8 @@ static int take_rule(struct matcher *m, struct rule *rule, struct err *err)
 		const struct yaml_node *key = targets->pairs[i].key;
 		if (map_has(&m->config->decl_index, key->text) || !map_set(&m->found_names, key->text, rule))
 			continue;
-		vec_push(&m->found, (struct decl){ .name = key->text, .key = key, .body = targets->pairs[i].value, .rule = rule });
+		vec_push(&m->found,
+			 (struct decl){.name = key->text, .key = key, .body = targets->pairs[i].value, .rule = rule});
 	}
 	return 0;
 }
@@ -204,12 +206,13 @@ static int try_named(struct matcher *m, const struct yaml_node *list, struct err
 		const char *name = list->items[i]->text;
 		const struct source *source = map_get(&m->sources, name);
 		if (source == NULL) {
-			VEC(const char *) names = { 0 };
+			VEC(const char *) names = {0};
 			for (size_t k = 0; k < m->sources.len; k++)
 				vec_push(&names, m->sources.entries[k].key);
 			const char *near = text_nearest(name, names.at, names.len);
 			yaml_err(err, list->items[i], "there is no rule '%s'", name);
-			near ? err_hint(err, "did you mean '%s'?", near) : err_hint(err, "'mlmake rules --all' lists them");
+			near ? err_hint(err, "did you mean '%s'?", near)
+			     : err_hint(err, "'mlmake rules --all' lists them");
 			vec_release(&names);
 			return -1;
 		}
@@ -222,7 +225,8 @@ static int try_named(struct matcher *m, const struct yaml_node *list, struct err
 /* Where people expect a target in a list; what has no such place comes last, in the order of the rules. */
 static size_t place_of(const char *name)
 {
-	static const char *const usual[] = { "install", "format", "lint", "typecheck", "test", "build", "push", "deploy" };
+	static const char *const usual[] = {"install", "format", "lint", "typecheck",
+					    "test",    "build",  "push", "deploy"};
 	size_t i = 0;
 	while (i < ARRAY_LEN(usual) && !text_eq(usual[i], name))
 		i++;
@@ -248,7 +252,8 @@ static void note_matches(struct matcher *m)
 	for (size_t i = 0; i < m->config->rules.len; i++) {
 		const struct rule *rule = m->config->rules.at[i];
 		struct matched_rule *match = &project->rules[project->rule_count++];
-		*match = (struct matched_rule){ .name = rule->name, .why = rule->why, .desc = rule->desc, .origin = rule->origin };
+		*match = (struct matched_rule){
+			.name = rule->name, .why = rule->why, .desc = rule->desc, .origin = rule->origin};
 		match->targets.at = arena_alloc(m->arena, (m->found.len + 1) * sizeof(*match->targets.at));
 		for (size_t k = 0; k < m->found.len; k++)
 			if (m->found.at[k].rule == rule)
@@ -273,7 +278,7 @@ static int apply(struct matcher *m, struct err *err)
 
 int rules_apply(struct config *config, struct err *err)
 {
-	struct matcher m = { .config = config, .arena = &config->project->arena };
+	struct matcher m = {.config = config, .arena = &config->project->arena};
 	m.tree = tree_new(config->project->root);
 	int result = apply(&m, err);
 	if (result == 0) {

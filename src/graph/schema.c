@@ -26,7 +26,7 @@ static const struct schema_key *find_key(const struct schema_key *keys, const ch
 
 static int unknown_key(const struct yaml_node *key, const struct schema_key *keys, struct err *err)
 {
-	VEC(const char *) names = { 0 };
+	VEC(const char *) names = {0};
 	for (const struct schema_key *k = keys; k->name != NULL; k++)
 		if (k->type != SCHEMA_LATER)
 			vec_push(&names, k->name);
@@ -142,7 +142,8 @@ static int check_objects(const struct yaml_node *value, const struct schema_key 
 	return 0;
 }
 
-static int check_value(const struct yaml_node *name, const struct yaml_node *value, const struct schema_key *key, struct err *err)
+static int check_value(const struct yaml_node *name, const struct yaml_node *value, const struct schema_key *key,
+		       struct err *err)
 {
 	uint64_t ms;
 	if (key->type == SCHEMA_LATER) {
@@ -153,7 +154,8 @@ static int check_value(const struct yaml_node *name, const struct yaml_node *val
 		return 0;
 	switch (key->type) {
 	case SCHEMA_TEXT:
-		return is_scalar(value) ? check_allowed(value, key, err) : wrong_type(value, key->name, "a string", err);
+		return is_scalar(value) ? check_allowed(value, key, err)
+					: wrong_type(value, key->name, "a string", err);
 	case SCHEMA_BOOL:
 		return value->kind == YAML_BOOL ? 0 : wrong_type(value, key->name, "true or false", err);
 	case SCHEMA_INT:
@@ -198,7 +200,8 @@ int schema_check(const struct yaml_node *node, const char *where, const struct s
 	for (size_t i = 0; i < node->len; i++) {
 		const struct yaml_node *name = node->pairs[i].key;
 		const struct schema_key *key = find_key(keys, name->text);
-		int result = key == NULL ? unknown_key(name, keys, err) : check_value(name, node->pairs[i].value, key, err);
+		int result =
+			key == NULL ? unknown_key(name, keys, err) : check_value(name, node->pairs[i].value, key, err);
 		if (result < 0)
 			return *where ? err_note(err, "%s", where) : -1;
 	}

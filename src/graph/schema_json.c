@@ -43,7 +43,8 @@ static void put_one_text(struct json_writer *w, const struct schema_key *key)
 }
 
 /* One thing or a list of it: opens "anyOf" and leaves the schema of the one to put_one. */
-static void put_one_or_list(struct json_writer *w, const struct schema_key *key, void (*put_one)(struct json_writer *, const struct schema_key *))
+static void put_one_or_list(struct json_writer *w, const struct schema_key *key,
+			    void (*put_one)(struct json_writer *, const struct schema_key *))
 {
 	json_key(w, "anyOf");
 	json_open_array(w);

@@ -37,7 +37,8 @@ static const struct yaml_node *item_of(const struct yaml_node *node, size_t i)
 }
 
 /* The path as the project knows it: normalised and below the root. what is "output", "dir", ... */
-static int project_path(struct builder *b, const struct yaml_node *node, const char *what, const char **ret, struct err *err)
+static int project_path(struct builder *b, const struct yaml_node *node, const char *what, const char **ret,
+			struct err *err)
 {
 	const char *text;
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
@@ -96,7 +97,8 @@ static int add_output(struct builder *b, const struct yaml_node *node, bool metr
 	if (project_path(b, path_node, "output", &path, err) < 0 || check_output_path(path_node, path, err) < 0)
 		return -1;
 	if (cache != NULL && !text_eq(cache->text, "true"))
-		b->target->cache = text_eq(cache->text, "local") && b->target->cache == CACHE_ON ? CACHE_LOCAL : CACHE_OFF;
+		b->target->cache =
+			text_eq(cache->text, "local") && b->target->cache == CACHE_ON ? CACHE_LOCAL : CACHE_OFF;
 	struct output *known = find_output(b->target, path);
 	if (known != NULL && !metrics) {
 		yaml_err(err, path_node, "output '%s' is there twice", path);
@@ -104,7 +106,7 @@ static int add_output(struct builder *b, const struct yaml_node *node, bool metr
 	}
 	if (known == NULL) {
 		known = &b->target->outputs.at[b->target->outputs.len++];
-		*known = (struct output){ .path = path, .span = path_node->span };
+		*known = (struct output){.path = path, .span = path_node->span};
 	}
 	known->metrics |= metrics;
 	known->track |= track != NULL && track->boolean;
@@ -117,7 +119,7 @@ static int build_outputs(struct builder *b, struct err *err)
 	size_t count = items_of(outputs) + items_of(metrics);
 	b->target->cache = cache == NULL || text_eq(cache->text, "true") ? CACHE_ON
 			   : text_eq(cache->text, "local")               ? CACHE_LOCAL
-										 : CACHE_OFF;
+									 : CACHE_OFF;
 	b->target->outputs.at = arena_alloc(b->arena, (count + 1) * sizeof(*b->target->outputs.at));
 	for (size_t i = 0; i < items_of(outputs); i++)
 		if (add_output(b, item_of(outputs, i), false, err) < 0)
@@ -130,7 +132,8 @@ static int build_outputs(struct builder *b, struct err *err)
 
 static struct builder builder_of(struct config *config, size_t index)
 {
-	return (struct builder){ config, &config->project->arena, &config->decls.at[index], &config->project->targets[index] };
+	return (struct builder){config, &config->project->arena, &config->decls.at[index],
+				&config->project->targets[index]};
 }
 
 int target_build_outputs(struct config *config, size_t index, struct err *err)
@@ -212,8 +215,8 @@ static bool is_variable_name(const char *name)
 }
 
 /* base first, then the map's own, which win. */
-int env_merge(struct config *config, struct decl *decl, const struct yaml_node *map, const struct env_list *base, struct env_list *ret,
-	      struct err *err)
+int env_merge(struct config *config, struct decl *decl, const struct yaml_node *map, const struct env_list *base,
+	      struct env_list *ret, struct err *err)
 {
 	*ret = *base;
 	if (map == NULL)
@@ -222,9 +225,10 @@ int env_merge(struct config *config, struct decl *decl, const struct yaml_node *
 	if (base->len > 0)
 		memcpy(ret->at, base->at, base->len * sizeof(*ret->at));
 	for (size_t i = 0; i < map->len; i++) {
-		struct env_var var = { .name = map->pairs[i].key->text };
+		struct env_var var = {.name = map->pairs[i].key->text};
 		if (!is_variable_name(var.name)) {
-			yaml_err(err, map->pairs[i].key, "'%s' cannot be the name of an environment variable", var.name);
+			yaml_err(err, map->pairs[i].key, "'%s' cannot be the name of an environment variable",
+				 var.name);
 			return err_hint(err, "write 'NAME: value'");
 		}
 		if (vars_expand(config, decl, map->pairs[i].value, &var.value, err) < 0)
@@ -238,8 +242,8 @@ int env_merge(struct config *config, struct decl *decl, const struct yaml_node *
 	return 0;
 }
 
-int env_merge_names(struct config *config, struct decl *decl, const struct yaml_node *names, const struct env_list *base,
-		    struct env_list *ret, struct err *err)
+int env_merge_names(struct config *config, struct decl *decl, const struct yaml_node *names,
+		    const struct env_list *base, struct env_list *ret, struct err *err)
 {
 	struct string_list list;
 	*ret = *base;
@@ -252,14 +256,15 @@ int env_merge_names(struct config *config, struct decl *decl, const struct yaml_
 		memcpy(ret->at, base->at, base->len * sizeof(*ret->at));
 	for (size_t i = 0; i < list.len; i++) {
 		if (!is_variable_name(list.at[i])) {
-			yaml_err(err, item_of(names, i), "'%s' cannot be the name of an environment variable", list.at[i]);
+			yaml_err(err, item_of(names, i), "'%s' cannot be the name of an environment variable",
+				 list.at[i]);
 			return err_hint(err, "write its name alone");
 		}
 		size_t at = 0;
 		while (at < ret->len && !text_eq(ret->at[at].name, list.at[i]))
 			at++;
 		if (at == ret->len)
-			ret->at[ret->len++] = (struct env_var){ list.at[i], NULL };
+			ret->at[ret->len++] = (struct env_var){list.at[i], NULL};
 	}
 	return 0;
 }
@@ -267,7 +272,7 @@ int env_merge_names(struct config *config, struct decl *decl, const struct yaml_
 /* "bash" gives {"bash", "-eu", "-c"}; a list is taken as it is, and gets the command as its last argument. */
 static int build_shell(struct builder *b, struct err *err)
 {
-	static const char *const standard[] = { "sh", "-eu", "-c" };
+	static const char *const standard[] = {"sh", "-eu", "-c"};
 	const struct yaml_node *node = get(b, "shell");
 	struct string_list *shell = &b->target->shell;
 	if (node != NULL && node->kind == YAML_SEQ && node->len > 0)
@@ -326,11 +331,13 @@ static int build_ci(struct builder *b, struct err *err)
 	if (ci == NULL)
 		return 0;
 	struct ci_options *options = arena_alloc(b->arena, sizeof(*options));
-	if ((node = schema_get(ci, "runner")) != NULL && vars_expand(b->config, b->decl, node, &options->runner, err) < 0)
+	if ((node = schema_get(ci, "runner")) != NULL &&
+	    vars_expand(b->config, b->decl, node, &options->runner, err) < 0)
 		return -1;
-	if ((node = schema_get(ci, "environment")) != NULL && vars_expand(b->config, b->decl, node, &options->environment, err) < 0)
+	if ((node = schema_get(ci, "environment")) != NULL &&
+	    vars_expand(b->config, b->decl, node, &options->environment, err) < 0)
 		return -1;
-	struct env_list none = { 0 };
+	struct env_list none = {0};
 	if (env_merge(b->config, b->decl, schema_get(ci, "permissions"), &none, &options->permissions, err) < 0)
 		return -1;
 	node = schema_get(ci, "skip");
@@ -402,9 +409,11 @@ static int build(struct builder *b, size_t index, struct err *err)
 	target->name = b->decl->name;
 	target->span = b->decl->key->span;
 	target->inferred = b->decl->rule != NULL;
-	target->origin = target->inferred ? arena_printf(b->arena, "rule:%s", b->decl->rule->name) : config->project->config_path;
+	target->origin = target->inferred ? arena_printf(b->arena, "rule:%s", b->decl->rule->name)
+					  : config->project->config_path;
 	if (target_build_outputs(config, index, err) < 0 || build_scalars(b, err) < 0 || build_inputs(b, err) < 0 ||
-	    build_params(b, err) < 0 || build_shell(b, err) < 0 || build_tools(b, err) < 0 || build_codes(b) < 0 || build_ci(b, err) < 0)
+	    build_params(b, err) < 0 || build_shell(b, err) < 0 || build_tools(b, err) < 0 || build_codes(b) < 0 ||
+	    build_ci(b, err) < 0)
 		return -1;
 	if (vars_expand_list(config, b->decl, get(b, "run"), &target->run, err) < 0)
 		return -1;

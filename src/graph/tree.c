@@ -28,7 +28,8 @@ static void read_rules(struct tree *tree, const char *base, const char *file)
 		ignore_add(tree->ignore, base, text.data, text.len, false);
 }
 
-/* Appends the directory that holds info/exclude for this work tree: .git, or the common directory that a .git file leads to. */
+/* Appends the directory that holds info/exclude for this work tree: .git, or the common directory that a .git file
+ * leads to. */
 static void git_common_dir(const char *git_root, struct buf *out)
 {
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
@@ -81,10 +82,12 @@ static void find_git_root(struct tree *tree)
 		char *git OWNED = path_joined(at.data, ".git");
 		if (fs_exists(git)) {
 			size_t skip = text_eq(at.data, "/") ? 1 : at.len + 1;
-			tree->prefix = text_eq(at.data, tree->root) ? mem_strdup("") : mem_printf("%s/", tree->root + skip);
+			tree->prefix =
+				text_eq(at.data, tree->root) ? mem_strdup("") : mem_printf("%s/", tree->root + skip);
 			add_parent_rules(tree, at.data);
 			char *self OWNED = mem_strndup(tree->prefix, strlen(tree->prefix) - (*tree->prefix != 0));
-			/* A project in a directory that the repository around it ignores is looked at by its own rules. */
+			/* A project in a directory that the repository around it ignores is looked at by its own rules.
+			 */
 			if (*self == 0 || !ignore_match_with_parents(tree->ignore, self, true))
 				return;
 			free(tree->prefix);
@@ -106,7 +109,7 @@ struct tree *tree_new(const char *root)
 	struct tree *tree = mem_alloc(sizeof(*tree));
 	tree->root = mem_strdup(root);
 	tree->ignore = ignore_new();
-	tree->top = (struct tree_node){ .path = "", .is_dir = true };
+	tree->top = (struct tree_node){.path = "", .is_dir = true};
 	find_git_root(tree);
 	return tree;
 }
@@ -203,7 +206,8 @@ int tree_list(struct tree *tree, struct tree_node *node, struct err *err)
 	}
 	int fd = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (*node->path ? O_NOFOLLOW : 0), 0);
 	if (fd < 0)
-		return err_set_errno(err, ERR_FAILED, errno, "cannot list directory '%s'", *node->path ? node->path : path);
+		return err_set_errno(err, ERR_FAILED, errno, "cannot list directory '%s'",
+				     *node->path ? node->path : path);
 	DIR *dir CLEANUP(close_dir) = sys.fdopendir(fd);
 	if (dir == NULL) {
 		sys.close(fd);

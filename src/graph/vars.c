@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_VALUE (1U << 20)
-#define MAX_DEPTH 100
+#define MAX_VALUE   (1U << 20)
+#define MAX_DEPTH   100
 #define PARAMS_FILE "params.yaml"
 
 struct scope {
@@ -21,14 +21,15 @@ struct scope {
 	struct decl *decl; /* NULL at the top level */
 };
 
-static const char *const reserved_names[] = { "vars", "params", "env", "git", "targets", "matrix", NULL };
+static const char *const reserved_names[] = {"vars", "params", "env", "git", "targets", "matrix", NULL};
 
 static int declare_value(struct config *config, struct map *vars, const char *name, const struct yaml_node *node)
 {
 	struct arena *arena = &config->project->arena;
 	if (node->kind == YAML_MAP) {
 		for (size_t i = 0; i < node->len; i++)
-			declare_value(config, vars, arena_printf(arena, "%s.%s", name, node->pairs[i].key->text), node->pairs[i].value);
+			declare_value(config, vars, arena_printf(arena, "%s.%s", name, node->pairs[i].key->text),
+				      node->pairs[i].value);
 		return 0;
 	}
 	if (node->kind == YAML_SEQ) {
@@ -65,7 +66,7 @@ int vars_declare(struct config *config, struct map *vars, const struct yaml_node
 
 static int hint_from_map(const struct map *map, const char *name, struct err *err)
 {
-	VEC(const char *) names = { 0 };
+	VEC(const char *) names = {0};
 	for (size_t i = 0; i < map->len; i++)
 		vec_push(&names, map->entries[i].key);
 	const char *near = text_nearest(name, names.at, names.len);
@@ -213,7 +214,7 @@ static void hint_param(const struct yaml_node *root, const char *dotted, struct 
 	char *parent OWNED = dot ? mem_strndup(dotted, (size_t)(dot - dotted)) : mem_strdup("");
 	const struct yaml_node *map = dot ? yaml_get_dotted(root, parent) : root;
 	const char *word = dot ? dot + 1 : dotted;
-	VEC(const char *) names = { 0 };
+	VEC(const char *) names = {0};
 	for (size_t i = 0; map != NULL && map->kind == YAML_MAP && i < map->len; i++)
 		vec_push(&names, map->pairs[i].key->text);
 	const char *near = text_nearest(word, names.at, names.len);
@@ -222,7 +223,8 @@ static void hint_param(const struct yaml_node *root, const char *dotted, struct 
 	vec_release(&names);
 }
 
-static int params_value(const struct yaml_node *node, const char *name, const struct span *at, struct buf *out, struct err *err)
+static int params_value(const struct yaml_node *node, const char *name, const struct span *at, struct buf *out,
+			struct err *err)
 {
 	if (node->kind == YAML_MAP || node->kind == YAML_SEQ) {
 		err_set(err, ERR_CONFIG, "params.%s is %s, not one value", name, yaml_kind_name(node->kind));
@@ -238,7 +240,7 @@ static int lookup_params(struct scope *scope, const char *name, const struct spa
 	struct config *config = scope->config;
 	struct param_override *override = map_get(&config->param_overrides, name);
 	const struct yaml_node *root, *value;
-	struct strlist files CLEANUP(strlist_release) = { 0 };
+	struct strlist files CLEANUP(strlist_release) = {0};
 
 	const struct yaml_node *params = scope->decl ? schema_get(scope->decl->body, "params") : NULL;
 	size_t count = params == NULL ? 0 : params->kind == YAML_SEQ ? params->len : 1;
@@ -288,7 +290,8 @@ static int lookup_target(struct scope *scope, const char *name, const struct spa
 		rest += *rest == 's';
 		if (*rest == '[' || *rest == '.') {
 			digits = mem_strndup(rest + 1, strspn(rest + 1, "0123456789"));
-			good = text_parse_u64(digits, &number) && text_eq(rest + 1 + strlen(digits), *rest == '[' ? "]" : "");
+			good = text_parse_u64(digits, &number) &&
+			       text_eq(rest + 1 + strlen(digits), *rest == '[' ? "]" : "");
 		} else {
 			good = *rest == 0;
 		}
@@ -310,14 +313,14 @@ static int lookup_target(struct scope *scope, const char *name, const struct spa
 		return err_at(err, at);
 	const struct target *found = &config->project->targets[index - 1];
 	if (number >= found->outputs.len) {
-		err_set(err, ERR_CONFIG, "target '%s' has %zu outputs, not one numbered %llu", target, found->outputs.len,
-			(unsigned long long)number);
+		err_set(err, ERR_CONFIG, "target '%s' has %zu outputs, not one numbered %llu", target,
+			found->outputs.len, (unsigned long long)number);
 		err_hint(err, "they are numbered from 0");
 		return err_at(err, at);
 	}
 	buf_addstr(out, found->outputs.at[number].path);
 	if (scope->decl != NULL && scope->decl != &config->decls.at[index - 1])
-		vec_push(&scope->decl->refs, (struct target_ref){ (uint32_t)(index - 1), *at });
+		vec_push(&scope->decl->refs, (struct target_ref){(uint32_t)(index - 1), *at});
 	return 0;
 }
 
@@ -407,12 +410,13 @@ static int lookup(void *ctx, const char *name, const struct span *at, struct buf
 	return err_at(err, at);
 }
 
-int vars_expand(struct config *config, struct decl *decl, const struct yaml_node *node, const char **ret, struct err *err)
+int vars_expand(struct config *config, struct decl *decl, const struct yaml_node *node, const char **ret,
+		struct err *err)
 {
 	*ret = node->text;
 	if (strchr(node->text, '$') == NULL)
 		return 0;
-	struct scope scope = { config, decl };
+	struct scope scope = {config, decl};
 	struct buf value CLEANUP(buf_release) = BUF_INIT;
 	if (template_expand(node->text, &node->span, lookup, &scope, &value, err) < 0)
 		return -1;
@@ -420,9 +424,10 @@ int vars_expand(struct config *config, struct decl *decl, const struct yaml_node
 	return 0;
 }
 
-int vars_expand_list(struct config *config, struct decl *decl, const struct yaml_node *node, struct string_list *ret, struct err *err)
+int vars_expand_list(struct config *config, struct decl *decl, const struct yaml_node *node, struct string_list *ret,
+		     struct err *err)
 {
-	*ret = (struct string_list){ 0 };
+	*ret = (struct string_list){0};
 	if (node == NULL)
 		return 0;
 	size_t count = node->kind == YAML_SEQ ? node->len : 1;
