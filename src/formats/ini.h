@@ -11,7 +11,7 @@
  * Section and key names compare without regard to case (DVC lowers them all). Values are given unquoted.
  *
  * Refused, with position (ERR_CONFIG): what ConfigObj refuses (a line that is no section, no key and no comment, a section or key twice,
- * bad quoting) and nested sections, which DVC has none of. Triple quotes are read on one line only.
+ * bad quoting), and what DVC has no use for: nested sections, values over several lines.
  */
 #ifndef FORMATS_INI_H
 #define FORMATS_INI_H
@@ -27,12 +27,14 @@ struct ini_key {
 	struct span span;
 	bool is_list;  /* unquoted commas */
 	size_t line_start, line_end; /* byte range of its line in text, newline included */
+	size_t value_start, value_end;
 };
 
 struct ini_section {
 	char *name;
 	struct span span;
 	size_t line_start, line_end; /* its header line */
+	size_t name_start, name_end; /* between the brackets */
 	size_t body_end;             /* after its last key, its header if it has none */
 };
 
@@ -54,10 +56,11 @@ const char *ini_get(const struct ini *ini, const char *section, const char *name
 bool ini_has_section(const struct ini *ini, const char *section);
 
 /* Edits change ini->text and what was parsed of it (pointers into ini are void then); write text out to keep them. Setting makes
- * the section where it is missing. A value with a line break, or with both kinds of quotes and in need of them, cannot be written: ERR_CONFIG. */
+ * the section where it is missing. A value that the dialect cannot hold (line breaks, both kinds of quotes together with a
+ * comma, '%(') is refused: ERR_CONFIG. */
 int ini_set(struct ini *ini, const char *section, const char *name, const char *value, struct err *err) MUST_CHECK;
 int ini_remove_key(struct ini *ini, const char *section, const char *name, bool *ret_found, struct err *err) MUST_CHECK;
-/* The header, its keys and the comments between and directly above them. */
+/* The header and its keys, with the comments between them. */
 int ini_remove_section(struct ini *ini, const char *section, bool *ret_found, struct err *err) MUST_CHECK;
 int ini_rename_section(struct ini *ini, const char *from, const char *to, struct err *err) MUST_CHECK;
 

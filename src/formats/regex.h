@@ -26,7 +26,8 @@ struct regex_group {
 struct regex_match {
 	struct regex_group groups[REGEX_MAX_GROUPS]; /* 0 is the whole match */
 	size_t count;
-	size_t next; /* where regex_next goes on */
+	size_t next;    /* where regex_next goes on */
+	bool was_empty; /* the last match: the next one at its place must not be */
 };
 #define REGEX_MATCH_INIT { .count = 0 }
 
