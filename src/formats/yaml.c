@@ -36,6 +36,10 @@ struct loader {
 	VEC(struct line) lines;
 	struct map anchors;
 	size_t written;    /* nodes so far */
+	struct {
+		const char *at; /* where (line, column) stands in bytes; NULL at first */
+		size_t line, column;
+	} cursor;
 };
 
 /* What is known of a node when it is complete. */
@@ -91,12 +95,19 @@ static const char *skip_chars(const char *p, const char *end, size_t count)
 	return p;
 }
 
-static size_t offset_of(const struct loader *l, const yaml_mark_t *mark)
+/* Marks mostly come in order: within a line the count goes on where it stopped, so that a long line is walked once. */
+static size_t offset_of(struct loader *l, const yaml_mark_t *mark)
 {
 	if (mark->line >= l->lines.len)
 		return l->len;
-	const char *start = l->bytes + l->lines.at[mark->line].start;
-	return (size_t)(skip_chars(start, l->bytes + l->len, mark->column) - l->bytes);
+	if (!l->cursor.at || l->cursor.line != mark->line || l->cursor.column > mark->column) {
+		l->cursor.at = l->bytes + l->lines.at[mark->line].start;
+		l->cursor.line = mark->line;
+		l->cursor.column = 0;
+	}
+	l->cursor.at = skip_chars(l->cursor.at, l->bytes + l->len, mark->column - l->cursor.column);
+	l->cursor.column = mark->column;
+	return (size_t)(l->cursor.at - l->bytes);
 }
 
 static struct span span_of(const struct loader *l, const yaml_mark_t *from, const yaml_mark_t *to)
