@@ -1,64 +1,584 @@
-"""tests/run.py counts what it should: a crash is a failure, and nothing at all is one, too."""
-import importlib.util
+"""mlmake run: what runs, what does not, and what is left behind. Each test named after a defect of another runner says so."""
+import json
+import os
 import re
+import signal
+import subprocess
+import time
 
 import pytest
 
-from conftest import ROOT
-
-spec = importlib.util.spec_from_file_location("run_tests", ROOT / "tests" / "run.py")
-run_tests = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(run_tests)
-
-
-def binary(tmp_path, name, body):
-    path = tmp_path / "tests" / "unit" / "room" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{body}\n")
-    path.chmod(0o755)
-
-
-@pytest.mark.parametrize("body, passed, failed, said", [
-    ("printf '1..2\\nok 1 - a\\nok 2 - b\\n'", 2, 0, None),
-    ("printf '1..2\\nok 1 - a\\nnot ok 2 - b\\n# wrong sum\\n'; exit 1", 1, 1, "wrong sum"),
-    ("printf '1..2\\nok 1 - a\\n'; kill -SEGV $$", 1, 1, "killed by signal 11"),
-    ("printf '1..1\\nok 1 - a\\n'; exit 3", 1, 1, "exit code 3"),
-    ("exit 0", 0, 1, "no test in it reported anything"),
-])
-def test_unit_binaries(tmp_path, capfd, body, passed, failed, said):
-    binary(tmp_path, "test_x", body)
-    results = run_tests.Results()
-    run_tests.run_units(tmp_path, results)
-    assert (results.passed, results.failed) == (passed, failed)
-    assert said is None or said in capfd.readouterr().out
+PLAIN = """\
+version: 1
+rules: []
+targets:
+  gen:
+    inputs: [src/a.txt]
+    outputs: [out/a.up]
+    run: |
+      echo ran gen >> ran
+      tr a-z A-Z < src/a.txt > out/a.up
+  test:
+    needs: [gen]
+    inputs: [src/*.txt]
+    run: echo ran test >> ran
+  other:
+    inputs: [docs/x.md]
+    run: echo ran other >> ran
+  all:
+    needs: [test, other]
+"""
 
 
-def test_a_hanging_binary_is_ended(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(run_tests, "UNIT_TIMEOUT", 1)
-    binary(tmp_path, "test_x", "sleep 60")
-    results = run_tests.Results()
-    run_tests.run_units(tmp_path, results)
-    assert results.failed == 1 and "still running after 1 s" in capfd.readouterr().out
+def ran(box):
+    """What ran since the last call, in order."""
+    path = box.path / "ran"
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    path.unlink(missing_ok=True)
+    return [line.removeprefix("ran ") for line in lines]
 
 
-def test_junit(tmp_path, capfd):
-    (tmp_path / "junit.xml").write_text("""<testsuites><testsuite>
-        <testcase classname="tests.cli.test_a" name="good"/>
-        <testcase classname="tests.cli.test_a" name="bad"><failure message="m">trace</failure><error>teardown</error></testcase>
-        <testcase classname="tests.cli.test_a" name="left"><skipped message="the peer x is not installed"/></testcase>
-        </testsuite></testsuites>""")
-    results = run_tests.Results()
-    run_tests.count_junit(tmp_path / "junit.xml", results)
-    assert results.finish() == 1
-    out = capfd.readouterr().out
-    assert "FAILED tests.cli.test_a::bad" in out and "trace" in out and "teardown" in out
-    assert "SKIPPED 1: the peer x is not installed" in out
-    assert out.splitlines()[-1] == "1 passed, 1 failed, 1 skipped"
+@pytest.fixture
+def plain(box):
+    box.write("mlmake.yaml", PLAIN)
+    box.write("src/a.txt", "alpha\n")
+    box.write("src/b.txt", "beta\n")
+    box.write("docs/x.md", "text\n")
+    box.mlmake("all")
+    assert sorted(ran(box)) == ["gen", "other", "test"]
+    return box
 
 
-def test_the_last_line(capfd):
-    results = run_tests.Results()
-    assert results.finish() == 1, "nothing ran"
-    results.ok(3)
-    assert results.finish() == 0
-    assert re.fullmatch(r"3 passed, 0 failed", capfd.readouterr().out.splitlines()[-1])
+def one(box, run, **target):
+    """A project of one target t."""
+    body = {"run": run, **target}
+    box.write("mlmake.yaml", "version: 1\nrules: []\ntargets:\n  t: " + json.dumps(body) + "\n")
+
+
+def test_second_run_does_nothing(plain):
+    result = plain.mlmake("all")
+    assert ran(plain) == []
+    assert "all: nothing to do (3 up to date)" in result.stderr
+
+
+def test_a_change_reruns_only_what_reads_it(plain):
+    plain.write("src/b.txt", "beta # a comment\n")
+    plain.mlmake("all")
+    assert ran(plain) == ["test"]
+    plain.write("docs/x.md", "other\n")
+    plain.mlmake("all")
+    assert ran(plain) == ["other"]
+
+
+def test_touch_alone_reruns_nothing(plain):
+    os.utime(plain.path / "src/a.txt")
+    plain.mlmake("all")
+    assert ran(plain) == []
+
+
+def test_a_file_that_goes_back_in_time_is_noticed(plain):
+    """Wrong in ninja (#2463): newer-than is not different-from."""
+    plain.write("src/b.txt", "older\n")
+    os.utime(plain.path / "src/b.txt", (1, 1))
+    plain.mlmake("all")
+    assert ran(plain) == ["test"]
+
+
+def test_same_size_and_mtime_is_noticed(plain):
+    """Wrong in doit and DVC: an equal mtime is trusted."""
+    before = (plain.path / "src/b.txt").stat()
+    plain.write("src/b.txt", "bEta\n")
+    os.utime(plain.path / "src/b.txt", ns=(before.st_atime_ns, before.st_mtime_ns))
+    plain.mlmake("all")
+    assert ran(plain) == ["test"]
+
+
+def test_edits_in_quick_succession_are_all_seen(box):
+    one(box, "cat in >> ran", inputs=["in"])
+    for i in range(15):
+        box.write("in", f"ran {i:04}\n")
+        box.mlmake("t", "--no-cache")
+    assert ran(box) == [f"{i:04}" for i in range(15)]
+
+
+def test_early_cutoff(box):
+    box.write("mlmake.yaml", """\
+version: 1
+rules: []
+targets:
+  a: {inputs: [in], outputs: [mid], run: "echo ran a >> ran; cut -c1 in > mid"}
+  b: {inputs: [mid], outputs: [end], run: "echo ran b >> ran; cp mid end"}
+  c: {needs: [a], inputs: [other], run: "echo ran c >> ran"}
+""")
+    box.write("in", "xy")
+    box.write("other", "")
+    box.mlmake("b", "c")
+    assert sorted(ran(box)) == ["a", "b", "c"]
+    box.write("in", "xz")
+    box.mlmake("b", "c")
+    assert ran(box) == ["a"]
+    box.write("in", "zz")
+    box.mlmake("b", "c")
+    assert sorted(ran(box)) == ["a", "b", "c"]
+
+
+def test_there_and_back_again_restores(plain):
+    """Wrong in just: A -> B -> A serves B's output, since only existence is looked at."""
+    plain.write("src/a.txt", "other\n")
+    plain.mlmake("gen")
+    assert plain.read("out/a.up") == b"OTHER\n"
+    plain.write("src/a.txt", "alpha\n")
+    ran(plain)
+    result = plain.mlmake("gen")
+    assert ran(plain) == []
+    assert plain.read("out/a.up") == b"ALPHA\n"
+    assert "restored from the cache" in result.stderr
+
+
+def test_no_cache_runs_instead(plain):
+    plain.write("src/a.txt", "other\n")
+    plain.mlmake("gen", "--no-cache")
+    plain.write("src/a.txt", "alpha\n")
+    plain.mlmake("gen", "--no-cache")
+    assert ran(plain) == ["gen", "gen"]
+
+
+def test_edited_and_missing_outputs_are_noticed(plain):
+    """Wrong in go-task (#2181) and Turborepo (#4137)."""
+    plain.write("out/a.up", "edited")
+    plain.mlmake("gen")
+    assert plain.read("out/a.up") == b"ALPHA\n"
+    (plain.path / "out/a.up").unlink()
+    plain.mlmake("gen")
+    assert plain.read("out/a.up") == b"ALPHA\n"
+
+
+def test_swapped_inputs_do_not_collide(box):
+    """Wrong in Snakemake: hashes of inputs are sorted without their roles."""
+    one(box, "cat a b > out", inputs=["a", "b"], outputs=["out"])
+    for a, b in (("1", "2"), ("2", "1"), ("1", "2")):
+        box.write("a", a)
+        box.write("b", b)
+        box.mlmake("t")
+        assert box.read("out") == (a + b).encode()
+
+
+def test_framing_of_names_and_content(box):
+    """Wrong in go-task: names and contents are joined without frames."""
+    one(box, "ls d | wc -l > out; cat d/* >> out", inputs=["d/**"], outputs=["out"])
+    box.write("d/a", "bc")
+    box.mlmake("t")
+    first = box.read("out")
+    (box.path / "d/a").unlink()
+    box.write("d/ab", "c")
+    box.mlmake("t")
+    assert box.read("out") != first
+
+
+def test_the_command_is_in_the_key(box):
+    """Wrong in go-task: the command is left out of the checksum."""
+    box.write("in", "x")
+    one(box, "echo one > out", inputs=["in"], outputs=["out"])
+    box.mlmake("t")
+    one(box, "echo two > out", inputs=["in"], outputs=["out"])
+    box.mlmake("t")
+    assert box.read("out") == b"two\n"
+
+
+def test_executable_bit_and_link_target_are_content(box):
+    one(box, "echo ran t >> ran", inputs=["in", "link"])
+    box.write("in", "x")
+    box.write("other", "x")
+    (box.path / "link").symlink_to("in")
+    box.mlmake("t")
+    (box.path / "in").chmod(0o755)
+    box.mlmake("t")
+    (box.path / "link").unlink()
+    (box.path / "link").symlink_to("other")
+    box.mlmake("t")
+    assert ran(box) == ["t"] * 3
+    box.write("other", "y")
+    box.mlmake("t")
+    assert ran(box) == ["t"], "what a link leads to is read through it"
+
+
+def test_undeclared_environment_does_not_reach_a_target(box):
+    """Wrong in Turborepo (#14059): undeclared variables give stale hits."""
+    box.write("in", "x")
+    one(box, "echo $${A-unset} $${B-unset} > out", inputs=["in"], outputs=["out"], pass_env=["A"])
+    box.mlmake("t", A="1", B="1")
+    assert box.read("out") == b"1 unset\n"
+    assert "nothing to do" in box.mlmake("t", A="1", B="2").stderr
+    box.mlmake("t", A="2")
+    assert box.read("out") == b"2 unset\n"
+
+
+def test_the_file_beats_the_shell(box):
+    """Wrong in go-task (#1038): the shell's value silently wins."""
+    one(box, "echo $A", env={"A": "file"})
+    assert box.mlmake("t", A="shell").stdout == "file\n"
+
+
+def test_secrets_are_passed_masked_and_never_stored(box):
+    one(box, "echo \"the token is $TOKEN.\"; echo $TOKEN > got", secrets=["TOKEN"], inputs=["in"])
+    box.write("in", "")
+    result = box.mlmake("t", "--json", TOKEN="s3cr3t-value")
+    assert box.read("got") == b"s3cr3t-value\n"
+    (box.path / "got").unlink()
+    assert "s3cr3t" not in result.stdout + result.stderr
+    assert "***" in result.stdout
+    assert "nothing to do" in box.mlmake("t", TOKEN="another").stderr
+    for directory in (box.path, box.home):
+        found = subprocess.run(["grep", "-rl", "s3cr3t", str(directory)], capture_output=True, text=True, check=False)
+        assert found.stdout == ""
+
+
+def test_a_tool_is_in_the_key(box):
+    box.write("bin/tool", "#!/bin/sh\necho one\n", 0o755)
+    box.write("in", "x")
+    one(box, "tool > out", inputs=["in"], outputs=["out"])
+    path = f"{box.path}/bin:{box.env['PATH']}"
+    box.mlmake("t", PATH=path)
+    box.write("bin/tool", "#!/bin/sh\necho two\n", 0o755)
+    box.mlmake("t", PATH=path)
+    assert box.read("out") == b"two\n"
+
+
+def test_params_count_by_key(box):
+    box.write("params.yaml", "train: {lr: 0.1, n: 1}\nother: 1\n")
+    one(box, "echo ran t >> ran", params=["params.yaml:train.lr"])
+    box.mlmake("t")
+    box.write("params.yaml", "other: 2\ntrain:\n  n: 3   # a comment\n  lr: 0.1\n")
+    box.mlmake("t")
+    assert ran(box) == ["t"]
+    box.write("params.yaml", "train: {lr: 0.2}\n")
+    result = box.mlmake("t", "--why")
+    assert ran(box) == ["t"]
+    assert "params.yaml:train.lr 0.1 -> 0.2" in result.stderr
+
+
+def test_neither_inputs_nor_outputs_always_runs(box):
+    one(box, "echo ran t >> ran")
+    box.mlmake("t")
+    box.mlmake("t")
+    assert ran(box) == ["t", "t"]
+
+
+def test_failure_is_remembered_by_nobody(box):
+    """Wrong in go-task (#1178): the checksum is written before the command ends well."""
+    one(box, "echo ran t >> ran; exit 3", inputs=["in"])
+    box.write("in", "x")
+    result = box.mlmake("t", check=1)
+    assert "exit code 3" in result.stderr and "mlmake t" in result.stderr
+    box.mlmake("t", check=1)
+    assert ran(box) == ["t", "t"]
+
+
+def test_failure_shows_the_last_lines(box):
+    one(box, "for i in 1 2 3; do echo line $i; done; echo to stderr >&2; false")
+    result = box.mlmake("t", check=1)
+    summary = result.stderr[result.stderr.index("failed: t"):]
+    assert "line 3" in summary and "to stderr" in summary
+
+
+def test_missing_outputs_fail_and_are_named(box):
+    one(box, "echo x > here", outputs=["here", "there/x", "elsewhere"])
+    result = box.mlmake("t", check=1)
+    assert "'there/x'" in result.stderr and "'elsewhere'" in result.stderr and "'here'" not in result.stderr
+    assert "nothing to do" not in box.mlmake("t", check=1).stderr
+
+
+def test_dry_run_and_question_change_nothing(plain):
+    """Wrong in go-task (#1305): `--dry` and `--status` wrote state."""
+    plain.write("src/a.txt", "other\n")
+    for _ in range(2):
+        result = plain.mlmake("-n", "all")
+        assert "gen: would run: src/a.txt changed" in result.stdout
+        assert "test: would run: 'gen' would run first" in result.stdout
+        assert "other" not in result.stdout
+        assert plain.mlmake("-q", "all", check=1).stderr == ""
+    assert ran(plain) == [] and plain.read("out/a.up") == b"ALPHA\n"
+    plain.mlmake("all")
+    assert ran(plain) == ["gen", "test"]
+    plain.mlmake("-q", "all", check=0)
+
+
+def test_force_runs_all(plain):
+    plain.mlmake("-B", "test")
+    assert ran(plain) == ["gen", "test"]
+
+
+def test_a_shared_dependency_runs_once(box):
+    """Wrong in go-task (#53)."""
+    box.write("mlmake.yaml", """\
+version: 1
+rules: []
+targets:
+  base: {run: "echo ran base >> ran"}
+  a: {needs: [base], run: "echo ran a >> ran"}
+  b: {needs: [base], run: "echo ran b >> ran"}
+  c: {needs: [a, b], run: "echo ran c >> ran"}
+""")
+    box.mlmake("c", "a", "base", "-j4")
+    got = ran(box)
+    assert got[0] == "base" and got[3] == "c" and sorted(got) == ["a", "b", "base", "c"]
+
+
+FAILING = """\
+version: 1
+rules: []
+targets:
+  bad: {run: "exit 1"}
+  after_bad: {needs: [bad], run: "echo ran after_bad >> ran"}
+  good: {run: "sleep 0.3; echo ran good >> ran"}
+  late: {needs: [good], run: "echo ran late >> ran"}
+"""
+
+
+def test_keep_going(box):
+    box.write("mlmake.yaml", FAILING)
+    result = box.mlmake("-k", "-j2", "after_bad", "late", check=1)
+    assert ran(box) == ["good", "late"]
+    assert "after_bad ... skipped" in result.stderr
+    box.mlmake("-j2", "after_bad", "late", check=1)
+    assert ran(box) == ["good"], "what runs may end, nothing new starts"
+
+
+def test_arguments_reach_the_last_target_and_its_key(box):
+    box.write("mlmake.yaml", """\
+version: 1
+rules: []
+targets:
+  base: {inputs: [in], run: "echo ran base >> ran"}
+  t: {needs: [base], inputs: [in], run: "printf '%s.' one"}
+""")
+    box.write("in", "")
+    assert box.mlmake("t", "--", "a b", "$x;").stdout == "one.a b.$x;.\n"
+    assert "nothing to do" in box.mlmake("t", "--", "a b", "$x;").stderr
+    assert box.mlmake("t").stdout == "one.\n"
+    assert ran(box) == ["base"]
+
+
+def test_overrides_are_in_the_key(box):
+    box.write("mlmake.yaml", "version: 1\nrules: []\nvars: {x: 1}\ntargets:\n  t: {inputs: [in], outputs: [out], run: 'echo ${x} > out'}\n")
+    box.write("in", "")
+    box.mlmake("t")
+    box.mlmake("t", "vars.x=2")
+    assert box.read("out") == b"2\n"
+
+
+def test_timeout_kills_the_whole_group(box):
+    one(box, "sleep 60 & echo $! > pid; wait", timeout="300ms")
+    start = time.monotonic()
+    result = box.mlmake("t", check=1)
+    assert time.monotonic() - start < 10
+    assert "ran longer than" in result.stderr
+    pid = int(box.read("pid"))
+    assert not alive(pid)
+
+
+def test_retries(box):
+    one(box, "echo ran t >> ran; test $(wc -l < ran) = 3", retries=2)
+    result = box.mlmake("t")
+    assert ran(box) == ["t"] * 3
+    assert "attempt 3 of 3" in result.stderr
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+INTERRUPTED = """\
+version: 1
+rules: []
+targets:
+  first: {inputs: [in], outputs: [first.out], run: "echo ran first >> ran; echo 1 > first.out"}
+  slow:
+    needs: [first]
+    inputs: [in]
+    outputs: [slow.out]
+    run: |
+      echo ran slow >> ran
+      echo half > slow.out
+      sleep 30 & echo $! > pid
+      touch started
+      wait
+      echo whole > slow.out
+"""
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interruption_leaves_nothing_half_done(box, number, code):
+    box.write("mlmake.yaml", INTERRUPTED)
+    box.write("in", "")
+    process = box.popen(box.binary, "slow", stderr=subprocess.PIPE, text=True)
+    wait_for((box.path / "started").exists)
+    process.send_signal(number)
+    _, errout = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "interrupted" in errout
+    assert not (box.path / "slow.out").exists()
+    assert box.read(".mlmake/interrupted/slow/slow.out") == b"half\n"
+    wait_for(lambda: not alive(int(box.read("pid"))))
+    assert ran(box) == ["first", "slow"]
+    assert "slow: would run" in box.mlmake("-n", "slow").stdout
+    assert "first" not in box.mlmake("-n", "slow").stdout.replace("run first", ""), "what had finished is remembered"
+
+
+def test_two_at_once_run_a_target_once(box):
+    box.write("in", "")
+    one(box, "echo ran t >> ran; sleep 0.5; echo x > out", inputs=["in"], outputs=["out"])
+    first = box.popen(box.binary, "t", stderr=subprocess.PIPE, text=True)
+    wait_for((box.path / "ran").exists)
+    second = box.mlmake("t")
+    assert first.wait(20) == 0
+    first.stderr.close()
+    assert ran(box) == ["t"]
+    assert f"process {first.pid}" in second.stderr and "mlmake t" in second.stderr
+
+
+def test_lines_of_parallel_targets_stay_whole(box):
+    targets = "".join(f"  t{i}: {{run: 'for n in $(seq 200); do printf {chr(97 + i) * 20}; printf \"{chr(97 + i) * 20}\\n\"; done'}}\n"
+                      for i in range(4))
+    box.write("mlmake.yaml", "version: 1\nrules: []\ntargets:\n" + targets)
+    result = box.mlmake("-j4", "t0", "t1", "t2", "t3")
+    lines = result.stdout.splitlines()
+    assert len(lines) == 800
+    assert all(re.fullmatch(r"(.)\1{39}", line) for line in lines)
+    assert box.read(".mlmake/logs/t0.log").count(b"\n") == 200
+
+
+def test_an_input_that_changes_meanwhile_is_not_recorded(box):
+    """Wrong in ninja (#1162) and Bazel (#3360)."""
+    box.write("in", "old")
+    one(box, "cp in out; printf new > in", inputs=["in"], outputs=["out"])
+    result = box.mlmake("t")
+    assert "'in' changed while 't' ran" in result.stderr
+    assert box.read("out") == b"old"
+    one(box, "cp in out; printf new > in ", inputs=["in"], outputs=["out"])
+    assert "nothing to do" not in box.mlmake("t").stderr
+    assert box.read("out") == b"new"
+
+
+def test_outputs_are_not_written_through_a_link(box):
+    box.write("precious", "keep")
+    box.write("in", "")
+    os.link(box.path / "precious", box.path / "out")
+    one(box, "echo new >> out", inputs=["in"], outputs=["out"])
+    box.mlmake("t")
+    assert box.read("precious") == b"keep"
+    assert box.read("out") == b"new\n"
+
+
+def test_persist_keeps_outputs_between_runs(box):
+    one(box, "cat in >> out", inputs=["in"], outputs=["out"], persist=True)
+    for text in ("1", "2"):
+        box.write("in", text)
+        box.mlmake("t")
+    assert box.read("out") == b"12"
+
+
+def test_directories_as_outputs_are_exact(box):
+    box.write("in", "1")
+    one(box, "mkdir -p out/sub; cp in out/sub/$(cat in); ln -s sub/$(cat in) out/link", inputs=["in"], outputs=["out"])
+    box.mlmake("t")
+    box.write("in", "2")
+    box.mlmake("t")
+    assert sorted(p.name for p in (box.path / "out/sub").iterdir()) == ["2"]
+    box.write("in", "1")
+    assert "restored" in box.mlmake("t").stderr
+    assert sorted(p.name for p in (box.path / "out/sub").iterdir()) == ["1"]
+    assert os.readlink(box.path / "out/link") == "sub/1"
+    box.write("out/stray", "")
+    box.mlmake("t")
+    assert not (box.path / "out/stray").exists()
+
+
+def test_clones_share_outputs(box, tmp_path):
+    box.write("in", "x")
+    one(box, "echo ran t >> ran; cp in out", inputs=["in"], outputs=["out"])
+    box.mlmake("t")
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for name in ("in", "mlmake.yaml"):
+        (clone / name).write_bytes(box.read(name))
+    result = box.mlmake("t", cwd=clone)
+    assert "restored from the cache" in result.stderr
+    assert (clone / "out").read_bytes() == b"x" and not (clone / "ran").exists()
+
+
+def test_json_events(box):
+    one(box, "echo hello; echo oops >&2", inputs=["in"])
+    box.write("in", "")
+    events = [json.loads(line) for line in box.mlmake("t", "--json").stdout.splitlines()]
+    assert all(event["version"] == 1 for event in events)
+    assert [event["event"] for event in events] == ["planned", "started", "output", "output", "finished", "summary"]
+    assert {event["stream"]: event["text"] for event in events if event["event"] == "output"} == {"stdout": "hello\n", "stderr": "oops\n"}
+    assert events[4]["outcome"] == "succeeded" and events[5]["succeeded"] == 1
+
+
+def test_a_last_line_without_end_gets_one(box):
+    one(box, "printf 'no newline at the end'")
+    assert box.mlmake("t").stdout == "no newline at the end\n"
+
+
+def test_unknown_names(box):
+    one(box, "true")
+    result = box.mlmake("tt", check=2)
+    assert "did you mean 't'" in result.stderr
+    result = box.mlmake("lits", check=2)
+    assert "mlmake list" in result.stderr
+
+
+def test_without_targets_it_lists(box):
+    one(box, "true", desc="does nothing")
+    result = box.mlmake()
+    assert "does nothing" in result.stdout
+
+
+def test_a_missing_input_is_an_error_with_its_place(box):
+    one(box, "true", inputs=["none.txt"])
+    result = box.mlmake("t", check=2)
+    assert re.match(r"mlmake\.yaml:\d+:\d+: error: .*none\.txt", result.stderr)
+
+
+def test_only_the_work_directory_is_written(gitbox):
+    one(gitbox, "true", inputs=["in"])
+    gitbox.write("in", "")
+    gitbox.mlmake("t")
+    assert gitbox.git("status", "--porcelain").stdout.split() == ["??", "in", "??", "mlmake.yaml"]
+
+
+def test_a_damaged_state_database_costs_time_only(plain):
+    plain.write(".mlmake/state/data.mdb", b"\0" * 100000)
+    result = plain.mlmake("all")
+    assert "set aside" in result.stderr
+    assert "nothing to do" in plain.mlmake("all").stderr
+
+
+def test_state_and_cache_can_be_elsewhere(plain, tmp_path):
+    plain.mlmake("all", MLMAKE_STATE_DIR=tmp_path / "state", MLMAKE_CACHE_DIR=tmp_path / "cache")
+    assert list((tmp_path / "state").iterdir()) and (tmp_path / "cache" / "v1").is_dir()
+
+
+def test_interactive_gets_the_terminal(box):
+    one(box, "cat", interactive=True)
+    result = subprocess.run([box.binary, "t"], cwd=box.path, env=box.env, input="typed\n", capture_output=True, text=True, check=True)
+    assert result.stdout == "typed\n"
+
+
+def test_nothing_is_left_running(box):
+    one(box, "sleep 60 & echo $! > pid")
+    box.mlmake("t")
+    wait_for(lambda: not alive(int(box.read("pid"))))
