@@ -183,12 +183,7 @@ static const struct command cmd_data_add = {
 	.run = run_add,
 };
 
-static bool has(const struct strlist *list, const char *text)
-{
-	return list && strlist_has(list, text);
-}
-
-int data_show_checkout(struct cli *cli, const struct data_checkout_report *report, const struct strlist *missing_already)
+int data_show_checkout(struct cli *cli, const struct data_checkout_report *report, bool missing_told)
 {
 	static const char letters[] = "AMD";
 	const struct strlist *changed[] = { &report->added, &report->modified, &report->deleted };
@@ -196,11 +191,8 @@ int data_show_checkout(struct cli *cli, const struct data_checkout_report *repor
 	for (size_t k = 0; k < ARRAY_LEN(changed) && !cli->json; k++)
 		for (size_t i = 0; i < changed[k]->len; i++)
 			cli_out(cli, "%c       %s\n", letters[k], changed[k]->at[i]);
-	struct strlist missing CLEANUP(strlist_release) = { 0 };
-	for (size_t i = 0; i < report->missing.len; i++)
-		if (!has(missing_already, report->missing.at[i]))
-			strlist_add(&missing, report->missing.at[i]);
-	data_warn_list(cli, "not in the cache, so left as it was (mlmake data pull fetches it):", &missing);
+	if (!missing_told)
+		data_warn_list(cli, "not in the cache, so left as it was (mlmake data pull fetches it):", &report->missing);
 	data_warn_list(cli, "damaged in the cache, so left as it was (mlmake data pull fetches it again):", &report->damaged);
 	data_warn_list(cli, "would be lost, so left as it was (mlmake data add keeps it, --force drops changes):", &report->unsafe);
 	data_warn_list(cli, "cannot be read:", &report->broken);
@@ -249,7 +241,7 @@ static int run_checkout(struct cli *cli, int argc, char **argv, struct err *err)
 		json_end(&w);
 		data_json_print(cli, &text);
 	}
-	return data_show_checkout(cli, &report, NULL);
+	return data_show_checkout(cli, &report, false);
 }
 
 static const struct command cmd_data_checkout = {

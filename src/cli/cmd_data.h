@@ -22,8 +22,8 @@ void data_warn_list(struct cli *cli, const char *title, const struct strlist *li
 void data_json_list(struct json_writer *w, const char *key, const struct strlist *list);
 void data_json_print(struct cli *cli, struct buf *text);
 
-/* Prints what a checkout did and could not do; the exit code. */
-int data_show_checkout(struct cli *cli, const struct data_checkout_report *report, const struct strlist *missing_already);
+/* Prints what a checkout did and could not do; the exit code. missing_told: what is missing was named already. */
+int data_show_checkout(struct cli *cli, const struct data_checkout_report *report, bool missing_told);
 void data_json_checkout(struct json_writer *w, const struct data_checkout_report *report);
 
 #endif

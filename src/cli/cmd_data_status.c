@@ -4,6 +4,7 @@
 struct status_flags {
 	struct data_status_options status;
 	bool exit_code;
+	bool silent; /* -q */
 };
 
 static void json_changes(struct json_writer *w, const char *key, const struct data_changes *changes)
@@ -108,13 +109,13 @@ static int show(struct cli *cli, const struct data_status *status, const struct 
 	cli_progress_clear(cli);
 	if (cli->json)
 		print_json(cli, status, flags->status.unchanged);
-	else if (!cli->quiet)
+	else if (!flags->silent)
 		print_text(cli, status, flags->status.unchanged);
 	data_warn_list(cli, "cannot be tracked:", &status->warnings);
 	data_warn_list(cli, "cannot be read:", &status->broken);
 	if (status->broken.len)
 		return ERR_DATA;
-	return (cli->quiet || flags->exit_code) && is_dirty(status) ? ERR_FAILED : 0;
+	return (flags->silent || flags->exit_code) && is_dirty(status) ? ERR_FAILED : 0;
 }
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
@@ -128,6 +129,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 'j', "jobs", "N", "requests at once", OPTION_UINT, &flags.status.jobs },
 		{ 0, "unchanged", NULL, "list what is unchanged, too", OPTION_FLAG, &flags.status.unchanged },
 		{ 0, "exit-code", NULL, "exit with 1 if data is not recorded or not in the cache", OPTION_FLAG, &flags.exit_code },
+		{ 'q', NULL, NULL, "the same, and print nothing", OPTION_FLAG, &flags.silent },
 		OPTION_END,
 	};
 	int operands, done;

@@ -132,8 +132,7 @@ static int run_pull(struct cli *cli, int argc, char **argv, struct err *err)
 		data_json_print(cli, &text);
 	}
 	int transfer_code = show_transfer(cli, "fetched", false, &moved);
-	/* What could not be fetched is named above already. */
-	int checkout_code = data_show_checkout(cli, &report, &moved.missing);
+	int checkout_code = data_show_checkout(cli, &report, transfer_code != 0);
 	if (transfer_code == ERR_NET && checkout_code == ERR_DATA)
 		return ERR_NET;
 	return transfer_code ? transfer_code : checkout_code;

@@ -142,14 +142,6 @@ static int add_whole(struct data_repo *repo, const struct tracked *owner, struct
 	return 0;
 }
 
-/* The size of a member as the cache knows it. */
-static bool member_size(struct data_repo *repo, const uint8_t md5[16], uint64_t *ret)
-{
-	struct odb_id id = { { .kind = DIGEST_MD5 }, false };
-	memcpy(id.digest.bytes, md5, 16);
-	return odb_has(&repo->odb, &id, ret);
-}
-
 /* Whether a recorded member gives way to what lies in the work tree: it is there, or something that cannot stand beside it. */
 static bool is_superseded(const struct walk *walk, const char *sub, const char *member)
 {
@@ -182,27 +174,20 @@ static int add_part(struct data_repo *repo, const struct tracked *owner, const c
 		return -1;
 	if (tracked_read_manifest(repo, owner, &old, err) < 0)
 		return err_hint(err, "mlmake data fetch %s brings it", owner->path);
-	record->has_size = owner->out->has_size;
-	record->size = owner->out->size;
-	for (size_t i = 0; i < old.len; i++) {
-		uint64_t size = 0;
-		if (!is_superseded(walk, sub, old.entries[i].relpath)) {
+	for (size_t i = 0; i < old.len; i++)
+		if (!is_superseded(walk, sub, old.entries[i].relpath))
 			dvc_dir_add(&dir, old.entries[i].relpath, old.entries[i].md5);
-			continue;
-		}
-		if (!member_size(repo, old.entries[i].md5, &size) || size > record->size)
-			record->has_size = false;
-		else
-			record->size -= size;
-	}
 	for (size_t i = 0; i < walk->files.len; i++) {
-		char *rel OWNED = path_joined(sub, walk->files.at[i].rel);
+		const char *rest = walk->files.at[i].rel; /* "" where the part is a file itself */
+		char *rel OWNED = *rest ? path_joined(sub, rest) : mem_strdup(sub);
 		dvc_dir_add(&dir, rel, walk->files.at[i].digest.bytes);
-		record->size += walk->files.at[i].size;
 	}
 	record->nfiles = dir.len;
 	if (dvc_dir_sort(&dir, err) < 0 || put_manifest(repo, &dir, &record->id, err) < 0)
 		return -1;
+	/* The sizes of absent members are nowhere recorded, so dvc leaves the sum out. */
+	record->has_size = owner->out->has_size && digest_eq(&owner->out->digest, &record->id.digest);
+	record->size = owner->out->size;
 	list_removed(repo, owner, &dir, &adding->removed);
 	return 0;
 }

@@ -371,7 +371,7 @@ int data_checkout(struct data_repo *repo, const char *const *paths, size_t count
 		status = outs_select(repo, &outs, paths, count, &chosen, err);
 	for (size_t i = 0; status == 0 && i < chosen.list.len; i++)
 		status = checkout_one(repo, &chosen.list.at[i], options, ret, NULL, err);
-	outs_add_broken(&outs, &ret->broken);
+	outs_add_broken(repo, &outs, paths, count, &ret->broken);
 	struct err late CLEANUP(err_release) = ERR_INIT;
 	if (repo_save_hashes(repo, &late) < 0)
 		repo_warn(repo, "the stat records could not be saved: %s", late.message);

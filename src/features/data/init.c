@@ -76,8 +76,9 @@ int data_init(const struct data_init_options *options, struct buf *ret_root, str
 		return -1;
 	bool has_git = git && git_top(git);
 	const char *config = has_git ? "" : "[core]\n    no_scm = True\n";
-	if (write_if_absent(root.data, ".dvc/.gitignore", "/config.local\n/tmp\n/cache\n", true, err) < 0 ||
-	    write_if_absent(root.data, ".dvcignore", dvcignore, false, err) < 0 ||
+	if (has_git && write_if_absent(root.data, ".dvc/.gitignore", "/config.local\n/tmp\n/cache\n", true, err) < 0)
+		return -1;
+	if (write_if_absent(root.data, ".dvcignore", dvcignore, false, err) < 0 ||
 	    write_if_absent(root.data, ".dvc/tmp/btime", "", false, err) < 0 ||
 	    write_if_absent(root.data, ".dvc/config", config, true, err) < 0)
 		return -1;

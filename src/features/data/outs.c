@@ -220,10 +220,25 @@ const struct tracked *outs_find(const struct outs *outs, const char *rel)
 	return NULL;
 }
 
-void outs_add_broken(const struct outs *outs, struct strlist *ret)
+static bool is_reached(const struct data_repo *repo, const char *rel, const char *const *paths, size_t count)
+{
+	bool reached = !count;
+	for (size_t i = 0; i < count && !reached; i++) {
+		struct buf given CLEANUP(buf_release) = BUF_INIT;
+		struct err ignored CLEANUP(err_release) = ERR_INIT;
+		if (repo_path(repo, paths[i], &given, &ignored) == 0)
+			reached = text_eq(given.data, ".") || path_inside(given.data, rel);
+	}
+	return reached;
+}
+
+void outs_add_broken(const struct data_repo *repo, const struct outs *outs, const char *const *paths, size_t count,
+		     struct strlist *ret)
 {
 	for (size_t i = 0; i < outs->broken.len; i++) {
 		const struct broken_file *broken = &outs->broken.at[i];
+		if (!is_reached(repo, broken->dvc_path, paths, count))
+			continue;
 		bool named = strstr(broken->err.message, broken->dvc_path) != NULL;
 		strlist_take(ret, named ? mem_strdup(broken->err.message)
 					: mem_printf("%s: %s", broken->dvc_path, broken->err.message));

@@ -40,8 +40,9 @@ void outs_release(struct outs *outs);
 /* The output that is rel or contains it; NULL if none. */
 const struct tracked *outs_find(const struct outs *outs, const char *rel);
 
-/* The messages of broken ones, one line each. */
-void outs_add_broken(const struct outs *outs, struct strlist *ret);
+/* The messages of the broken ones that paths reach (no paths: all), one line each. */
+void outs_add_broken(const struct data_repo *repo, const struct outs *outs, const char *const *paths, size_t count,
+		     struct strlist *ret);
 
 /* Outputs that paths mean: an output, its .dvc, something below an output (sub is that part then), or a directory that contains
  * outputs. No paths: all. ERR_CONFIG for a path that means nothing, and the error of a broken .dvc that is meant. */

@@ -45,7 +45,7 @@ static int pull_locked(struct data_repo *repo, const char *const *paths, size_t 
 			status = checkout_chosen(repo, &chosen, checkout, ret_checkout, NULL, err);
 	}
 	vec_release(&damaged.list);
-	outs_add_broken(&outs, &ret_checkout->broken);
+	outs_add_broken(repo, &outs, paths, count, &ret_checkout->broken);
 	return status;
 }
 

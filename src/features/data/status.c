@@ -215,7 +215,7 @@ static void find_not_cached(struct status_run *run, const struct tracked *tracke
 {
 	struct data_status *ret = run->ret;
 	struct odb_id id = tracked_id(tracked);
-	bool whole = odb_has(&run->repo->odb, &id, NULL) && (!tracked->out->is_dir || has_manifest);
+	bool top = odb_has(&run->repo->odb, &id, NULL) && (!tracked->out->is_dir || has_manifest), whole = top;
 	struct strlist members CLEANUP(strlist_release) = { 0 };
 	for (size_t i = 0; i < manifest->len; i++) {
 		struct odb_id member = { member_digest(&manifest->entries[i]), false };
@@ -227,7 +227,8 @@ static void find_not_cached(struct status_run *run, const struct tracked *tracke
 	}
 	if (whole)
 		return;
-	strlist_take(&ret->not_in_cache, mem_printf("%s%s", tracked->path, tracked->out->is_dir ? "/" : ""));
+	if (!top || !run->options->granular)
+		strlist_take(&ret->not_in_cache, mem_printf("%s%s", tracked->path, tracked->out->is_dir ? "/" : ""));
 	for (size_t i = 0; i < members.len; i++)
 		strlist_add(&ret->not_in_cache, members.at[i]);
 }
@@ -315,7 +316,7 @@ int data_status(struct data_repo *repo, const char *const *paths, size_t count, 
 	*ret = (struct data_status){ .has_git = false };
 	if (outs_load(repo, &outs, err) < 0)
 		return -1;
-	outs_add_broken(&outs, &ret->broken);
+	outs_add_broken(repo, &outs, paths, count, &ret->broken);
 	if (outs_select(repo, &outs, paths, count, &chosen, err) < 0 || look_at_all(&run, &chosen, err) < 0 ||
 	    find_committed(&run, &outs, &chosen, count == 0, err) < 0)
 		return -1;

@@ -363,7 +363,7 @@ static int transfer_all(struct data_repo *repo, const char *const *paths, size_t
 	*ret = (struct data_transfer_report){ .remote = NULL };
 	if (outs_load(repo, &outs, err) < 0 || outs_select(repo, &outs, paths, count, &chosen, err) < 0)
 		return -1;
-	outs_add_broken(&outs, &ret->broken);
+	outs_add_broken(repo, &outs, paths, count, &ret->broken);
 	groups_make(&chosen, options->remote, for_push, &groups);
 	if (!groups.list.len) { /* say it when there is no remote, even with nothing to move */
 		struct arena arena CLEANUP(arena_release) = { 0 };
