@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/vec.h"
+#include "features/data/data.h"
 
 #include <errno.h>
 #include <locale.h>
@@ -117,7 +118,7 @@ static int run_main(struct cli *cli, int argc, char **argv, struct err *err)
 
 int main(int argc, char **argv)
 {
-	struct cli cli = { .full_name = "mlmake" };
+	struct cli cli = { .full_name = "mlmake", .provider = &data_provider };
 	struct err err CLEANUP(err_release) = ERR_INIT;
 	/* Byte-wise everywhere: names and manifests must not depend on the user's locale. */
 	setlocale(LC_ALL, "C");
