@@ -294,7 +294,7 @@ static bool is_declared(const struct target *target, const char *word)
 	return false;
 }
 
-/* A program that the target makes itself is its result, not what it depends on. */
+/* A program that the target makes itself is its result, not what it depends on; so is what lies beside its stamp. */
 static bool is_own_output(const struct target *target, const char *word)
 {
 	struct buf joined CLEANUP(buf_release) = BUF_INIT;
@@ -306,7 +306,10 @@ static bool is_own_output(const struct target *target, const char *word)
 	for (size_t i = 0; i < target->outputs.len; i++)
 		if (path_inside(target->outputs.at[i].path, path.data))
 			return true;
-	return false;
+	struct buf made CLEANUP(buf_release) = BUF_INIT;
+	if (target->stamp)
+		path_dir(&made, target->stamp);
+	return target->stamp && strcmp(made.data, ".") != 0 && path_inside(made.data, path.data);
 }
 
 static int add_word(struct tools *tools, const struct target *target, const char *word, struct buf *list, struct err *err)
