@@ -518,6 +518,14 @@ def test_clones_share_outputs(box, tmp_path):
     assert (clone / "out").read_bytes() == b"x" and not (clone / "ran").exists()
 
 
+def test_success_codes_count_with_a_warning(box):
+    """pytest ends with 5 where there are no tests."""
+    one(box, "exit 5", success_codes=[5], inputs=["in"])
+    box.write("in", "")
+    assert "exit code 5" in box.mlmake("t").stderr
+    assert "nothing to do" in box.mlmake("t").stderr
+
+
 def test_json_events(box):
     one(box, "echo hello; echo oops >&2", inputs=["in"])
     box.write("in", "")
@@ -582,3 +590,28 @@ def test_nothing_is_left_running(box):
     one(box, "sleep 60 & echo $! > pid")
     box.mlmake("t")
     wait_for(lambda: not alive(int(box.read("pid"))))
+
+
+@pytest.mark.slow
+def test_data_that_dvc_tracks(gitbox):
+    """Counts by its recorded hash, is fetched only when a target must run; a tracked output is versioned."""
+    box = gitbox
+    box.dvc("init", "-q")
+    box.write("data/train.csv", "a,b\n")
+    box.write("imgs/1", "one")
+    box.write("imgs/sub/2", "two")
+    box.dvc("add", "-q", "data/train.csv", "imgs")
+    one(box, "cat data/train.csv imgs/1 imgs/sub/2 > model.bin", inputs=["data/train.csv", "imgs"],
+        outputs=[{"path": "model.bin", "track": True}])
+    box.mlmake("t")
+    assert b"path: model.bin" in box.read("model.bin.dvc")
+    (box.path / "data/train.csv").unlink()
+    subprocess.run(["rm", "-r", str(box.path / "imgs")], check=True)
+    assert "nothing to do" in box.mlmake("t").stderr
+    assert not (box.path / "imgs").exists()
+    (box.path / "model.bin").unlink()
+    box.mlmake("t", "--no-cache")
+    assert box.read("model.bin") == b"a,b\nonetwo" and box.read("imgs/sub/2") == b"two"
+    assert box.dvc("status").stdout.strip().endswith("up to date.")
+    box.write("imgs/sub/2", "other")
+    assert "imgs changed" in box.mlmake("-n", "t").stdout
