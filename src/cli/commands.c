@@ -11,6 +11,8 @@ const struct command *const all_commands[] = {
 	&cmd_init,
 	&cmd_rules,
 	&cmd_schema,
+	&cmd_ci,
+	&cmd_hook,
 	&cmd_help,
 	&cmd_version,
 	NULL,
