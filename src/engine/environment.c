@@ -1,5 +1,6 @@
 #include "engine/environment.h"
 
+#include "base/path.h"
 #include "base/text.h"
 
 #include <stdlib.h>
@@ -65,8 +66,22 @@ static void mask(struct environment *env, const char *value)
 	env->masks.len = masks.len;
 }
 
-void environment_make(struct environment *ret, const struct target *target)
+void environment_add_path(struct buf *out, const char *root, const struct target *target)
 {
+	const char *path = getenv("PATH");
+	for (size_t i = 0; i < target->env.len; i++)
+		if (strcmp(target->env.at[i].name, "PATH") == 0)
+			path = target->env.at[i].value;
+	for (size_t i = 0; i < target->path_front.len; i++) {
+		path_join(out, root, target->path_front.at[i]);
+		buf_addch(out, ':');
+	}
+	buf_addstr(out, path ? path : "/usr/local/bin:/usr/bin:/bin");
+}
+
+void environment_make(struct environment *ret, const char *root, const struct target *target)
+{
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
 	struct map index CLEANUP(map_release) = MAP_INIT;
 	*ret = (struct environment){ 0 };
 	put_passed(ret, &index);
@@ -78,6 +93,8 @@ void environment_make(struct environment *ret, const struct target *target)
 	/* What the file says beats what the shell happens to hold. */
 	for (size_t i = 0; i < target->env.len; i++)
 		put(ret, &index, target->env.at[i].name, target->env.at[i].value);
+	environment_add_path(&path, root, target);
+	put(ret, &index, "PATH", path.data);
 	for (size_t i = 0; i < target->secrets.len; i++) {
 		const char *value = getenv(target->secrets.at[i].name);
 		if (!value)

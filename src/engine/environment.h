@@ -13,8 +13,12 @@ struct environment {
 	struct arena arena;
 };
 
-void environment_make(struct environment *ret, const struct target *target);
+/* root: the project's, absolute. */
+void environment_make(struct environment *ret, const char *root, const struct target *target);
 void environment_release(struct environment *env);
+
+/* Appends the value of PATH: what its needs put in front, then that of env, else ours. */
+void environment_add_path(struct buf *out, const char *root, const struct target *target);
 
 /* Whether every target gets that variable of ours. */
 bool environment_passes(const char *name);

@@ -229,7 +229,7 @@ static void start_running(struct job *job)
 		job_error(job, &err);
 		return;
 	}
-	environment_make(&job->env, job->node->target);
+	environment_make(&job->env, job->run->project->root, job->node->target);
 	struct run_event event = { .kind = RUN_STARTED, .target = job->node->target };
 	if (job->run->options->explain) {
 		event.reasons = (const char *const *)job->reasons.at;

@@ -4,6 +4,7 @@
 #include "base/proc.h"
 #include "base/text.h"
 #include "engine/components.h"
+#include "engine/environment.h"
 #include "store/codec.h"
 
 #include <stdlib.h>
@@ -21,6 +22,7 @@ struct tools {
 
 struct tool {
 	bool found;
+	bool provided;
 	bool has_version;
 	struct digest digest;
 	char *version;
@@ -144,15 +146,6 @@ void tools_words(const char *script, struct strlist *ret)
 	}
 }
 
-static const char *path_of(const struct target *target)
-{
-	for (size_t i = 0; i < target->env.len; i++)
-		if (strcmp(target->env.at[i].name, "PATH") == 0)
-			return target->env.at[i].value;
-	const char *path = getenv("PATH");
-	return path ? path : "/usr/local/bin:/usr/bin:/bin";
-}
-
 /* The file that a word stands for, absolute. */
 static bool resolve(const struct tools *tools, const char *word, const char *dir, const char *path_value, struct buf *out)
 {
@@ -189,11 +182,11 @@ static void add_stamp(struct buf *out, const struct stat *st)
 	codec_add_u64(out, stamp.ino);
 }
 
-static int ask_version(struct tools *tools, const struct target *target, const struct tool_ref *ref, struct tool *tool)
+static int ask_version(struct tools *tools, const char *path, const struct tool_ref *ref, struct tool *tool)
 {
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	struct buf out CLEANUP(buf_release) = BUF_INIT;
-	OWNED char *path_var = mem_printf("PATH=%s", path_of(target));
+	OWNED char *path_var = mem_printf("PATH=%s", path);
 	OWNED char *home_var = mem_printf("HOME=%s", getenv("HOME") ? getenv("HOME") : "/");
 	const char *env[] = { path_var, home_var, "LC_ALL=C", NULL };
 	VEC(const char *) argv = { 0 };
@@ -220,7 +213,7 @@ static int ask_version(struct tools *tools, const struct target *target, const s
 }
 
 /* The version that a command prints, asked again only when the executable's stamp is another. */
-static int find_version(struct tools *tools, const struct target *target, const struct tool_ref *ref, const char *file,
+static int find_version(struct tools *tools, const char *path, const struct tool_ref *ref, const char *file,
 			struct tool *tool, struct err *err)
 {
 	struct buf name CLEANUP(buf_release) = BUF_INIT;
@@ -239,10 +232,27 @@ static int find_version(struct tools *tools, const struct target *target, const 
 		tool->has_version = tool->found = true;
 		return 0;
 	}
-	if (ask_version(tools, target, ref, tool) < 0)
+	if (ask_version(tools, path, ref, tool) < 0)
 		return hash_program(tools, file, tool, err);
 	buf_add(&value, tool->version, strlen(tool->version) + 1);
 	return state_put(tools->state, STATE_TOOLS, name.data, value.data, value.len, err);
+}
+
+static bool is_below_any(const struct string_list *dirs, const char *path)
+{
+	for (size_t i = 0; i < dirs->len; i++)
+		if (path_inside(dirs->at[i], path))
+			return true;
+	return false;
+}
+
+static bool is_provided(const struct target *target, const char *root, const char *file)
+{
+	struct buf below CLEANUP(buf_release) = BUF_INIT;
+	if (!target->path_front.len || !path_inside(root, file))
+		return false;
+	path_relative(&below, root, file);
+	return is_below_any(&target->path_front, below.data);
 }
 
 static int find_tool(struct tools *tools, const struct target *target, const char *word, const struct tool_ref *ref,
@@ -250,11 +260,13 @@ static int find_tool(struct tools *tools, const struct target *target, const cha
 {
 	struct buf key CLEANUP(buf_release) = BUF_INIT;
 	struct buf file CLEANUP(buf_release) = BUF_INIT;
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
 	const char *program = ref && ref->version_argv.len ? ref->version_argv.at[0] : word;
 	const char *dir = ref ? "" : target->dir;
 	/* What lies in the project may have been made by a target that has just run: looked at each time. */
 	bool lasting = !strchr(program, '/') || program[0] == '/';
-	buf_addf(&key, "%s\n%s\n%s\n%s", path_of(target), dir, program, ref ? "version" : "");
+	environment_add_path(&path, tools->root, target);
+	buf_addf(&key, "%s\n%s\n%s\n%s", path.data, dir, program, ref ? "version" : "");
 	for (size_t i = 0; ref && i < ref->version_argv.len; i++)
 		buf_addf(&key, "\n%s", ref->version_argv.at[i]);
 	struct map_entry *entry = map_entry(&tools->known, key.data);
@@ -267,15 +279,21 @@ static int find_tool(struct tools *tools, const struct target *target, const cha
 	struct tool *tool = mem_alloc(sizeof(*tool));
 	entry->value = tool;
 	*ret = tool;
-	if (!resolve(tools, program, dir, path_of(target), &file))
+	if (!resolve(tools, program, dir, path.data, &file))
+		return 0;
+	/* Found in a directory that a need provides: its result counts already. */
+	tool->provided = is_provided(target, tools->root, file.data);
+	if (tool->provided)
 		return 0;
 	if (ref && ref->version_argv.len)
-		return find_version(tools, target, ref, file.data, tool, err);
+		return find_version(tools, path.data, ref, file.data, tool, err);
 	return hash_program(tools, file.data, tool, err);
 }
 
 static void add_component(struct buf *list, const char *name, const struct tool *tool)
 {
+	if (tool->provided)
+		return;
 	if (!tool->found)
 		components_add_absent(list, COMPONENT_TOOL, name);
 	else if (tool->has_version)
@@ -294,8 +312,9 @@ static bool is_declared(const struct target *target, const char *word)
 	return false;
 }
 
-/* A program that the target makes itself is its result, not what it depends on; so is what lies beside its stamp. */
-static bool is_own_output(const struct target *target, const char *word)
+/* A program that the target makes itself is its result, not what it depends on; so is what lies beside its stamp. What a need
+ * provides counts by the need's result. */
+static bool is_result(const struct target *target, const char *word)
 {
 	struct buf joined CLEANUP(buf_release) = BUF_INIT;
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
@@ -306,6 +325,8 @@ static bool is_own_output(const struct target *target, const char *word)
 	for (size_t i = 0; i < target->outputs.len; i++)
 		if (path_inside(target->outputs.at[i].path, path.data))
 			return true;
+	if (is_below_any(&target->path, path.data) || is_below_any(&target->path_front, path.data))
+		return true;
 	struct buf made CLEANUP(buf_release) = BUF_INIT;
 	if (target->stamp)
 		path_dir(&made, target->stamp);
@@ -315,7 +336,7 @@ static bool is_own_output(const struct target *target, const char *word)
 static int add_word(struct tools *tools, const struct target *target, const char *word, struct buf *list, struct err *err)
 {
 	const struct tool *tool;
-	if (is_declared(target, word) || is_own_output(target, word))
+	if (is_declared(target, word) || is_result(target, word))
 		return 0;
 	if (find_tool(tools, target, word, NULL, &tool, err) < 0)
 		return -1;

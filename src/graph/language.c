@@ -62,6 +62,8 @@ const struct schema_key target_keys[] = {
 	{"tools", SCHEMA_ITEMS, "programs whose version is part of the key", NULL, tool_keys},
 	{"success_codes", SCHEMA_INTS, "exit codes that count as success, with a warning", NULL, NULL},
 	{"stamp", SCHEMA_TEXT, "a file whose content is this target's result for those that need it", NULL, NULL},
+	{"path", SCHEMA_TEXTS, "directories put in front of the PATH of targets that need this one, such as .venv/bin", NULL,
+	 NULL},
 	{"ci", SCHEMA_OBJECT, "the job of this target in the generated workflow", NULL, target_ci_keys},
 	{"matrix", SCHEMA_LATER, "write one target for each instance", NULL, NULL},
 	{"resources", SCHEMA_LATER, "limit parallel targets with -j", NULL, NULL},

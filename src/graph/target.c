@@ -380,6 +380,20 @@ static int build_scalars(struct builder *b, struct err *err)
 	return 0;
 }
 
+static int build_path(struct builder *b, struct err *err)
+{
+	const struct yaml_node *node = get(b, "path");
+	size_t count = items_of(node);
+	struct string_list *path = &b->target->path;
+	path->at = arena_alloc(b->arena, (count + 1) * sizeof(*path->at));
+	for (; path->len < count; path->len++) {
+		const struct yaml_node *item = node->kind == YAML_SEQ ? node->items[path->len] : node;
+		if (project_path(b, item, "path", &path->at[path->len], err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int check_work(struct builder *b, struct err *err)
 {
 	struct target *target = b->target;
@@ -413,7 +427,7 @@ static int build(struct builder *b, size_t index, struct err *err)
 					  : config->project->config_path;
 	if (target_build_outputs(config, index, err) < 0 || build_scalars(b, err) < 0 || build_inputs(b, err) < 0 ||
 	    build_params(b, err) < 0 || build_shell(b, err) < 0 || build_tools(b, err) < 0 || build_codes(b) < 0 ||
-	    build_ci(b, err) < 0)
+	    build_ci(b, err) < 0 || build_path(b, err) < 0)
 		return -1;
 	if (vars_expand_list(config, b->decl, get(b, "run"), &target->run, err) < 0)
 		return -1;
