@@ -9,8 +9,6 @@ struct step {
 struct search {
 	const struct project *project;
 	uint8_t *state; /* 0 new, 1 on the way, 2 done */
-	uint32_t *order; /* those done, each behind all that it leads to */
-	size_t done;
 	VEC(struct step) way;
 };
 
@@ -49,7 +47,6 @@ static int search_from(struct search *s, uint32_t start, struct err *err)
 		const struct edge_list *edges = &s->project->internal->edges[step->id];
 		if (step->next == edges->len) {
 			s->state[step->id] = 2;
-			s->order[s->done++] = step->id;
 			s->way.len--;
 			continue;
 		}
@@ -68,9 +65,9 @@ static int search_from(struct search *s, uint32_t start, struct err *err)
 	return 0;
 }
 
-int graph_check_cycles(const struct project *project, uint32_t *ret_order, struct err *err)
+int graph_check_cycles(const struct project *project, struct err *err)
 {
-	struct search s = {.project = project, .state = mem_alloc(project->target_count + 1), .order = ret_order};
+	struct search s = {.project = project, .state = mem_alloc(project->target_count + 1)};
 	int result = 0;
 	for (size_t i = 0; result == 0 && i < project->target_count; i++)
 		if (s.state[i] == 0)

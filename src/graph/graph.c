@@ -240,6 +240,23 @@ static void take_ids(struct linker *l, enum edge_kind kind, uint32_t **ret_at, s
 			(*ret_at)[(*ret_len)++] = l->edges.at[i].to;
 }
 
+/* What this target's needs put in front of its PATH. Only of those that it names: their results are in its key. */
+static void inherit_path(struct linker *l, struct target *target)
+{
+	size_t room = 0;
+	for (size_t i = 0; i < target->needs.len; i++)
+		room += l->project->targets[target->needs.at[i]].path.len;
+	if (!room)
+		return;
+	struct string_list *front = &target->path_front;
+	front->at = arena_alloc(l->arena, room * sizeof(*front->at));
+	for (size_t i = 0; i < target->needs.len; i++) {
+		const struct string_list *path = &l->project->targets[target->needs.at[i]].path;
+		for (size_t k = 0; k < path->len; k++)
+			front->at[front->len++] = path->at[k];
+	}
+}
+
 static int link_target(struct linker *l, struct target *target, struct err *err)
 {
 	const struct decl *decl = &l->config->decls.at[target->id];
@@ -260,6 +277,7 @@ static int link_target(struct linker *l, struct target *target, struct err *err)
 	take_ids(l, EDGE_NEEDS, &target->needs.at, &target->needs.len);
 	take_ids(l, EDGE_AFTER, &target->after.at, &target->after.len);
 	take_ids(l, EDGE_INPUT, &target->makes_inputs.at, &target->makes_inputs.len);
+	inherit_path(l, target);
 	return 0;
 }
 
@@ -291,49 +309,6 @@ static void link_back(struct linker *l)
 	}
 }
 
-static bool has_text(const struct string_list *list, const char *text)
-{
-	for (size_t i = 0; i < list->len; i++)
-		if (text_eq(list->at[i], text))
-			return true;
-	return false;
-}
-
-static void add_missing(struct string_list *list, const struct string_list *more)
-{
-	for (size_t i = 0; i < more->len; i++)
-		if (!has_text(list, more->at[i]))
-			list->at[list->len++] = more->at[i];
-}
-
-/* What this target's needs put in front of its PATH. Those stand complete already. */
-static void inherit_path(struct linker *l, struct target *target)
-{
-	size_t room = 0;
-	for (size_t i = 0; i < target->needs.len; i++) {
-		const struct target *needed = &l->project->targets[target->needs.at[i]];
-		room += needed->path.len + needed->path_front.len;
-	}
-	if (!room)
-		return;
-	target->path_front.at = arena_alloc(l->arena, room * sizeof(*target->path_front.at));
-	for (size_t i = 0; i < target->needs.len; i++) {
-		const struct target *needed = &l->project->targets[target->needs.at[i]];
-		add_missing(&target->path_front, &needed->path);
-		add_missing(&target->path_front, &needed->path_front);
-	}
-}
-
-static int link_paths(struct linker *l, struct err *err)
-{
-	OWNED uint32_t *order = mem_resize_array(NULL, l->project->target_count, sizeof(*order));
-	if (graph_check_cycles(l->project, order, err) < 0)
-		return -1;
-	for (size_t i = 0; i < l->project->target_count; i++)
-		inherit_path(l, &l->project->targets[order[i]]);
-	return 0;
-}
-
 static int link_all(struct linker *l, struct err *err)
 {
 	if (own_outputs(l, err) < 0)
@@ -342,7 +317,7 @@ static int link_all(struct linker *l, struct err *err)
 		if (link_target(l, &l->project->targets[i], err) < 0)
 			return -1;
 	link_back(l);
-	return link_paths(l, err);
+	return graph_check_cycles(l->project, err);
 }
 
 int graph_link(struct config *config, struct err *err)

@@ -83,7 +83,7 @@ struct target {
 	struct { struct tool_ref *at; size_t len; } tools;
 	struct { int *at; size_t len; } success_codes; /* exit codes that count as success besides 0 (pytest 5), with a warning */
 	struct string_list path; /* directories that it puts in front of the PATH of those that need it, relative to the root */
-	struct string_list path_front; /* what is in front of its own PATH: `path` of all that it needs, directly or not */
+	struct string_list path_front; /* what is in front of its own PATH: `path` of those in needs */
 	const char *stamp;      /* a file whose content is this target's result instead of its outputs (.venv/...), NULL if none */
 	uint64_t timeout_ms;    /* 0: none */
 	unsigned retries;

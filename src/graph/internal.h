@@ -114,8 +114,8 @@ int env_merge_names(struct config *config, struct decl *decl, const struct yaml_
 /* graph.c */
 int graph_link(struct config *config, struct err *err) MUST_CHECK;
 
-/* cycle.c: ret_order gets every target's id, each behind those that it depends on. */
-int graph_check_cycles(const struct project *project, uint32_t *ret_order, struct err *err) MUST_CHECK;
+/* cycle.c */
+int graph_check_cycles(const struct project *project, struct err *err) MUST_CHECK;
 
 /* rules.c: adds the declarations of every rule that matches. */
 int rules_apply(struct config *config, struct err *err) MUST_CHECK;
