@@ -237,6 +237,7 @@ static void config_release(struct config *config)
 	map_release(&config->vars);
 	map_release(&config->param_overrides);
 	map_release(&config->params_docs);
+	map_release(&config->params_used);
 }
 
 int project_load(const struct project_options *options, struct project **ret, struct err *err)

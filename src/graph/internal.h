@@ -72,6 +72,7 @@ struct config {
 	const struct yaml_node *root;     /* of mlmake.yaml; NULL if there is none */
 	struct map vars;                  /* struct var, in the arena */
 	struct map param_overrides;       /* dotted -> struct param_override, in the arena */
+	struct map params_used;           /* names that ${params.NAME} has asked for */
 	struct map params_docs;           /* file -> const struct yaml_node *, its root; NULL where there is none */
 	VEC(struct decl) decls;           /* in order; decls.at[i] becomes targets[i] */
 	struct map decl_index;            /* name -> index + 1 */

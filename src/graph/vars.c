@@ -117,7 +117,8 @@ int vars_check_overrides(const struct config *config, struct err *err)
 		if (override->used)
 			continue;
 		err_set(err, ERR_CONFIG, "params.%s is set, but no target uses ${params.%s}", name, name);
-		return err_hint(err, "name it in a target's run:, or change the file that the program reads");
+		err_hint(err, "name it in a target's run:, or change the file that the program reads");
+		return hint_from_map(&config->params_used, name, err);
 	}
 	return 0;
 }
@@ -250,6 +251,7 @@ static int lookup_params(struct scope *scope, const char *name, const struct spa
 			strlist_take(&files, mem_strndup(text, strcspn(text, ":")));
 	}
 	strlist_add(&files, PARAMS_FILE);
+	map_set(&config->params_used, name, NULL);
 	if (override != NULL)
 		override->used = true;
 	for (size_t i = 0; i < files.len; i++) {

@@ -84,6 +84,45 @@ def test_errors(box, name):
         assert "\nhint: " in result.stderr
 
 
+def test_missing_input(box):
+    box.write("data/train.csv", "")
+    box.write("mlmake.yaml", textwrap.dedent("""\
+        targets:
+          train:
+            inputs: [data/trian.csv]
+            run: touch ran
+          other: {run: touch ran}
+        """))
+    for args in (["train"], ["-n", "train"], ["why", "train"]):
+        assert box.mlmake(*args, check=2).stderr == textwrap.dedent("""\
+            mlmake.yaml:3:14: error: unknown input 'data/trian.csv'
+                3 |     inputs: [data/trian.csv]
+                  |              ^~~~~~~~~~~~~~
+            note: in target 'train'
+            hint: did you mean 'data/train.csv'?
+            """)
+    assert not (box.path / "ran").exists()
+    box.mlmake("other")
+    assert "did you mean 'train'?" in box.mlmake("trian", check=2).stderr
+
+
+def test_overrides_reach_commands(box):
+    box.write("params.yaml", "train: {lr: 0.1}\n")
+    box.write("mlmake.yaml", textwrap.dedent("""\
+        vars: {name: world}
+        targets:
+          train:
+            outputs: [out.txt]
+            run: echo ${name} ${params.train.lr} > out.txt
+        """))
+    box.mlmake("train")
+    assert box.read("out.txt") == b"world 0.1\n"
+    box.mlmake("train", "vars.name=you", "params.train.lr=0.2")
+    assert box.read("out.txt") == b"you 0.2\n"
+    assert "did you mean 'train.lr'?" in box.mlmake("train", "params.train.rl=1", check=2).stderr
+    assert "did you mean 'name'?" in box.mlmake("train", "vars.nam=1", check=2).stderr
+
+
 def test_control_and_hostile_yaml(box):
     for yaml in (b"\x00", b"\xff\xfe\x00", b"targets: &a [*a]\n", b"[" * 5000, b"a: b: c\n", b"- x\n", b"x\n"):
         box.write("mlmake.yaml", yaml)
