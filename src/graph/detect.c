@@ -4,6 +4,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "formats/ignore.h"
+#include "formats/regex.h"
 
 #include <string.h>
 
@@ -54,33 +55,33 @@ static int found_file(struct detector *d, const char *path, void *ctx, struct er
 	return 1;
 }
 
+/* A file that cannot be read, or is too big to be a configuration, does not match. */
 static int match_file(struct detector *d, const char *path, void *ctx, struct err *err)
 {
-	(void)err;
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
 	struct err unreadable CLEANUP(err_release) = ERR_INIT;
 	char *full OWNED = path_joined(d->root, path);
 	if (fs_read_file(full, MAX_FILE, &text, &unreadable) < 0)
 		return 0;
-	const char *begins = ctx;
-	for (const char *line = text.data; line != NULL; line = strchr(line, '\n')) {
-		line += *line == '\n';
-		if (text_starts(line, begins)) {
-			say(d, "configured by", path);
-			return 1;
-		}
-	}
-	return 0;
+	int found = regex_match(ctx, text.data, text.len, NULL, err);
+	if (found == 1)
+		say(d, "configured by", path);
+	return found;
 }
 
-static int detect_line(struct detector *d, const struct yaml_node *node, struct err *err)
+static int detect_matches(struct detector *d, const struct yaml_node *node, struct err *err)
 {
-	const struct yaml_node *file = yaml_get(node, "file"), *begins = yaml_get(node, "begins");
-	if (file == NULL || begins == NULL) {
-		yaml_err(err, node, "'line' wants file and begins");
-		return err_hint(err, "write line: {file: setup.cfg, begins: '[pylint'}");
+	const struct yaml_node *file = yaml_get(node, "file"), *pattern = yaml_get(node, "pattern");
+	if (file == NULL || pattern == NULL) {
+		yaml_err(err, node, "'matches' wants file and pattern");
+		return err_hint(err, "write matches: {file: setup.cfg, pattern: '^\\[pylint'}");
 	}
-	return find_file(d, tree_root(d->tree), file->text, match_file, (void *)(uintptr_t)begins->text, err);
+	struct regex *regex CLEANUP(regex_freep) = NULL;
+	if (regex_new(&regex, pattern->text, REGEX_MULTILINE, err) < 0) {
+		err_hint(err, "the pattern is a regular expression of PCRE2");
+		return err_at(err, &pattern->span);
+	}
+	return find_file(d, tree_root(d->tree), file->text, match_file, regex, err);
 }
 
 static int detect_map(struct detector *d, const struct yaml_node *condition, const char *skip, struct err *err);
@@ -118,14 +119,14 @@ static int detect_key(struct detector *d, const struct yaml_pair *pair, struct e
 	}
 	if (text_eq(key, "glob"))
 		return find_file(d, tree_root(d->tree), pair->value->text, found_file, NULL, err);
-	if (text_eq(key, "line"))
-		return detect_line(d, pair->value, err);
+	if (text_eq(key, "matches"))
+		return detect_matches(d, pair->value, err);
 	if (text_eq(key, "not"))
 		return detect_not(d, pair->value, err);
 	if (text_eq(key, "any") || text_eq(key, "all"))
 		return detect_list(d, pair->value, text_eq(key, "any"), err);
 	yaml_err(err, pair->key, "unknown condition '%s'", key);
-	return err_hint(err, "known here: file, glob, line, not, any, all");
+	return err_hint(err, "known here: file, glob, matches, not, any, all");
 }
 
 static int detect_map(struct detector *d, const struct yaml_node *condition, const char *skip, struct err *err)

@@ -3,7 +3,7 @@
  *
  *     any: [{file: requirements.txt}, {glob: "requirements-*.txt"}]
  *     all: [{glob: "test_*.py"}, {not: {file: noxfile.py}}]
- *     line: {file: setup.cfg, begins: '[pylint'}    a line of the file begins so; file may be a glob
+ *     matches: {file: setup.cfg, pattern: '^\[pylint'}    PCRE2, ^ and $ at each line; file may be a glob
  *
  * Several keys in one map must all hold. Globs see what git sees.
  */

@@ -54,9 +54,9 @@ def test_rules_of_the_repository(gitbox):
     plain_project(gitbox)
     gitbox.write("rules/hello.yaml", textwrap.dedent("""\
         mlmake_rule: 1
-        detect: {line: {file: '*.py', begins: 'def f'}}
+        detect: {matches: {file: '*.py', pattern: '^def f\\('}}
         vars:
-          greeting: [{value: no, file: missing.txt}, {value: hello}]
+          greeting: [{value: no, matches: {file: app.py, pattern: '^return'}}, {value: hello, not: {file: none}}, {value: last}]
         targets: {hello: {desc: 'says ${greeting}', run: 'echo ${greeting}'}}
         """))
     gitbox.write("rules/unrelated.yaml", "%%% not a rule of mlmake\n")
@@ -69,6 +69,9 @@ def test_rules_of_the_repository(gitbox):
     gitbox.write("rules/bad.yaml", "mlmake_rule: 1\ndetect: {fiel: x}\ntargets: {t: {run: x}}\n")
     result = gitbox.mlmake("list", check=2)
     assert result.stderr.startswith("rules/bad.yaml:2:10: error: unknown condition 'fiel'")
+    gitbox.write("rules/bad.yaml", "mlmake_rule: 1\ndetect: {matches: {file: app.py, pattern: '('}}\ntargets: {t: {run: x}}\n")
+    result = gitbox.mlmake("list", check=2)
+    assert result.stderr.startswith("rules/bad.yaml:2:43: error: ") and "hint: " in result.stderr
 
 
 def test_show(box):
