@@ -4,6 +4,8 @@ import textwrap
 
 import pytest
 
+from conftest import ROOT
+
 BAD = {
     "broken YAML": ("""\
         targets:
@@ -182,3 +184,10 @@ def test_schema_knows_what_the_check_knows(box):
         box.write("mlmake.yaml", f"targets: {{t: {{run: x, needs: [], {name}: null}}}}\n" if name not in ("run", "needs") else "")
         result = box.mlmake("list", check=None)
         assert "unknown key" not in result.stderr and result.returncode == 0, name
+
+
+def test_reference_names_every_key(box):
+    reference = (ROOT / "docs" / "language.md").read_text()
+    schema = json.loads(box.mlmake("schema").stdout)
+    keys = set(schema["properties"]) | set(schema["properties"]["targets"]["additionalProperties"]["properties"])
+    assert [k for k in sorted(keys) if f"`{k}`" not in reference] == []
