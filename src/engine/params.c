@@ -5,6 +5,7 @@
 #include "formats/yaml.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct params {
 	const char *root;
@@ -70,13 +71,51 @@ static int find_file(struct params *params, const struct param_ref *ref, const s
 	return 0;
 }
 
-static void add_value(struct buf *list, const char *file, const char *key, const struct yaml_node *node)
+static int by_key(const void *a, const void *b)
+{
+	const struct yaml_pair *x = a, *y = b;
+	return strcmp(x->key->text, y->key->text);
+}
+
+/* Appends a key to a dotted name. Dots of its own are escaped, so that no two parameters share a name. */
+static void add_key(struct buf *name, const char *key)
+{
+	if (name->len && name->data[name->len - 1] != ':')
+		buf_addch(name, '.');
+	for (; *key; key++) {
+		if (*key == '.' || *key == '\\')
+			buf_addch(name, '\\');
+		buf_addch(name, *key);
+	}
+}
+
+/* One component a leaf, whatever the order in the file, so that a change is told by the leaf that changed. */
+static void add_value(struct buf *list, struct buf *name, const struct yaml_node *node)
 {
 	struct buf value CLEANUP(buf_release) = BUF_INIT;
-	OWNED char *name = key ? mem_printf("%s:%s", file, key) : mem_strdup(file);
+	if (node && node->kind == YAML_MAP && node->len) {
+		struct yaml_pair *pairs = mem_resize_array(NULL, node->len, sizeof(*pairs));
+		memcpy(pairs, node->pairs, node->len * sizeof(*pairs));
+		qsort(pairs, node->len, sizeof(*pairs), by_key);
+		for (size_t i = 0; i < node->len; i++) {
+			size_t len = name->len;
+			add_key(name, pairs[i].key->text);
+			add_value(list, name, pairs[i].value);
+			buf_truncate(name, len);
+		}
+		free(pairs);
+		return;
+	}
 	if (node)
 		yaml_add_canonical(&value, node);
-	components_add_text(list, COMPONENT_PARAM, name, value.data);
+	components_add_text(list, COMPONENT_PARAM, name->data, value.data);
+}
+
+static void add_named(struct buf *list, const char *file, const char *key, const struct yaml_node *node)
+{
+	struct buf name CLEANUP(buf_release) = BUF_INIT;
+	buf_addf(&name, "%s:%s", file, key);
+	add_value(list, &name, node);
 }
 
 int params_add(struct params *params, const struct target *target, struct buf *list, struct err *err)
@@ -87,11 +126,11 @@ int params_add(struct params *params, const struct target *target, struct buf *l
 		if (find_file(params, ref, &root, err) < 0)
 			return err_note(err, "in target '%s'", target->name);
 		if (!ref->keys.len)
-			add_value(list, ref->file, NULL, root);
+			add_named(list, ref->file, "", root);
 		for (size_t k = 0; k < ref->keys.len; k++) {
 			const struct yaml_node *node = yaml_get_dotted(root, ref->keys.at[k]);
 			if (node) {
-				add_value(list, ref->file, ref->keys.at[k], node);
+				add_named(list, ref->file, ref->keys.at[k], node);
 				continue;
 			}
 			err_set(err, ERR_CONFIG, "'%s' has no parameter '%s'", ref->file, ref->keys.at[k]);

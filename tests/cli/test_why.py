@@ -30,8 +30,8 @@ def done(box):
     return box
 
 
-def reasons(box, **env):
-    return json.loads(box.mlmake("why", "t", "--json", **env).stdout)["reasons"]
+def reasons(box, target="t", **env):
+    return json.loads(box.mlmake("why", target, "--json", **env).stdout)["reasons"]
 
 
 def test_up_to_date(done):
@@ -98,3 +98,15 @@ def test_it_remembers_why_it_last_ran(done):
 def test_it_runs_nothing_and_wants_a_name(done):
     done.mlmake("why", check=2)
     assert "did you mean" in done.mlmake("why", "bas", check=2).stderr
+
+
+def test_a_section_of_parameters_is_told_leaf_by_leaf(gitbox):
+    gitbox.write("mlmake.yaml", "version: 1\ntargets:\n  train: {params: ['p.yaml:train'], run: 'true'}\n")
+    gitbox.write("p.yaml", "train: {lr: 0.01, model: {depth: 3, a.b: 1}}\n")
+    gitbox.mlmake("train")
+    gitbox.write("p.yaml", "train: {model: {a.b: 1, depth: 3}, lr: 0.01}\n")
+    assert "nothing to do" in gitbox.mlmake("train").stderr, "the order of keys is no change"
+    gitbox.write("p.yaml", "train: {lr: 0.01, model: {depth: 4, a.b: 1}}\n")
+    assert reasons(gitbox, "train") == ["p.yaml:train.model.depth 3 -> 4"]
+    gitbox.write("p.yaml", "train: {lr: 0.01, model: {depth: 3, a: {b: 1}}}\n")
+    assert len(reasons(gitbox, "train")) == 2, "a dot in a key is not a level"
