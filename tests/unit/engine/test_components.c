@@ -118,7 +118,7 @@ static void secrets_are_masked(void **ctx)
 	setenv("UNIT_SECRET", "abc\nline two", 1);
 	setenv("UNIT_LONGER", "abcdef", 1);
 	setenv("UNIT_OTHER", "x", 1);
-	environment_make(&env, &target);
+	environment_make(&env, "/", &target);
 	environment_add_masked(&env, &out, "abcdef abc, line two; ab", 24);
 	assert_string_equal(out.data, "*** ***, ***; ab");
 	bool has_secret = false;
