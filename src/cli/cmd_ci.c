@@ -30,6 +30,7 @@ static void print_json(struct cli *cli, const struct ci_report *report)
 	json_begin(&w, &out, JSON_PRETTY);
 	json_open_object(&w);
 	json_pair_str(&w, "path", report->path);
+	json_pair_str(&w, "check", report->gate);
 	json_pair_str(&w, "state", state_name(report->state));
 	json_pair_bool(&w, "written", report->written);
 	json_pair_str(&w, "diff", report->diff.data);
@@ -97,7 +98,7 @@ static int run_generate(struct cli *cli, int argc, char **argv, struct err *err)
 		cli_note(cli, "note: %s", report.notes.at[i]);
 	if (report.written && report.state == CI_MISSING)
 		cli_note(cli, "require the check '%s' in the branch protection rules; docs/ci.md lists the variables and secrets",
-			 "mlmake");
+			 report.gate);
 	return 0;
 }
 

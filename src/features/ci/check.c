@@ -154,29 +154,31 @@ static int look_at_workflow(void *ctx, const struct fs_entry *entry, struct err 
 	return 0;
 }
 
-static int compare(const struct ci_request *request, struct ci_report *ret, struct buf *text, struct strlist *unedited,
+static int compare(const struct ci_request *request, struct ci_report *ret, struct ci_workflow *wanted, struct strlist *unedited,
 		   struct err *err)
 {
-	struct buf path CLEANUP(buf_release) = BUF_INIT;
 	struct buf found CLEANUP(buf_release) = BUF_INIT;
 	bool exists;
-	if (ci_render(request, text, &path, &ret->notes, err) < 0)
+	if (ci_render(request, wanted, err) < 0)
 		return -1;
-	ret->path = mem_strdup(path.data);
-	OWNED char *full = path_joined(request->repo_root, path.data);
+	ret->path = mem_strdup(wanted->path.data);
+	ret->gate = mem_strdup(wanted->gate.data);
+	for (size_t i = 0; i < wanted->notes.len; i++)
+		strlist_add(&ret->notes, wanted->notes.at[i]);
+	OWNED char *full = path_joined(request->repo_root, ret->path);
 	if (read_workflow(full, &found, &exists, err) < 0)
 		return -1;
 	if (exists) {
-		judge(ret, found.data, text->data);
+		judge(ret, found.data, wanted->text.data);
 	} else {
 		ret->state = CI_MISSING;
 		ret->why = mem_printf("%s does not exist", ret->path);
 		OWNED char *to = mem_printf("b/%s", ret->path);
-		diff_unified(&ret->diff, "/dev/null", "", to, text->data);
+		diff_unified(&ret->diff, "/dev/null", "", to, wanted->text.data);
 	}
 	OWNED char *dir = path_joined(request->repo_root, WORKFLOWS);
 	struct header own;
-	if (!parse_header(text->data, &own))
+	if (!parse_header(wanted->text.data, &own))
 		return err_set(err, ERR_BUG, "the header of %s cannot be read back", ret->path);
 	struct search search = { .report = ret, .own = &own, .found = &ret->orphans, .unedited = unedited };
 	return fs_is_dir(dir) ? fs_walk(dir, look_at_workflow, &search, err) : 0;
@@ -184,9 +186,9 @@ static int compare(const struct ci_request *request, struct ci_report *ret, stru
 
 int ci_check(const struct ci_request *request, struct ci_report *ret, struct err *err)
 {
-	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	struct ci_workflow wanted CLEANUP(ci_workflow_release) = CI_WORKFLOW_INIT;
 	struct strlist unedited CLEANUP(strlist_release) = { 0 };
-	return compare(request, ret, &text, &unedited, err);
+	return compare(request, ret, &wanted, &unedited, err);
 }
 
 static int remove_orphans(const struct ci_request *request, const struct strlist *unedited, struct ci_report *ret, struct err *err)
@@ -207,9 +209,9 @@ static int remove_orphans(const struct ci_request *request, const struct strlist
 
 int ci_generate(const struct ci_request *request, bool force, struct ci_report *ret, struct err *err)
 {
-	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	struct ci_workflow wanted CLEANUP(ci_workflow_release) = CI_WORKFLOW_INIT;
 	struct strlist unedited CLEANUP(strlist_release) = { 0 };
-	if (compare(request, ret, &text, &unedited, err) < 0)
+	if (compare(request, ret, &wanted, &unedited, err) < 0)
 		return -1;
 	if (!force && (ret->state == CI_EDITED || ret->state == CI_FOREIGN)) {
 		err_set(err, ERR_FAILED, "%s", ret->why);
@@ -218,7 +220,7 @@ int ci_generate(const struct ci_request *request, bool force, struct ci_report *
 	}
 	if (ret->state != CI_CURRENT) {
 		OWNED char *full = path_joined(request->repo_root, ret->path);
-		if (fs_mkdirs_for(full, err) < 0 || fs_write_file(full, text.data, text.len, 0666, FS_SYNCED, err) < 0)
+		if (fs_mkdirs_for(full, err) < 0 || fs_write_file(full, wanted.text.data, wanted.text.len, 0666, FS_SYNCED, err) < 0)
 			return -1;
 		ret->written = true;
 	}
@@ -228,6 +230,7 @@ int ci_generate(const struct ci_request *request, bool force, struct ci_report *
 void ci_report_release(struct ci_report *report)
 {
 	free(report->path);
+	free(report->gate);
 	free(report->why);
 	buf_release(&report->diff);
 	strlist_release(&report->orphans);

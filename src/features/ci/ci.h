@@ -39,6 +39,7 @@ struct ci_report {
 	enum ci_state state;  /* as it was found */
 	bool written;         /* by ci_generate */
 	char *path;           /* of the workflow, relative to repo_root */
+	char *gate;           /* name of the job over all others: the check to require */
 	char *why;            /* one line; "" if current */
 	struct buf diff;      /* unified, from what is there to what should be; empty if current */
 	struct strlist orphans; /* workflows that this project generated under other names, relative to repo_root */
@@ -57,8 +58,15 @@ int ci_generate(const struct ci_request *request, bool force, struct ci_report *
 /* Whether .github/workflows below repo_root has any generated workflow, of whatever project. */
 int ci_any_generated(const char *repo_root, bool *ret, struct err *err) MUST_CHECK;
 
-/* The text of the workflow (header included) and its path relative to repo_root. notes may be NULL. */
-int ci_render(const struct ci_request *request, struct buf *ret_text, struct buf *ret_path, struct strlist *notes,
-	      struct err *err) MUST_CHECK;
+/* The workflow as it should be. */
+struct ci_workflow {
+	struct buf text;      /* header included */
+	struct buf path;      /* relative to repo_root */
+	struct buf gate;
+	struct strlist notes;
+};
+#define CI_WORKFLOW_INIT { .text = BUF_INIT, .path = BUF_INIT, .gate = BUF_INIT }
+int ci_render(const struct ci_request *request, struct ci_workflow *ret, struct err *err) MUST_CHECK;
+void ci_workflow_release(struct ci_workflow *workflow);
 
 #endif

@@ -400,7 +400,7 @@ static int find_remote(struct render *render, struct err *err)
 	return 0;
 }
 
-static int render_all(struct render *render, struct buf *ret_text, struct buf *ret_path, struct strlist *notes, struct err *err)
+static int render_all(struct render *render, struct ci_workflow *ret, struct err *err)
 {
 	const struct project *project = render->project;
 	struct buf body CLEANUP(buf_release) = BUF_INIT;
@@ -412,19 +412,25 @@ static int render_all(struct render *render, struct buf *ret_text, struct buf *r
 		return -1;
 	for (size_t i = 0; i < project->rule_count; i++)
 		render->python = render->python || text_starts(project->rules[i].name, "python");
-	struct buf path CLEANUP(buf_release) = BUF_INIT;
-	if (add_path(render, &path, err) < 0 || fill_template("workflow.yml", look_up_workflow, render, &body, err) < 0)
+	if (add_path(render, &ret->path, err) < 0 || fill_template("workflow.yml", look_up_workflow, render, &body, err) < 0)
 		return -1;
-	add_header(render, path.data, &body, ret_text);
-	buf_add(ret_text, body.data, body.len);
-	buf_add(ret_path, path.data, path.len);
-	if (notes)
-		add_notes(render, notes);
+	add_header(render, ret->path.data, &body, &ret->text);
+	buf_add(&ret->text, body.data, body.len);
+	buf_addstr(&ret->gate, render->gate);
+	add_notes(render, &ret->notes);
 	return 0;
 }
 
-int ci_render(const struct ci_request *request, struct buf *ret_text, struct buf *ret_path, struct strlist *notes, struct err *err)
+int ci_render(const struct ci_request *request, struct ci_workflow *ret, struct err *err)
 {
 	struct render render CLEANUP(render_release) = { .request = request, .project = request->project };
-	return render_all(&render, ret_text, ret_path, notes, err);
+	return render_all(&render, ret, err);
+}
+
+void ci_workflow_release(struct ci_workflow *workflow)
+{
+	buf_release(&workflow->text);
+	buf_release(&workflow->path);
+	buf_release(&workflow->gate);
+	strlist_release(&workflow->notes);
 }
