@@ -6,13 +6,18 @@
 #include "net/curl_table.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/ioctl.h>
 
 #define DEFAULT_CONNECTIONS 8
 #define DEFAULT_CONNECT_TIMEOUT_MS 5000
 #define DEFAULT_IDLE_TIMEOUT_S 15
+#define WATCH_EVERY_MS 250
+#define SPARE_CONNECTIONS 16 /* beyond those asked for, so that a request for a listing or a part's end never waits */
 #define MAX_HEADERS (64 * 1024)
 #define BULK_BUFFER (256L * 1024)
 
@@ -24,6 +29,8 @@ struct http_transfer {
 	struct curl_slist *headers;
 	uint64_t body_sent;
 	bool refused; /* one of our callbacks ended it, and ret_err says why */
+	int64_t moved; /* bytes that came or were taken by the other side, when last looked at */
+	uint64_t moved_ms;
 	char error[CURL_ERROR_SIZE];
 	struct http_transfer *next; /* of the idle ones */
 };
@@ -33,6 +40,8 @@ struct http {
 	struct loop *loop;
 	CURLM *multi;
 	struct loop_timer *timer;
+	struct loop_timer *watch;
+	size_t running;
 	VEC(struct http_transfer *) transfers;
 	struct http_transfer *idle;
 	char *ca_bundle;
@@ -200,7 +209,6 @@ static void set_always(struct http *http, struct http_transfer *transfer)
 	curl->easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl->easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl->easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)http->connect_timeout_ms);
-	curl->easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
 	curl->easy_setopt(easy, CURLOPT_USERAGENT, "mlmake/" MLMAKE_VERSION);
 	curl->easy_setopt(easy, CURLOPT_READFUNCTION, send_body);
 	curl->easy_setopt(easy, CURLOPT_READDATA, transfer);
@@ -254,8 +262,6 @@ static void set_request(struct http *http, struct http_transfer *transfer, struc
 	set_always(http, transfer);
 	set_method(http, easy, request);
 	curl->easy_setopt(easy, CURLOPT_URL, request->url);
-	unsigned idle = request->idle_timeout_s ? request->idle_timeout_s : http->idle_timeout_s;
-	curl->easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)idle);
 	if (request->bulk) {
 		curl->easy_setopt(easy, CURLOPT_BUFFERSIZE, BULK_BUFFER);
 		curl->easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, BULK_BUFFER);
@@ -300,6 +306,7 @@ static void transfer_give_back(struct http_transfer *transfer)
 	transfer->request = NULL;
 	transfer->next = http->idle;
 	http->idle = transfer;
+	http->running--;
 }
 
 /* Results. */
@@ -325,6 +332,7 @@ static bool transient(CURLcode code)
 	case CURLE_COULDNT_RESOLVE_HOST:
 	case CURLE_COULDNT_RESOLVE_PROXY:
 	case CURLE_COULDNT_CONNECT:
+	case CURLE_UNSUPPORTED_PROTOCOL: /* an answer that is no HTTP: our own URLs are always http */
 	case CURLE_WEIRD_SERVER_REPLY:
 	case CURLE_PARTIAL_FILE:
 	case CURLE_OPERATION_TIMEDOUT:
@@ -384,6 +392,55 @@ static void finish(struct http_transfer *transfer, CURLcode code)
 	request->done(request);
 }
 
+/* libcurl's own low-speed limit averages over several seconds and takes what lies in the socket's buffer as sent. */
+static int64_t bytes_moved(struct http_transfer *transfer)
+{
+	const struct curl_table *curl = &transfer->http->curl;
+	curl_off_t up = 0, down = 0;
+	long headers = 0, request = 0;
+	curl_socket_t fd = CURL_SOCKET_BAD;
+	int queued = 0;
+	curl->easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &up);
+	curl->easy_getinfo(transfer->easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
+	curl->easy_getinfo(transfer->easy, CURLINFO_HEADER_SIZE, &headers);
+	curl->easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &request);
+	curl->easy_getinfo(transfer->easy, CURLINFO_ACTIVESOCKET, &fd);
+	if (fd != CURL_SOCKET_BAD && ioctl(fd, SIOCOUTQ, &queued) < 0)
+		queued = 0;
+	return (int64_t)up + (int64_t)down + headers + request - queued;
+}
+
+static bool is_stuck(struct http_transfer *transfer, uint64_t now)
+{
+	const struct http_request *request = transfer->request;
+	unsigned idle = request->idle_timeout_s ? request->idle_timeout_s : transfer->http->idle_timeout_s;
+	int64_t moved = bytes_moved(transfer);
+	if (moved != transfer->moved) {
+		transfer->moved = moved;
+		transfer->moved_ms = now;
+	}
+	if (now - transfer->moved_ms < 1000ull * idle)
+		return false;
+	snprintf(transfer->error, sizeof(transfer->error), "nothing came for %u s", idle);
+	return true;
+}
+
+static void look_at_transfers(void *ctx)
+{
+	struct http *http = ctx;
+	uint64_t now = loop_now_ms();
+	http->watch = loop_add_timer(http->loop, WATCH_EVERY_MS, look_at_transfers, http);
+	for (size_t i = 0; i < http->transfers.len; i++) {
+		struct http_transfer *transfer = http->transfers.at[i];
+		if (transfer->request && is_stuck(transfer, now))
+			finish(transfer, CURLE_OPERATION_TIMEDOUT);
+	}
+	if (http->running == 0 && http->watch) {
+		loop_remove_timer(http->loop, http->watch);
+		http->watch = NULL;
+	}
+}
+
 static void step(struct http *http, curl_socket_t fd, int events)
 {
 	int running, queued;
@@ -418,7 +475,7 @@ static int open_multi(struct http *http, unsigned connections, struct err *err)
 	if (!http->multi)
 		return err_set(err, ERR_NOMEM, "no memory for libcurl");
 	struct curl_table *curl = &http->curl;
-	long count = connections ? (long)connections : DEFAULT_CONNECTIONS;
+	long count = SPARE_CONNECTIONS + (connections ? (long)connections : DEFAULT_CONNECTIONS);
 	curl->multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
 	curl->multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
 	curl->multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, set_timer);
@@ -474,6 +531,8 @@ void http_free(struct http *http)
 		http->curl.multi_cleanup(http->multi);
 	if (http->timer)
 		loop_remove_timer(http->loop, http->timer);
+	if (http->watch)
+		loop_remove_timer(http->loop, http->watch);
 	http->curl.global_cleanup();
 	free(http->ca_bundle);
 	free(http->ca_directory);
@@ -493,6 +552,11 @@ void http_start(struct http *http, struct http_request *request)
 		mem_alloc(SIZE_MAX); /* ends the process as any other want of memory does */
 	transfer->request = request;
 	request->transfer = transfer;
+	transfer->moved = 0;
+	transfer->moved_ms = loop_now_ms();
+	http->running++;
+	if (!http->watch)
+		http->watch = loop_add_timer(http->loop, WATCH_EVERY_MS, look_at_transfers, http);
 	set_request(http, transfer, request);
 	http->curl.multi_add_handle(http->multi, transfer->easy);
 }

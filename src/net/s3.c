@@ -39,6 +39,7 @@ struct s3 {
 	struct credentials credentials;
 	struct sigv4 signer;
 	char *base, *host, *path;     /* scheme and host; the host alone; what stands before the key, encoded: made of the above */
+	unsigned generation;          /* of the address */
 	time_t clock_offset;
 	uint64_t last_success_ms;
 	unsigned random;
@@ -97,6 +98,7 @@ static void make_address(struct s3 *s3)
 	s3->path = buf_detach(&path);
 	s3->signer.region = s3->region;
 	s3->signer.key_date[0] = '\0';
+	s3->generation++;
 }
 
 /* Without a '/' at the end and the scheme's own port, which no Host header names. */
@@ -303,6 +305,7 @@ static void sign(struct s3 *s3, struct s3_op *op, const char *path)
 static void make_url(struct s3 *s3, struct s3_op *op)
 {
 	struct buf url = BUF_INIT;
+	op->generation = s3->generation;
 	buf_addstr(&url, s3->base);
 	buf_addstr(&url, s3->path);
 	if (op->key || url.data[url.len - 1] != '/')
@@ -368,13 +371,15 @@ static bool mend_region(struct s3_op *op)
 	if (op->mended_region)
 		return false;
 	op->mended_region = true;
+	if (op->generation != s3->generation)
+		return true; /* another request has mended it meanwhile */
 	if (!http_header(&op->request, "x-amz-bucket-region", &region) &&
 	    !xml_find(op->response.data, op->response.len, "Region", &region))
 		return false;
 	if (region.len == 0 || region.len > 64 || region.data[strspn(region.data, "abcdefghijklmnopqrstuvwxyz0123456789-")])
 		return false;
 	if (strcmp(region.data, s3->region) == 0)
-		return strstr(op->url, s3->base) != op->url; /* another request mended it meanwhile */
+		return false;
 	free(s3->region);
 	s3->region = mem_strdup(region.data);
 	make_address(s3);

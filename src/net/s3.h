@@ -59,7 +59,7 @@ struct s3_op {
 	char *url;
 	struct strlist sent_headers;
 	struct loop_timer *timer;
-	unsigned tries;
+	unsigned tries, generation;
 	bool mended_region, mended_clock, mended_credentials;
 	uint64_t first_try_ms;
 };

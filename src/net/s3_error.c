@@ -35,6 +35,7 @@ static const struct meaning meanings[] = {
 	{ "ExpiredTokenException", S3_FAULT_EXPIRED, "the session token has expired: sign in again" },
 	{ "InvalidToken", S3_FAULT_HOPELESS, "the session token belongs to other keys, or is not one" },
 	{ "InvalidAccessKeyId", S3_FAULT_HOPELESS, "the server does not know this access key: check which credentials are used" },
+	{ "XAdminUserNotFound", S3_FAULT_HOPELESS, "the server does not know this access key: check which credentials are used" },
 	{ "SignatureDoesNotMatch", S3_FAULT_HOPELESS, "the secret key does not belong to the access key, or a proxy changes requests" },
 	{ "NoSuchBucket", S3_FAULT_HOPELESS, "check the remote's url and endpointurl, or create the bucket" },
 	{ "InvalidBucketName", S3_FAULT_HOPELESS, "check the remote's url" },
@@ -86,6 +87,12 @@ static enum s3_fault judge_status(const struct s3_op *op)
 	}
 }
 
+/* Of an answer 404. One that is about something else must not be taken for a missing object. HEAD has no code. */
+static bool means_absent(const char *code)
+{
+	return !*code || strcmp(code, "NoSuchKey") == 0 || strcmp(code, "NoSuchUpload") == 0 || strcmp(code, "NoSuchVersion") == 0;
+}
+
 enum s3_fault s3_judge(struct s3_op *op, struct buf *code)
 {
 	unsigned status = op->request.ret_status;
@@ -105,7 +112,7 @@ enum s3_fault s3_judge(struct s3_op *op, struct buf *code)
 	const struct meaning *meaning = meaning_of(code->data);
 	if (meaning && !(meaning->fault == S3_FAULT_REFUSED && status >= 500))
 		return meaning->fault;
-	if (status == 404 || status == 416 || status == 412) {
+	if (status == 416 || status == 412 || (status == 404 && means_absent(code->data))) {
 		op->ret_outcome = status == 404 ? S3_ABSENT : status == 416 ? S3_RANGE : S3_CHANGED;
 		return S3_FAULT_NONE;
 	}

@@ -1,0 +1,179 @@
+"""S3 remotes behind a proxy that breaks things: success after a retry with verified bytes, or a clear error and state; never a
+wrong file left behind; never late."""
+import os
+import pathlib
+import sys
+import time
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "interop"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from proxy import Proxy, Rule  # noqa: E402
+from remote_help import Item, Remote, clean, make_object  # noqa: E402
+
+
+@pytest.fixture
+def proxy(s3_server):
+    with Proxy(int(s3_server.endpoint.rsplit(":", 1)[1])) as running:
+        yield running
+
+
+@pytest.fixture
+def remote(s3_server, bucket, proxy, tmp_path):
+    return Remote(f"s3://{bucket}/p", {**clean(tmp_path), **s3_server.env}, endpoint_url=f"http://127.0.0.1:{proxy.port}",
+                  read_timeout_s=1, jobs=4)
+
+
+@pytest.fixture
+def items(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    return [make_object(source, os.urandom(size)) for size in (100, 5000, 40_000, 400_000)]
+
+
+@pytest.fixture
+def target(tmp_path):
+    path = tmp_path / "target"
+    path.mkdir()
+    return path
+
+
+def to(target, items, size=True):
+    return [Item(i.key, target / i.md5, i.size if size else "-", i.md5) for i in items]
+
+
+def assert_fetched(target, items, states):
+    """What is done is there and right; of what is not done there is nothing."""
+    for item, state in zip(items, states):
+        path = target / item.md5
+        if state == "done":
+            assert path.read_bytes() == item.path.read_bytes()
+        else:
+            assert not path.exists()
+    assert len(list(target.iterdir())) == states.count("done")
+
+
+def moved(remote, verb, items, within=15):
+    start = time.monotonic()
+    answers = remote.move(verb, items)
+    assert time.monotonic() - start < within
+    return answers
+
+
+TRANSIENT = [
+    ("status", {"code": 500}), ("status", {"code": 503, "name": "SlowDown"}), ("status", {"code": 502, "name": ""}),
+    ("status", {"code": 429, "name": "", "headers": (("Retry-After", "1"),)}), ("status", {"code": 400, "name": "RequestTimeout"}),
+    ("reset", {}), ("stall", {}), ("garbage", {}),
+]
+BOTH = [*TRANSIENT, ("cut", {"at": 0}), ("cut", {"at": 50})]
+
+
+@pytest.mark.parametrize("size", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["sized", "unsized"])
+@pytest.mark.parametrize("action, how", [*BOTH, ("stall_body", {"at": 50}), ("corrupt", {"at": 7}), ("short", {"at": 50})])
+def test_get_recovers(remote, proxy, items, target, action, how, size):
+    assert remote.states("put", items) == ["done"] * 4
+    proxy.rules.append(Rule("GET", "files/", action, times=1, skip=1, **how))
+    answers = moved(remote, "get", to(target, items, size))
+    assert [a.state for a in answers] == ["done"] * 4, answers
+    assert any(entry[2] for entry in proxy.log)
+    assert_fetched(target, items, ["done"] * 4)
+
+
+@pytest.mark.parametrize("action, how", [*TRANSIENT, ("cut", {"at": 0}), ("cut_request", {"at": 50}), ("corrupt_request", {"at": 9}),
+                                         ("status", {"code": 400, "name": "BadDigest"})])
+def test_put_recovers(remote, proxy, items, target, action, how):
+    proxy.rules.append(Rule("PUT", "files/", action, times=2, skip=1, **how))
+    answers = moved(remote, "put", items)
+    assert [a.state for a in answers] == ["done"] * 4, answers
+    assert any(entry[2] for entry in proxy.log)
+    assert remote.states("get", to(target, items)) == ["done"] * 4
+    assert_fetched(target, items, ["done"] * 4)
+
+
+@pytest.mark.parametrize("action, how", [("status", {"code": 500}), ("reset", {}), ("garbage", {}), ("cut", {"at": 5})])
+def test_get_gives_up(remote, proxy, items, target, action, how):
+    assert remote.states("put", items) == ["done"] * 4
+    proxy.rules.append(Rule("GET", "files/", action, **how))
+    answers = moved(remote, "get", to(target, items))
+    assert remote.code == 4 and answers[-1].state == "error" and "test" in answers[-1].message, answers
+    assert_fetched(target, items, [a.state for a in answers[:4]])
+    assert "done" not in [a.state for a in answers]
+
+
+@pytest.mark.parametrize("action, how, state", [("corrupt", {"at": 3}, "damaged"), ("short", {"at": 20}, "damaged"),
+                                                ("status", {"code": 403, "name": "AccessDenied"}, "failed")])
+@pytest.mark.parametrize("size", [True, False], ids=["sized", "unsized"])
+def test_one_object_is_bad(remote, proxy, items, target, action, how, state, size):
+    assert remote.states("put", items) == ["done"] * 4
+    proxy.rules.append(Rule("GET", items[1].md5[2:], action, **how))
+    answers = moved(remote, "get", to(target, items, size))
+    assert [a.state for a in answers] == ["done", state, "done", "done"], answers
+    assert answers[1].message and (state == "damaged" or "made up & injected" in answers[1].message and answers[1].hint)
+    assert_fetched(target, items, [a.state for a in answers])
+
+
+def test_one_put_is_refused(remote, proxy, items):
+    proxy.rules.append(Rule("PUT", items[2].md5[2:], "status", code=403, name="AccessDenied"))
+    answers = moved(remote, "put", items)
+    assert [a.state for a in answers] == ["done", "done", "failed", "done"]
+    assert proxy.count("PUT", items[2].md5[2:]) == 1
+    assert remote.states("check", items) == ["done", "done", "missing", "done"]
+
+
+def test_one_put_always_fails_while_others_do_not(remote, proxy, items):
+    proxy.rules.append(Rule("PUT", items[3].md5[2:], "status", code=500))
+    answers = moved(remote, "put", items[3:] + items[:3])
+    assert answers[0].state in ("failed",)
+    assert proxy.count("PUT", items[3].md5[2:]) == 5
+
+
+@pytest.mark.slow
+def test_silent_server(remote, proxy, items, target):
+    proxy.rules.append(Rule("", "", "stall"))
+    for verb in ("put", "get"):
+        answers = moved(remote, verb, to(target, items) if verb == "get" else items)
+        assert remote.code == 4 and answers[-1].hint, answers
+    assert not list(target.iterdir())
+
+
+def test_clock_is_off(remote, proxy, items):
+    proxy.rules.append(Rule("PUT", "", "status", times=1, code=403, name="RequestTimeTooSkewed",
+                            headers=(("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())),)))
+    assert remote.states("put", items) == ["done"] * 4
+
+
+def test_region_is_another(remote, proxy, items):
+    proxy.rules.append(Rule("PUT", "", "status", times=1, code=301, name="PermanentRedirect",
+                            headers=(("x-amz-bucket-region", "us-east-1"), ("Location", "http://127.0.0.1:1/"))))
+    remote.options.update(region="eu-west-3", jobs=1)
+    assert remote.states("put", items) == ["done"] * 4
+
+
+def test_broken_listing(remote, proxy, tmp_path):
+    rule = Rule("GET", "list-type", "short", at=30)
+    proxy.rules.append(rule)
+    answers = remote.run("list", remote.url, "files/")
+    assert remote.code == 4 and answers[-1].state == "error"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action, how", [("status", {"code": 503, "name": "SlowDown"}), ("cut_request", {"at": 1 << 20}),
+                                         ("corrupt_request", {"at": 1 << 20}), ("reset", {})])
+def test_large_put_recovers(remote, proxy, tmp_path, target, action, how):
+    item = make_object(tmp_path, os.urandom(1 << 20) * 66)
+    proxy.rules.append(Rule("PUT", "partNumber", action, times=2, skip=1, **how))
+    assert [a.state for a in moved(remote, "put", [item], 60)] == ["done"]
+    proxy.rules[:] = [Rule("GET", "files/", "cut", times=2, skip=1, at=1 << 20), Rule("GET", "files/", "corrupt", times=1, skip=2, at=5)]
+    assert [a.state for a in moved(remote, "get", to(target, [item]), 60)] == ["done"]
+    assert_fetched(target, [item], ["done"])
+
+
+@pytest.mark.slow
+def test_large_put_is_aborted(remote, proxy, s3_server, bucket, tmp_path):
+    item = make_object(tmp_path, os.urandom(1 << 20) * 66)
+    proxy.rules.append(Rule("PUT", "partNumber=3", "status", code=403, name="AccessDenied"))
+    answer, = moved(remote, "put", [item], 60)
+    assert answer.state == "failed" and "AccessDenied" in answer.message
+    assert proxy.count("DELETE", "uploadId") == 1
+    assert remote.states("check", [item]) == ["missing"]

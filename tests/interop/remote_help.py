@@ -1,0 +1,73 @@
+"""What the tests of src/net share: the driver, and objects with their digests."""
+import dataclasses
+import hashlib
+import os
+import subprocess
+
+import conftest
+
+
+@dataclasses.dataclass
+class Answer:
+    state: str
+    key: str
+    size: int
+    message: str
+    hint: str
+
+
+@dataclasses.dataclass
+class Item:
+    key: str
+    path: object = "-"
+    size: object = "-"
+    md5: str = "-"
+
+    def line(self):
+        return f"{self.key}\t{self.path}\t{self.size}\t{self.md5}\n"
+
+    def at(self, path):
+        return dataclasses.replace(self, path=path)
+
+
+def make_object(directory, data):
+    """A file named by its md5, as an item to put."""
+    md5 = hashlib.md5(data).hexdigest()
+    path = directory / md5
+    path.write_bytes(data)
+    return Item(f"files/md5/{md5[:2]}/{md5[2:]}", path, len(data), md5)
+
+
+class Remote:
+    """remote_driver on one url."""
+
+    def __init__(self, url, env, **options):
+        self.url, self.env, self.options = url, env, options
+        self.code = None
+
+    def run(self, verb, *args, text="", timeout=60, **options):
+        program = conftest.BUILD / "tests" / "remote_driver"
+        argv = [program, verb, *args, *[f"{k}={v}" for k, v in {**self.options, **options}.items()]]
+        result = subprocess.run([str(a) for a in argv], input=text, capture_output=True, text=True, timeout=timeout, env=self.env)
+        assert result.returncode >= 0 and "Sanitizer" not in result.stderr, result.stderr
+        self.code = result.returncode
+        answers = []
+        for line in result.stdout.splitlines():
+            state, key, size, message, hint = line.split("\t")
+            answers.append(Answer(state, key, int(size), message, hint))
+        return answers
+
+    def move(self, verb, items, **options):
+        """The answers in the order of the items; an error of the whole call stands last."""
+        return self.run(verb, self.url, text="".join(i.line() for i in items), **options)
+
+    def states(self, verb, items, **options):
+        return [a.state for a in self.move(verb, items, **options)]
+
+    def list(self, prefix, **options):
+        return {a.key: a.size for a in self.run("list", self.url, prefix, **options)}
+
+
+def clean(home):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_") and not k.lower().endswith("_proxy")}
+    return {**env, "HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true"}
