@@ -165,7 +165,7 @@ static void find_places(const struct yaml_node *map, struct dvc_out_source *sour
 	source->end = map->pairs[map->len - 1].value->end;
 	while (source->end && text[source->end - 1] == '\n')
 		source->end--;
-	source->flow = text[map->start] == '{';
+	source->flow = map->flow;
 	source->indent = map->pairs[0].key->span.col - 1;
 }
 
@@ -211,7 +211,7 @@ static int read_outs(const struct yaml_node *root, struct dvc_file *file, struct
 		find_places(outs->items[i], &source->outs[i], source->text.data);
 	}
 	source->outs_end = source->outs[outs->len - 1].end;
-	source->outs_flow = source->text.data[outs->start] == '[';
+	source->outs_flow = outs->flow;
 	source->dash_indent = outs->span.col - 1;
 	return 0;
 }

@@ -188,6 +188,23 @@ static void edits_apply(struct buf *out, struct edits *edits)
 	buf_add(out, edits->text->data + done, edits->text->len - done);
 }
 
+/* What keeps the text from being edited line by line; NULL if nothing. YAML takes more than LF for a line break. */
+static const char *obstacle(const struct dvc_file *file)
+{
+	const struct dvc_source *source = file->source;
+	const char *end = source->text.data + source->text.len;
+	if (source->has_alias)
+		return "anchors and aliases";
+	if (source->outs_flow && file->out_count > source->out_count)
+		return "a list in brackets";
+	for (const char *p = source->text.data; p < end; p++) {
+		bool lone_cr = *p == '\r' && p[1] != '\n';
+		if (lone_cr || strncmp(p, "\xc2\x85", 2) == 0 || strncmp(p, "\xe2\x80\xa8", 3) == 0 || strncmp(p, "\xe2\x80\xa9", 3) == 0)
+			return "line breaks other than LF";
+	}
+	return NULL;
+}
+
 static int render_edited(struct buf *out, const struct dvc_file *file, struct err *err)
 {
 	const struct dvc_source *source = file->source;
@@ -206,8 +223,9 @@ static int render_edited(struct buf *out, const struct dvc_file *file, struct er
 			render_out(&more, &file->outs[i], source->dash_indent);
 		edit_add(&edits, end, 0, buf_detach(&more));
 	}
-	if (edits.len && (source->has_alias || (source->outs_flow && file->out_count > source->out_count))) {
-		err_set(err, ERR_CONFIG, "cannot edit a .dvc file written with %s", source->has_alias ? "anchors and aliases" : "a list in brackets");
+	const char *why = edits.len ? obstacle(file) : NULL;
+	if (why) {
+		err_set(err, ERR_CONFIG, "cannot edit a .dvc file written with %s", why);
 		err_hint(err, "write its outputs out, one key a line");
 		status = -1;
 	} else {

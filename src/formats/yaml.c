@@ -276,7 +276,7 @@ static int account(struct loader *l, struct built *parent, const struct built *c
 static int build_seq(struct loader *l, const yaml_event_t *start, unsigned depth, struct built *ret, struct err *err)
 {
 	struct yaml_node *node = node_new(l, start, YAML_SEQ);
-	bool block = start->data.sequence_start.style != YAML_FLOW_SEQUENCE_STYLE;
+	node->flow = start->data.sequence_start.style == YAML_FLOW_SEQUENCE_STYLE;
 	VEC(const struct yaml_node *) items = { 0 };
 	int status = -1;
 	*ret = (struct built){ node, 1, 0 };
@@ -286,7 +286,7 @@ static int build_seq(struct loader *l, const yaml_event_t *start, unsigned depth
 		if (next_event(l, &event, err) < 0)
 			break;
 		if (event.type == YAML_SEQUENCE_END_EVENT) {
-			if (!block)
+			if (node->flow)
 				node->end = l->skipped + offset_of(l, &event.end_mark);
 			status = 0;
 			break;
@@ -342,7 +342,7 @@ static int build_pair(struct loader *l, yaml_event_t *event, unsigned depth, str
 static int build_map(struct loader *l, const yaml_event_t *start, unsigned depth, struct built *ret, struct err *err)
 {
 	struct yaml_node *node = node_new(l, start, YAML_MAP);
-	bool block = start->data.mapping_start.style != YAML_FLOW_MAPPING_STYLE;
+	node->flow = start->data.mapping_start.style == YAML_FLOW_MAPPING_STYLE;
 	struct map seen CLEANUP(map_release) = MAP_INIT;
 	VEC(struct yaml_pair) pairs = { 0 };
 	int status = -1;
@@ -353,7 +353,7 @@ static int build_map(struct loader *l, const yaml_event_t *start, unsigned depth
 		if (next_event(l, &event, err) < 0)
 			break;
 		if (event.type == YAML_MAPPING_END_EVENT) {
-			if (!block)
+			if (node->flow)
 				node->end = l->skipped + offset_of(l, &event.end_mark);
 			status = 0;
 			break;

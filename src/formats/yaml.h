@@ -28,6 +28,7 @@ struct yaml_pair {
 struct yaml_node {
 	enum yaml_kind kind;
 	bool quoted;      /* scalar written with quotes or as a block */
+	bool flow;        /* SEQ, MAP: written in brackets */
 	struct span span; /* strings live as long as the document; of an alias, where the anchor stands */
 	size_t start, end; /* byte range in the text that was parsed; of a block collection, to the end of its last value */
 	const char *text; /* scalar: its text as written (unquoted, unescaped), NUL-terminated; "" for containers */
