@@ -2,6 +2,7 @@
 #include "fuzz.h"
 
 #include "base/mem.h"
+#include "base/path.h"
 #include "formats/ignore.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
@@ -28,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 		bool matches = glob_match(glob, path);
 		glob_has_magic(glob);
 		const char *slash = strrchr(path, '/');
-		if (matches && slash && slash != path) {
+		if (matches && slash && path_is_safe(path)) {
 			char *dir OWNED = mem_strndup(path, (size_t)(slash - path));
 			MUST(glob_may_match_below(glob, dir));
 		}

@@ -17,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	buf_addch(&out, '\n');
 	MUST(yaml_parse(&doc, "f.yaml", out.data, out.len, &err) == 0);
 	const struct yaml_node *value = yaml_get_dotted(doc.root, "outs.0.path");
-	MUST(value && value->kind == YAML_STR);
+	/* Not the kind: dvc writes .5e3 without quotes, which is a number in the core schema. */
+	MUST(value && value->kind != YAML_SEQ && value->kind != YAML_MAP);
 	MUST(strcmp(value->text, text) == 0);
 	return 0;
 }
