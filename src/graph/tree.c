@@ -190,6 +190,12 @@ static void close_dir(DIR **dir)
 		closedir(*dir);
 }
 
+static int cannot_list(const struct tree_node *node, const char *path, int number, struct err *err)
+{
+	err_set_errno(err, ERR_FAILED, number, "cannot list directory '%s'", *node->path ? node->path : path);
+	return err_hint(err, "make it readable, or let .gitignore name it if it is no part of the project");
+}
+
 int tree_list(struct tree *tree, struct tree_node *node, struct err *err)
 {
 	if (node->listed)
@@ -210,8 +216,9 @@ int tree_list(struct tree *tree, struct tree_node *node, struct err *err)
 				     *node->path ? node->path : path);
 	DIR *dir CLEANUP(close_dir) = sys.fdopendir(fd);
 	if (dir == NULL) {
+		int number = errno;
 		sys.close(fd);
-		return err_set_errno(err, ERR_FAILED, errno, "cannot list directory '%s'", path);
+		return cannot_list(node, path, number, err);
 	}
 	for (;;) {
 		errno = 0;
@@ -226,7 +233,7 @@ int tree_list(struct tree *tree, struct tree_node *node, struct err *err)
 	if (errno != 0) {
 		int number = errno;
 		drop_children(node);
-		return err_set_errno(err, ERR_FAILED, number, "cannot list directory '%s'", path);
+		return cannot_list(node, path, number, err);
 	}
 	if (node->len > 1)
 		qsort(node->children, node->len, sizeof(*node->children), compare_nodes);

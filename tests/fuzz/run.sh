@@ -6,9 +6,11 @@ seconds=${2:-60}
 out=build/fuzz
 mkdir -p "$out/corpus/$name"
 sanitize=-fsanitize=fuzzer,address,undefined
-sources="$(find src/base src/formats -name '*.c' ! -name embed.c)"
+make -s build/obj/gen/embedded.o
+sources="$(find src/base src/formats src/graph src/vcs -name '*.c') build/obj/gen/embedded.o"
+soname=$(readlink -f "$(clang -print-file-name=libgit2.so)" | xargs basename)
 # shellcheck disable=SC2086
-clang -std=gnu17 -D_GNU_SOURCE -Isrc -g -O1 -fno-sanitize-recover=undefined -fno-strict-aliasing $sanitize -pthread \
+clang -std=gnu17 -D_GNU_SOURCE "-DLIBGIT2_SONAME=\"$soname\"" -Isrc -g -O1 -fno-sanitize-recover=undefined -fno-strict-aliasing $sanitize -pthread \
 	"tests/fuzz/fuzz_$name.c" $sources -o "$out/fuzz_$name" -l:libyaml.a -l:libjansson.a -l:libpcre2-8.a -lcrypto -ldl -lm
 dict=tests/fuzz/$name.dict
 [ -f "$dict" ] && set -- "-dict=$dict" || set --
