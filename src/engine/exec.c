@@ -442,6 +442,24 @@ static char *command_text(const struct job *job)
 	return buf_detach(&text);
 }
 
+/* Where the shell is; looked for once, not along the whole PATH for every command. */
+static const char *find_shell(struct job *job)
+{
+	struct buf key CLEANUP(buf_release) = BUF_INIT;
+	struct buf found CLEANUP(buf_release) = BUF_INIT;
+	const char *name = job->node->target->shell.at[0], *path = "/usr/local/bin:/usr/bin:/bin";
+	for (size_t i = 0; job->env.vars.at[i]; i++)
+		if (text_starts(job->env.vars.at[i], "PATH="))
+			path = job->env.vars.at[i] + strlen("PATH=");
+	if (strchr(name, '/'))
+		return name;
+	buf_addf(&key, "%s\n%s", path, name);
+	struct map_entry *entry = map_entry(&job->run->programs, key.data);
+	if (!entry->value && proc_find(name, path, &found))
+		entry->value = buf_detach(&found);
+	return entry->value ? entry->value : name;
+}
+
 static int spawn(struct job *job, struct err *err)
 {
 	const struct target *target = job->node->target;
@@ -453,7 +471,7 @@ static int spawn(struct job *job, struct err *err)
 		return -1;
 	VEC(const char *) argv = { 0 };
 	for (size_t i = 0; i < target->shell.len; i++)
-		vec_push(&argv, target->shell.at[i]);
+		vec_push(&argv, i ? target->shell.at[i] : find_shell(job));
 	vec_push(&argv, text);
 	vec_push(&argv, NULL);
 	struct proc_spec spec = PROC_SPEC_INIT;

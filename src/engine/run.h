@@ -81,6 +81,7 @@ struct run {
 	struct fingerprint fp;       /* scratch of the check */
 	struct record record;        /* scratch of the check */
 	char *lock_dir;
+	struct map programs;         /* "PATH\nshell" -> where that is, owned */
 
 	struct node *nodes;          /* by target id */
 	struct digest *results;      /* by target id */

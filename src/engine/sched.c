@@ -402,6 +402,7 @@ static void close_stores(struct run *run)
 	vec_release(&run->undecided);
 	vec_release(&run->ready);
 	vec_release(&run->jobs);
+	map_release_values(&run->programs, free);
 	free(run->lock_dir);
 	free(run->nodes);
 	free(run->results);

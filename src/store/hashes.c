@@ -39,6 +39,7 @@ struct hashes {
 	struct map stamps;      /* path -> struct fs_stamp of hashes_prefetch; size UINT64_MAX and mode 0: absent */
 	struct buf last_key;    /* of last_record: neighbours in a batch share their directory */
 	struct dir_record *last_record;
+	int clock_fd;           /* -1 until needed, -2 if there can be none */
 	uint64_t boot;
 	uint64_t files_read;
 };
@@ -52,6 +53,7 @@ int hashes_new(struct state *state, const char *root, struct hashes **ret, struc
 	hashes->state = state;
 	hashes->root = mem_strdup(root);
 	hashes->root_fd = fd;
+	hashes->clock_fd = -1;
 	buf_init(&hashes->last_key);
 	*ret = hashes;
 	return 0;
@@ -72,6 +74,7 @@ void hashes_free(struct hashes *hashes)
 	map_release_values(&hashes->dirs, free_record);
 	map_release_values(&hashes->stamps, free);
 	buf_release(&hashes->last_key);
+	fs_close_fd(&hashes->clock_fd);
 	sys.close(hashes->root_fd);
 	free(hashes->root);
 	free(hashes);
@@ -281,15 +284,29 @@ static bool is_racy(const struct fs_stamp *stamp, int64_t clock)
 	return stamp->mtime_ns >= clock || stamp->ctime_ns >= clock;
 }
 
-static int64_t clock_of(const struct hashes *hashes)
+static int open_clock(const struct hashes *hashes)
 {
-	struct buf dir CLEANUP(buf_release) = BUF_INIT;
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	int64_t clock;
-	/* Without a clock (a read-only tree) nothing is known to be old enough. */
-	if (workdir_path(hashes->root, NULL, &dir, &ignored) < 0 || fs_clock(dir.data, &clock, &ignored) < 0)
+	if (workdir_path(hashes->root, NULL, &path, &ignored) < 0)
+		return -2;
+	buf_addstr(&path, "/clock");
+	int fd = sys.openat(AT_FDCWD, path.data, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+	return fd < 0 ? -2 : fd;
+}
+
+/* What the file system of the tree takes for now, by writing to a file that stays: making and removing one each time is slow, and ext4
+ * does not like to reuse what was just removed. Without a clock (a read-only tree) nothing is known to be old enough. */
+static int64_t clock_of(struct hashes *hashes)
+{
+	struct stat st;
+	struct fs_stamp stamp;
+	if (hashes->clock_fd == -1)
+		hashes->clock_fd = open_clock(hashes);
+	if (hashes->clock_fd < 0 || sys.pwrite(hashes->clock_fd, "\n", 1, 0) != 1 || sys.fstat(hashes->clock_fd, &st) < 0)
 		return INT64_MIN;
-	return clock;
+	fs_stamp_of(&stamp, &st);
+	return stamp.mtime_ns;
 }
 
 struct reading {

@@ -39,7 +39,8 @@ static void write_holder(int fd, const char *command)
 	for (const char *c = command; *c && text.len < sizeof(((struct lock_holder *)0)->command); c++)
 		buf_addch(&text, *c == '\n' ? ' ' : *c);
 	buf_addch(&text, '\n');
-	if (sys.ftruncate(fd, 0) == 0 && sys.pwrite(fd, text.data, text.len, 0) < 0)
+	/* The line ends where the newline is; what an earlier, longer one left behind it is not read. */
+	if (sys.pwrite(fd, text.data, text.len, 0) < 0)
 		(void)sys.ftruncate(fd, 0);
 }
 
@@ -80,7 +81,6 @@ void lock_release(struct lock *lock)
 	if (!lock)
 		return;
 	/* Closing alone would leave it with whatever the target left running. */
-	(void)sys.ftruncate(lock->fd, 0);
 	(void)sys.flock(lock->fd, LOCK_UN);
 	sys.close(lock->fd);
 	free(lock);

@@ -15,7 +15,9 @@
 struct outputs {
 	char *dir;
 	struct map made; /* directories that are known to exist */
-	char *tmp;       /* this object's own directory for files on their way; NULL until needed */
+	char *tmp;       /* this object's own directory for files on their way in; NULL until needed */
+	char *staging;   /* and for outputs on their way out, in the project at staging_root */
+	char *staging_root;
 	unsigned serial;
 };
 
@@ -37,10 +39,20 @@ int outputs_open(struct outputs **ret, struct err *err)
 	return 0;
 }
 
+static void close_staging(struct outputs *cache)
+{
+	if (cache->staging)
+		(void)sys.unlinkat(AT_FDCWD, cache->staging, AT_REMOVEDIR);
+	free(cache->staging);
+	free(cache->staging_root);
+	cache->staging = cache->staging_root = NULL;
+}
+
 void outputs_close(struct outputs *cache)
 {
 	if (!cache)
 		return;
+	close_staging(cache);
 	if (cache->tmp)
 		(void)sys.unlinkat(AT_FDCWD, cache->tmp, AT_REMOVEDIR);
 	map_release(&cache->made);
@@ -199,10 +211,22 @@ static int stage_file(struct outputs *cache, const struct manifest_entry *entry,
 	return 0;
 }
 
+/* Which of the paths an entry belongs to, and where it waits: "<staging>/<number of the path>" and what is below. */
+static void add_staged(struct buf *out, const char *staging, const char *const *paths, size_t count, const char *path)
+{
+	size_t best = 0, best_len = SIZE_MAX;
+	for (size_t i = 0; i < count; i++) {
+		size_t len = strlen(paths[i]);
+		if (path_inside(paths[i], path) && len < best_len) {
+			best = i;
+			best_len = len;
+		}
+	}
+	buf_addf(out, "%s-%zu%s", staging, best, best_len == SIZE_MAX ? "" : path + best_len);
+}
+
 static int stage_entry(struct outputs *cache, const struct manifest_entry *entry, const char *to, bool *ret_whole, struct err *err)
 {
-	if (fs_mkdirs_for(to, err) < 0)
-		return -1;
 	switch (entry->type) {
 	case HASH_DIR:
 		return fs_mkdirs(to, err);
@@ -215,15 +239,26 @@ static int stage_entry(struct outputs *cache, const struct manifest_entry *entry
 	}
 }
 
+struct restoring {
+	struct outputs *cache;
+	const char *staging; /* beginning of the names of what waits */
+	const char *root;
+	const struct action *action;
+	const char *const *paths;
+	size_t count;
+};
+
 /* Modes of directories come last: one that is read-only could not be filled. */
-static int set_dir_modes(const struct manifest *manifest, const char *staging, struct err *err)
+static int set_dir_modes(const struct restoring *r, struct err *err)
 {
+	const struct manifest *manifest = &r->action->manifest;
 	for (size_t i = manifest->len; i-- > 0;) {
+		struct buf path CLEANUP(buf_release) = BUF_INIT;
 		if (manifest->at[i].type != HASH_DIR)
 			continue;
-		OWNED char *path = path_joined(staging, manifest->at[i].path);
-		if (sys.fchmodat(AT_FDCWD, path, (mode_t)manifest->at[i].mode, 0) < 0)
-			return err_set_errno(err, ERR_FAILED, errno, "cannot set the mode of '%s'", path);
+		add_staged(&path, r->staging, r->paths, r->count, manifest->at[i].path);
+		if (sys.fchmodat(AT_FDCWD, path.data, (mode_t)manifest->at[i].mode, 0) < 0)
+			return err_set_errno(err, ERR_FAILED, errno, "cannot set the mode of '%s'", path.data);
 	}
 	return 0;
 }
@@ -236,62 +271,87 @@ static bool lies_in_another(const char *const *paths, size_t count, size_t index
 	return false;
 }
 
-static int put_in_place(const char *staging, const char *root, const char *const *paths, size_t count, struct err *err)
+static int put_in_place(const struct restoring *r, struct err *err)
 {
-	for (size_t i = 0; i < count; i++) {
-		OWNED char *from = path_joined(staging, paths[i]);
-		OWNED char *to = path_joined(root, paths[i]);
+	for (size_t i = 0; i < r->count; i++) {
+		struct buf from CLEANUP(buf_release) = BUF_INIT;
+		OWNED char *to = path_joined(r->root, r->paths[i]);
 		struct stat st;
 		bool exists;
-		if (lies_in_another(paths, count, i))
+		if (lies_in_another(r->paths, r->count, i))
 			continue;
-		if (fs_remove_tree(to, err) < 0 || fs_lstat(from, &st, &exists, err) < 0)
+		buf_addf(&from, "%s-%zu", r->staging, i);
+		if (fs_remove_tree(to, err) < 0 || fs_lstat(from.data, &st, &exists, err) < 0)
 			return -1;
-		if (exists && (fs_mkdirs_for(to, err) < 0 || fs_rename(from, to, err) < 0))
+		if (exists && (fs_mkdirs_for(to, err) < 0 || fs_rename(from.data, to, err) < 0))
 			return -1;
 	}
 	return 0;
 }
 
-static int restore_through(struct outputs *cache, const char *staging, const char *root, const struct action *action,
-			   const char *const *paths, size_t count, bool *ret_restored, struct err *err)
+static int restore_through(const struct restoring *r, bool *ret_restored, struct err *err)
 {
+	const struct manifest *manifest = &r->action->manifest;
 	bool whole = true;
-	for (size_t i = 0; i < action->manifest.len && whole; i++) {
-		const struct manifest_entry *entry = &action->manifest.at[i];
-		OWNED char *to = path_joined(staging, entry->path);
-		if (stage_entry(cache, entry, to, &whole, err) < 0)
+	for (size_t i = 0; i < manifest->len && whole; i++) {
+		struct buf to CLEANUP(buf_release) = BUF_INIT;
+		add_staged(&to, r->staging, r->paths, r->count, manifest->at[i].path);
+		if (stage_entry(r->cache, &manifest->at[i], to.data, &whole, err) < 0)
 			return -1;
 	}
 	if (!whole) {
 		struct buf place CLEANUP(buf_release) = BUF_INIT;
-		add_place(cache, "actions", &action->key, &place);
+		add_place(r->cache, "actions", &r->action->key, &place);
 		return fs_remove(place.data, err);
 	}
-	if (set_dir_modes(&action->manifest, staging, err) < 0 || put_in_place(staging, root, paths, count, err) < 0)
+	if (set_dir_modes(r, err) < 0 || put_in_place(r, err) < 0)
 		return -1;
 	*ret_restored = true;
+	return 0;
+}
+
+/* What stays behind is in nobody's way; the outcome is that of the restoring. */
+static void sweep(const struct restoring *r)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		struct err ignored CLEANUP(err_release) = ERR_INIT;
+		OWNED char *path = mem_printf("%s-%zu", r->staging, i);
+		int left = fs_remove_tree(path, &ignored);
+		(void)left;
+	}
+}
+
+/* A directory of this object's own in the project, on the file system that the outputs go to; kept for all that is restored. */
+static int open_staging(struct outputs *cache, const char *root, struct err *err)
+{
+	struct buf parent CLEANUP(buf_release) = BUF_INIT;
+	struct buf staging CLEANUP(buf_release) = BUF_INIT;
+	if (cache->staging && strcmp(cache->staging_root, root) == 0)
+		return 0;
+	if (workdir_path(root, "staging", &parent, err) < 0 || fs_temp_dir(parent.data, "restore-", &staging, err) < 0)
+		return -1;
+	close_staging(cache);
+	cache->staging = buf_detach(&staging);
+	cache->staging_root = mem_strdup(root);
 	return 0;
 }
 
 int outputs_restore(struct outputs *cache, const char *root, const struct action *action, const char *const *paths, size_t count,
 		    bool *ret_restored, struct err *err)
 {
-	struct buf parent CLEANUP(buf_release) = BUF_INIT;
-	struct buf staging CLEANUP(buf_release) = BUF_INIT;
 	*ret_restored = false;
 	if (manifest_check(&action->manifest, paths, count, err) < 0)
 		return -1;
-	if (action->manifest.len == 0 && count == 0) {
+	if (count == 0) {
 		*ret_restored = true;
 		return 0;
 	}
-	if (workdir_path(root, "staging", &parent, err) < 0 || fs_temp_dir(parent.data, "restore-", &staging, err) < 0)
+	if (open_staging(cache, root, err) < 0)
 		return -1;
-	int failed = restore_through(cache, staging.data, root, action, paths, count, ret_restored, err);
-	/* What stays of a staging directory is in nobody's way; the outcome is that of the restoring. */
-	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	int left = fs_remove_tree(staging.data, &ignored);
-	(void)left;
+	OWNED char *staging = mem_printf("%s/%u", cache->staging, cache->serial++);
+	const struct restoring restoring = { cache, staging, root, action, paths, count };
+	int failed = restore_through(&restoring, ret_restored, err);
+	if (failed || !*ret_restored)
+		sweep(&restoring);
 	return failed;
 }
