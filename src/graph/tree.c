@@ -212,8 +212,7 @@ int tree_list(struct tree *tree, struct tree_node *node, struct err *err)
 	}
 	int fd = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (*node->path ? O_NOFOLLOW : 0), 0);
 	if (fd < 0)
-		return err_set_errno(err, ERR_FAILED, errno, "cannot list directory '%s'",
-				     *node->path ? node->path : path);
+		return cannot_list(node, path, errno, err);
 	DIR *dir CLEANUP(close_dir) = sys.fdopendir(fd);
 	if (dir == NULL) {
 		int number = errno;
