@@ -48,11 +48,12 @@ void odb_add_path(const struct odb *odb, struct buf *out, const struct odb_id *i
 	odb_add_key(out, id);
 }
 
+/* md5 of nothing. */
 static bool is_empty_digest(const struct digest *digest)
 {
-	struct digest empty;
-	digest_bytes(DIGEST_MD5, "", 0, &empty);
-	return digest_eq(digest, &empty);
+	static const uint8_t empty[16] = { 0xd4, 0x1d, 0x8c, 0xd9, 0x8f, 0x00, 0xb2, 0x04,
+					   0xe9, 0x80, 0x09, 0x98, 0xec, 0xf8, 0x42, 0x7e };
+	return memcmp(digest->bytes, empty, sizeof(empty)) == 0;
 }
 
 static bool protect_verified(const char *path, const struct odb_id *id)
@@ -80,6 +81,30 @@ bool odb_has(const struct odb *odb, const struct odb_id *id, uint64_t *ret_size)
 	if (ret_size)
 		*ret_size = (uint64_t)st.st_size;
 	return true;
+}
+
+struct has_job {
+	const struct odb *odb;
+	const struct odb_id *ids;
+	bool *present;
+	size_t count;
+};
+
+/* A piece for each index: one object alone is too little to hand to a thread. */
+#define HAS_PIECE ((size_t)256)
+
+static void has_piece(void *ctx, size_t piece)
+{
+	const struct has_job *job = ctx;
+	size_t end = (piece + 1) * HAS_PIECE < job->count ? (piece + 1) * HAS_PIECE : job->count;
+	for (size_t i = piece * HAS_PIECE; i < end; i++)
+		job->present[i] = odb_has(job->odb, &job->ids[i], NULL);
+}
+
+void odb_has_many(const struct odb *odb, const struct odb_id *ids, size_t count, bool *ret_present)
+{
+	struct has_job job = { odb, ids, ret_present, count };
+	pool_each(0, (count + HAS_PIECE - 1) / HAS_PIECE, has_piece, &job);
 }
 
 static int make_shared_dir(const struct odb *odb, const char *path, struct err *err)

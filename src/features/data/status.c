@@ -217,9 +217,13 @@ static void find_not_cached(struct status_run *run, const struct tracked *tracke
 	struct odb_id id = tracked_id(tracked);
 	bool top = odb_has(&run->repo->odb, &id, NULL) && (!tracked->out->is_dir || has_manifest), whole = top;
 	struct strlist members CLEANUP(strlist_release) = { 0 };
+	struct odb_id *ids OWNED = mem_alloc((manifest->len + 1) * sizeof(*ids));
+	bool *present OWNED = mem_alloc(manifest->len + 1);
+	for (size_t i = 0; i < manifest->len; i++)
+		ids[i] = (struct odb_id){ member_digest(&manifest->entries[i]), false };
+	odb_has_many(&run->repo->odb, ids, manifest->len, present);
 	for (size_t i = 0; i < manifest->len; i++) {
-		struct odb_id member = { member_digest(&manifest->entries[i]), false };
-		if (odb_has(&run->repo->odb, &member, NULL))
+		if (present[i])
 			continue;
 		whole = false;
 		if (run->options->granular)

@@ -1,0 +1,178 @@
+/* The object cache: what goes in comes out verified, and nothing wrong stays. */
+#include "unit/unit.h"
+
+#include "store/odb.h"
+
+static struct odb_id id_of(const char *text)
+{
+	struct odb_id id = { .is_dir = false };
+	digest_bytes(DIGEST_MD5, text, strlen(text), &id.digest);
+	return id;
+}
+
+static void write_text(const char *path, const char *text)
+{
+	struct err err = ERR_INIT;
+	assert_ok(fs_write_file(path, text, strlen(text), 0644, FS_VOLATILE, &err), &err);
+}
+
+static void damage(const struct odb *odb, const struct odb_id *id, const char *text)
+{
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	odb_add_path(odb, &path, id);
+	write_text(path.data, text);
+	assert_int_equal(chmod(path.data, 0444), 0);
+}
+
+static void open_odb(struct odb *odb, void **state)
+{
+	char *dir OWNED = path_joined(*state, "cache");
+	odb_init(odb, dir, false);
+}
+
+static void import_two(struct odb *odb, struct odb_import *items)
+{
+	struct err err = ERR_INIT;
+	write_text("one", "first");
+	write_text("two", "second");
+	items[0].path = "one";
+	items[1].path = "two";
+	assert_ok(odb_import(odb, items, 2, NULL, &err), &err);
+}
+
+static void test_import_and_export(void **state)
+{
+	struct err err = ERR_INIT;
+	struct odb odb CLEANUP(odb_release);
+	struct odb_import items[2] = { { .path = NULL } };
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	open_odb(&odb, state);
+	import_two(&odb, items);
+	struct odb_id first = id_of("first");
+	uint64_t size;
+	assert_true(digest_eq(&items[0].ret_digest, &first.digest));
+	assert_true(odb_has(&odb, &first, &size));
+	assert_int_equal(size, 5);
+	struct odb_export out[] = { { .id = first, .to = "out" }, { .id = id_of("absent"), .to = "none" } };
+	assert_ok(odb_export(&odb, out, 2, NULL, &err), &err);
+	assert_int_equal(out[0].ret_result, ODB_OK);
+	assert_int_equal(out[1].ret_result, ODB_ABSENT);
+	assert_ok(fs_read_file("out", 100, &text, &err), &err);
+	assert_string_equal(text.data, "first");
+	assert_false(fs_exists("none"));
+}
+
+static void test_damaged_objects_do_not_come_out(void **state)
+{
+	struct err err = ERR_INIT;
+	struct odb odb CLEANUP(odb_release);
+	struct odb_import items[2] = { { .path = NULL } };
+	struct buf text CLEANUP(buf_release) = BUF_INIT, where CLEANUP(buf_release) = BUF_INIT;
+	open_odb(&odb, state);
+	import_two(&odb, items);
+	struct odb_id first = id_of("first");
+	damage(&odb, &first, "f1rst");
+	struct odb_export out = { .id = first, .to = "out" };
+	assert_ok(odb_export(&odb, &out, 1, NULL, &err), &err);
+	assert_int_equal(out.ret_result, ODB_DAMAGED);
+	assert_false(fs_exists("out"));
+	assert_error(odb_read(&odb, &first, 100, &text, &err), &err, ERR_DATA, "damaged");
+	assert_ok(odb_quarantine(&odb, &first, &where, &err), &err);
+	assert_true(fs_is_file(where.data));
+	assert_false(odb_has(&odb, &first, NULL));
+	err_release(&err);
+}
+
+static void test_import_replaces_a_damaged_object(void **state)
+{
+	struct err err = ERR_INIT;
+	struct odb odb CLEANUP(odb_release);
+	struct odb_import items[2] = { { .path = NULL } };
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	open_odb(&odb, state);
+	import_two(&odb, items);
+	struct odb_id first = id_of("first");
+	damage(&odb, &first, "f1rst");
+	import_two(&odb, items);
+	assert_ok(odb_read(&odb, &first, 100, &text, &err), &err);
+	assert_string_equal(text.data, "first");
+}
+
+static void test_what_may_be_written_is_hashed(void **state)
+{
+	struct odb odb CLEANUP(odb_release);
+	struct odb_import items[2] = { { .path = NULL } };
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	open_odb(&odb, state);
+	import_two(&odb, items);
+	struct odb_id first = id_of("first"), second = id_of("second");
+	damage(&odb, &first, "f1rst");
+	odb_add_path(&odb, &path, &first);
+	assert_int_equal(chmod(path.data, 0644), 0);
+	assert_false(odb_has(&odb, &first, NULL));
+	buf_reset(&path);
+	odb_add_path(&odb, &path, &second);
+	assert_int_equal(chmod(path.data, 0644), 0);
+	assert_true(odb_has(&odb, &second, NULL));
+	struct stat st;
+	assert_int_equal(stat(path.data, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0444);
+}
+
+static void test_an_empty_object_must_be_named_so(void **state)
+{
+	struct odb odb CLEANUP(odb_release);
+	struct odb_import items[2] = { { .path = NULL } };
+	open_odb(&odb, state);
+	import_two(&odb, items);
+	struct odb_id first = id_of("first"), empty = id_of("");
+	damage(&odb, &first, "");
+	assert_false(odb_has(&odb, &first, NULL));
+	struct err err = ERR_INIT;
+	assert_ok(odb_put(&odb, &empty, "", 0, &err), &err);
+	assert_true(odb_has(&odb, &empty, NULL));
+	struct odb_id ids[] = { first, empty, id_of("second") };
+	bool present[3];
+	odb_has_many(&odb, ids, 3, present);
+	assert_false(present[0]);
+	assert_true(present[1] && present[2]);
+}
+
+static void test_temporaries_of_the_dead_are_swept(void **state)
+{
+	struct err err = ERR_INIT;
+	struct odb one CLEANUP(odb_release), two CLEANUP(odb_release);
+	struct buf first CLEANUP(buf_release) = BUF_INIT, second CLEANUP(buf_release) = BUF_INIT;
+	open_odb(&one, state);
+	open_odb(&two, state);
+	assert_ok(fs_mkdirs("cache/.mlmake-tmp/tdead", &err), &err);
+	write_text("cache/.mlmake-tmp/tdead/0", "left");
+	assert_ok(odb_temp_path(&one, &first, &err), &err);
+	assert_false(fs_exists("cache/.mlmake-tmp/tdead"));
+	write_text(first.data, "alive");
+	assert_ok(odb_temp_path(&two, &second, &err), &err);
+	assert_true(fs_exists(first.data));
+}
+
+static void test_missing_files_are_named(void **state)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct odb odb CLEANUP(odb_release);
+	struct odb_import items[] = { { .path = "nowhere" } };
+	open_odb(&odb, state);
+	assert_error(odb_import(&odb, items, 1, NULL, &err), &err, ERR_FAILED, "nowhere");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		in_temp_dir(test_import_and_export),
+		in_temp_dir(test_damaged_objects_do_not_come_out),
+		in_temp_dir(test_import_replaces_a_damaged_object),
+		in_temp_dir(test_what_may_be_written_is_hashed),
+		in_temp_dir(test_an_empty_object_must_be_named_so),
+		in_temp_dir(test_temporaries_of_the_dead_are_swept),
+		in_temp_dir(test_missing_files_are_named),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
