@@ -39,7 +39,8 @@ void digest_hmac_sha256(const void *key, size_t key_len, const void *bytes, size
 int digest_file(enum digest_kind kind, const char *path, struct digest *ret, struct fs_stamp *ret_stamp, bool *ret_stable,
 		struct err *err) MUST_CHECK;
 
-/* Many files at once, on all processors. Each job gets its own result; the call itself cannot fail. */
+/* Many files at once, on all processors. Zero-initialise the jobs and set path. Each gets its own result; the call itself cannot fail.
+ * What is not a regular file is an error of its job (a FIFO would wait for ever). */
 struct digest_job {
 	const char *path;
 	struct digest ret;
