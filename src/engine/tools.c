@@ -17,6 +17,7 @@ struct tools {
 	struct state *state;
 	struct hashes *hashes;
 	struct map known;   /* "PATH\0word" folded into one string -> struct tool */
+	struct map plain;   /* word -> what known has for it in our own PATH; not owned */
 	struct map scripts; /* script -> struct strlist of its words */
 };
 
@@ -54,6 +55,7 @@ void tools_free(struct tools *tools)
 {
 	if (!tools)
 		return;
+	map_release(&tools->plain);
 	map_release_values(&tools->known, free_tool);
 	map_release_values(&tools->scripts, free_words);
 	free(tools);
