@@ -104,9 +104,10 @@ def test_data_is_fetched_where_it_is_read(gitbox, url, secrets):
     gitbox.write(".dvc/config", f"[core]\n    remote = store\n['remote \"store\"']\n    url = {url}\n")
     gitbox.write("data/raw.csv.dvc", "outs:\n- md5: 0cc175b9c0f1b6a831c399e269772661\n  size: 1\n  hash: md5\n  path: raw.csv\n")
     gitbox.write("data/.gitignore", "/raw.csv\n")
-    generate(gitbox, "version: 1\ntargets:\n  lint: {inputs: [src/*.py], run: echo lint}\n"
+    done = generate(gitbox, "version: 1\ntargets:\n  lint: {inputs: [src/*.py], run: echo lint}\n"
                      "  prepare: {inputs: [data/raw.csv], run: echo prepare}\n"
                      "  test: {needs: [prepare], inputs: [src/*.py], run: echo test}\n")
+    assert ("secrets of the environment mlmake-data" if secrets else "hosted runners do not have it") in done.stderr
     lint_workflows(gitbox)
     text = gitbox.read(WORKFLOW).decode()
     lint, test = text.split("\n  test:\n")

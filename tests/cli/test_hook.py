@@ -247,6 +247,13 @@ def test_hook_key_of_targets(repo):
     assert "mistyped" in text
 
 
+def test_only_what_failed_is_shown(repo):
+    repo.write("mlmake.yaml", "version: 1\ntargets:\n  quiet: {hook: true, run: 'echo all is well'}\n  loud: {hook: true, run: 'echo broken; exit 3'}\n")
+    repo.git("add", ".")
+    text = commit(repo, refused="loud failed on what is staged")
+    assert "broken" in text and "all is well" not in text
+
+
 def test_environment_is_lent_where_it_would_come_out_the_same(repo):
     counter = repo.path.parent / "installs"
     repo.write(".gitignore", "/.env\n")

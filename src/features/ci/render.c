@@ -16,7 +16,7 @@
 #define DATA_ENVIRONMENT "mlmake-data"
 
 /* Where tracked data can be fetched from, by the committed configuration alone: what one machine adds must not change the workflow. */
-enum remote { REMOTE_NONE, REMOTE_S3, REMOTE_OTHER };
+enum remote { REMOTE_NONE, REMOTE_S3, REMOTE_DIR };
 
 struct render {
 	const struct ci_request *request;
@@ -368,6 +368,8 @@ static void add_notes(const struct render *render, struct strlist *notes)
 		return;
 	if (render->remote == REMOTE_NONE)
 		strlist_add(notes, "jobs read tracked data, but there is no default remote to fetch it from: mlmake data remote add");
+	if (render->remote == REMOTE_DIR)
+		strlist_add(notes, "jobs fetch tracked data from the default remote, which is a directory: hosted runners do not have it");
 	if (render->remote == REMOTE_S3)
 		strlist_add(notes, "jobs read tracked data: put AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY into the secrets of the"
 				   " environment " DATA_ENVIRONMENT " (docs/ci.md)");
@@ -396,7 +398,7 @@ static int find_remote(struct render *render, struct err *err)
 	OWNED char *section = mem_printf("remote \"%s\"", name);
 	const char *url = ini_get(&config, section, "url");
 	if (url)
-		render->remote = text_starts(url, "s3://") ? REMOTE_S3 : REMOTE_OTHER;
+		render->remote = text_starts(url, "s3://") ? REMOTE_S3 : REMOTE_DIR;
 	return 0;
 }
 

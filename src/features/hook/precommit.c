@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#define MAX_OUTPUT ((size_t)256 << 10) /* of lint, in a refusal */
+#define MAX_OUTPUT ((size_t)256 << 10) /* of one target, in a refusal */
 
 extern char **environ;
 
@@ -43,6 +43,12 @@ static void clean_environment(void)
 		unsetenv(names.at[i]);
 }
 
+/* What a target has printed so far. */
+struct printed {
+	const struct target *target;
+	struct buf text;
+};
+
 struct pre_commit {
 	const struct hook_request *request;
 	struct hook_report *report;
@@ -54,6 +60,7 @@ struct pre_commit {
 	struct lock *lock;
 	struct strlist changed;
 	struct project *staged;
+	VEC(struct printed) printed; /* by targets that are not done */
 	struct buf output;    /* of what failed */
 	struct strlist failed;
 };
@@ -68,6 +75,9 @@ static void pre_commit_release(struct pre_commit *run)
 	buf_release(&run->tree_top);
 	buf_release(&run->tree_root);
 	strlist_release(&run->changed);
+	for (size_t i = 0; i < run->printed.len; i++)
+		buf_release(&run->printed.at[i].text);
+	vec_release(&run->printed);
 	buf_release(&run->output);
 	strlist_release(&run->failed);
 }
@@ -143,20 +153,38 @@ static int run_checks(struct pre_commit *run, struct err *err)
 	return 0;
 }
 
+static struct buf *printed_by(struct pre_commit *run, const struct target *target)
+{
+	for (size_t i = 0; i < run->printed.len; i++) {
+		if (run->printed.at[i].target == target)
+			return &run->printed.at[i].text;
+	}
+	vec_push(&run->printed, (struct printed){ target, BUF_INIT });
+	return &run->printed.at[run->printed.len - 1].text;
+}
+
+/* What succeeds says nothing. */
 static void on_run_event(void *ctx, const struct run_event *event)
 {
 	struct pre_commit *run = ctx;
-	if (event->kind == RUN_STARTED && event->target)
+	if (!event->target)
+		return;
+	struct buf *text = printed_by(run, event->target);
+	if (event->kind == RUN_STARTED)
 		say(run, event->target->name);
-	if (event->kind == RUN_OUTPUT && run->output.len < MAX_OUTPUT)
-		buf_add(&run->output, event->bytes, event->len);
-	if (event->kind != RUN_FINISHED || !event->target)
+	if (event->kind == RUN_OUTPUT && text->len < MAX_OUTPUT)
+		buf_add(text, event->bytes, event->len);
+	if (event->kind != RUN_FINISHED)
 		return;
 	if (event->outcome == RUN_FAILED) {
 		strlist_add(&run->failed, event->target->name);
+		buf_add(&run->output, text->data, text->len);
+		if (text->len >= MAX_OUTPUT)
+			buf_addstr(&run->output, "\n... (cut off)\n");
 		if (event->message)
 			buf_addf(&run->output, "%s\n", event->message);
 	}
+	buf_release(text);
 }
 
 static void refuse_lint(struct pre_commit *run)
@@ -167,8 +195,6 @@ static void refuse_lint(struct pre_commit *run)
 	OWNED char *what = mem_printf("%s failed on what is staged", names.len ? names.data : "a check");
 	OWNED char *mend = mem_printf("mend it, `git add` what you changed, and commit again; `mlmake %s` checks the work tree",
 				      run->failed.len ? run->failed.at[0] : "lint");
-	if (run->output.len >= MAX_OUTPUT)
-		buf_addstr(&run->output, "\n... (cut off)\n");
 	hook_refuse(run->report, what, run->output.data, mend);
 }
 

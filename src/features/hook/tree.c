@@ -303,7 +303,8 @@ static int update(struct tree *tree, struct err *err)
 			return -1;
 	}
 	buf_add(&tree->new_text, MANIFEST_HEAD, sizeof(MANIFEST_HEAD));
-	if (fs_mkdirs(tree->top, err) < 0 || bring_up_to_date(tree, err) < 0 || write_git(tree, err) < 0 || hook_tree_lend_data(&tree->entries, git_top(tree->repo), tree->top, err) < 0)
+	if (fs_mkdirs(tree->top, err) < 0 || bring_up_to_date(tree, err) < 0 || write_git(tree, err) < 0 ||
+	    hook_tree_lend_data(&tree->entries, git_top(tree->repo), tree->top, err) < 0)
 		return -1;
 	if (!tree->changed)
 		return 0;
