@@ -30,8 +30,13 @@ trap '[ $? -eq 0 ] || printf "\ndemo: failed at: %s; what there is so far is in 
 heading() { printf '\n--- %s\n' "$*"; }
 
 run() { # COMMAND...: prints it, runs it, shows and keeps what it said
-    step=$*
-    printf '$ %s\n' "$*"
+    local word
+    step=
+    for word in "$@"; do
+        case $word in *[!A-Za-z0-9_./:=-]*) word="'$word'" ;; esac
+        step="$step $word"
+    done
+    printf '$%s\n' "$step"
     "$@" 2>&1 </dev/null | tee "$output"
 }
 
