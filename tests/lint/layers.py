@@ -69,6 +69,11 @@ def main():
     for header, files in sorted(users.items()):
         if len(files) > 1:
             problems.append(f"<{header}> has {len(files)} users, must have one: {', '.join(sorted(files))}")
+    names = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        other = names.setdefault(path.name, path)
+        if other != path:
+            problems.append(f"{path.relative_to(ROOT)}: pytest wants names of its own; {other.relative_to(ROOT)} has this one")
     for problem in problems:
         print(problem)
     return 1 if problems else 0
