@@ -287,7 +287,7 @@ def test_credentials_of_servers(tmp_path, metadata):
     assert code == 2 and "example.com" in fields[3]
 
 
-@pytest.mark.parametrize("key, secret, word", [("nobody", "x", "access key"), (None, "wrong", "SignatureDoesNotMatch")])
+@pytest.mark.parametrize("key, secret, word", [("nobody", "not-this-one", "access key"), (None, "nor-this-one", "SignatureDoesNotMatch")])
 def test_wrong_keys(s3_server, bucket, tmp_path, source, key, secret, word):
     env = {**clean(tmp_path), "AWS_ACCESS_KEY_ID": key or s3_server.access, "AWS_SECRET_ACCESS_KEY": secret}
     remote = Remote(f"s3://{bucket}", env, endpoint_url=s3_server.endpoint)
