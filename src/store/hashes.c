@@ -195,6 +195,8 @@ static void stat_item(const struct hashes *hashes, struct hash_item *item)
 	item->stamp = (struct fs_stamp){ 0 };
 	item->err = NULL;
 	const struct fs_stamp *known = hashes->stamps.len && !item->follow ? map_get(&hashes->stamps, item->path) : NULL;
+	if (item->seen)
+		known = item->seen;
 	if (known) {
 		if (known->mode) {
 			item->stamp = *known;

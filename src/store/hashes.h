@@ -31,6 +31,7 @@ enum hash_type { HASH_ABSENT, HASH_FILE, HASH_LINK, HASH_DIR, HASH_SPECIAL };
 struct hash_item {
 	const char *path;      /* in: below the root, or absolute; the caller's */
 	bool follow;           /* in: what a symbolic link leads to is meant */
+	const struct fs_stamp *seen; /* in: the stamp, if the caller has just looked; else NULL */
 	enum hash_type type;
 	bool executable;       /* a regular file with the owner's x bit */
 	bool was_read;         /* the file's bytes were read for this answer */

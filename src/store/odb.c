@@ -83,30 +83,6 @@ bool odb_has(const struct odb *odb, const struct odb_id *id, uint64_t *ret_size)
 	return true;
 }
 
-struct has_job {
-	const struct odb *odb;
-	const struct odb_id *ids;
-	bool *present;
-	size_t count;
-};
-
-/* A piece for each index: one object alone is too little to hand to a thread. */
-#define HAS_PIECE ((size_t)256)
-
-static void has_piece(void *ctx, size_t piece)
-{
-	const struct has_job *job = ctx;
-	size_t end = (piece + 1) * HAS_PIECE < job->count ? (piece + 1) * HAS_PIECE : job->count;
-	for (size_t i = piece * HAS_PIECE; i < end; i++)
-		job->present[i] = odb_has(job->odb, &job->ids[i], NULL);
-}
-
-void odb_has_many(const struct odb *odb, const struct odb_id *ids, size_t count, bool *ret_present)
-{
-	struct has_job job = { odb, ids, ret_present, count };
-	pool_each(0, (count + HAS_PIECE - 1) / HAS_PIECE, has_piece, &job);
-}
-
 static int make_shared_dir(const struct odb *odb, const char *path, struct err *err)
 {
 	if (fs_is_dir(path))

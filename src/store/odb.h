@@ -45,8 +45,8 @@ void odb_add_path(const struct odb *odb, struct buf *out, const struct odb_id *i
  * An object with write permission is hashed first; a right one is made read-only, a wrong one counts as absent. */
 bool odb_has(const struct odb *odb, const struct odb_id *id, uint64_t *ret_size);
 
-/* The same of many, on all processors. */
-void odb_has_many(const struct odb *odb, const struct odb_id *ids, size_t count, bool *ret_present);
+/* Whether files of those names are there, for many and in a hurry: directories are listed, no object is looked at. */
+void odb_list_many(const struct odb *odb, const struct odb_id *ids, size_t count, bool *ret_present);
 
 /* Called on the calling thread after each batch. Returns false to stop (ERR_SIGINT). */
 struct odb_sink {

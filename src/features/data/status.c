@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define MAX_DVC_FILE ((size_t)64 << 20)
+#define MANY_MEMBERS 1000
 
 /* One side of a comparison: what an out was recorded as. */
 struct side {
@@ -221,7 +222,11 @@ static void find_not_cached(struct status_run *run, const struct tracked *tracke
 	bool *present OWNED = mem_alloc(manifest->len + 1);
 	for (size_t i = 0; i < manifest->len; i++)
 		ids[i] = (struct odb_id){ member_digest(&manifest->entries[i]), false };
-	odb_has_many(&run->repo->odb, ids, manifest->len, present);
+	/* A look at each of many objects would take longer than all else; checkout and push look and verify. */
+	if (manifest->len >= MANY_MEMBERS)
+		odb_list_many(&run->repo->odb, ids, manifest->len, present);
+	for (size_t i = 0; i < manifest->len && manifest->len < MANY_MEMBERS; i++)
+		present[i] = odb_has(&run->repo->odb, &ids[i], NULL);
 	for (size_t i = 0; i < manifest->len; i++) {
 		if (present[i])
 			continue;

@@ -134,6 +134,7 @@ int walk_hash(struct data_repo *repo, struct walk *walk, struct err *err)
 		const char *rel = walk->files.at[i].rel;
 		items[i].path = *rel ? arena_printf(&paths, "%s/%s", walk->path, rel) : walk->path;
 		items[i].follow = true;
+		items[i].seen = &walk->files.at[i].stamp;
 	}
 	hashes_lookup_many(hashes, DIGEST_MD5, items, count);
 	int status = 0;

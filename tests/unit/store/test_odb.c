@@ -131,11 +131,21 @@ static void test_an_empty_object_must_be_named_so(void **state)
 	struct err err = ERR_INIT;
 	assert_ok(odb_put(&odb, &empty, "", 0, &err), &err);
 	assert_true(odb_has(&odb, &empty, NULL));
-	struct odb_id ids[] = { first, empty, id_of("second") };
-	bool present[3];
-	odb_has_many(&odb, ids, 3, present);
-	assert_false(present[0]);
-	assert_true(present[1] && present[2]);
+}
+
+static void test_listing_many(void **state)
+{
+	struct odb odb CLEANUP(odb_release);
+	struct odb_import items[2] = { { .path = NULL } };
+	open_odb(&odb, state);
+	import_two(&odb, items);
+	struct odb_id as_dir = id_of("second");
+	as_dir.is_dir = true;
+	struct odb_id ids[] = { id_of("first"), id_of("absent"), id_of("second"), as_dir };
+	bool present[4];
+	odb_list_many(&odb, ids, 4, present);
+	assert_true(present[0] && present[2]);
+	assert_false(present[1] || present[3]);
 }
 
 static void test_temporaries_of_the_dead_are_swept(void **state)
@@ -171,6 +181,7 @@ int main(void)
 		in_temp_dir(test_import_replaces_a_damaged_object),
 		in_temp_dir(test_what_may_be_written_is_hashed),
 		in_temp_dir(test_an_empty_object_must_be_named_so),
+		in_temp_dir(test_listing_many),
 		in_temp_dir(test_temporaries_of_the_dead_are_swept),
 		in_temp_dir(test_missing_files_are_named),
 	};

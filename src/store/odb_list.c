@@ -1,0 +1,88 @@
+/*
+ * Many objects by name alone: one listing for each fan-out directory that matters.
+ */
+#include "base/path.h"
+#include "base/pool.h"
+#include "base/text.h"
+#include "base/vec.h"
+#include "store/odb.h"
+
+#include <string.h>
+
+#define FAN_OUT 256
+#define REST_HEX 30
+
+struct bucket {
+	VEC(size_t) wanted; /* indices of ids */
+};
+
+struct listing {
+	const struct odb *odb;
+	const struct odb_id *ids;
+	bool *present;
+	struct bucket buckets[FAN_OUT];
+};
+
+struct name {
+	uint8_t rest[REST_HEX / 2];
+	bool is_dir;
+};
+
+static int compare_names(const void *a, const void *b)
+{
+	const struct name *left = a, *right = b;
+	int order = memcmp(left->rest, right->rest, sizeof(left->rest));
+	return order ? order : left->is_dir - right->is_dir;
+}
+
+static bool read_name(const char *text, struct name *ret)
+{
+	char hex[REST_HEX + 1] = "";
+	size_t len = strlen(text);
+	ret->is_dir = len == REST_HEX + 4 && text_ends(text, ".dir");
+	if (len != REST_HEX && !ret->is_dir)
+		return false;
+	memcpy(hex, text, REST_HEX);
+	return text_unhex(ret->rest, sizeof(ret->rest), hex);
+}
+
+static void list_bucket(void *ctx, size_t fan)
+{
+	struct listing *listing = ctx;
+	struct bucket *bucket = &listing->buckets[fan];
+	VEC(struct name) names = { 0 };
+	if (!bucket->wanted.len)
+		return;
+	char *path OWNED = mem_printf("%s/files/md5/%02zx", listing->odb->dir, fan);
+	int fd = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
+	if (!dir) {
+		fs_close_fd(&fd);
+		return;
+	}
+	for (struct dirent *entry; (entry = sys.readdir(dir));) {
+		struct name name;
+		if ((entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN) && read_name(entry->d_name, &name))
+			vec_push(&names, name);
+	}
+	closedir(dir);
+	vec_sort(&names, compare_names);
+	for (size_t i = 0; names.len && i < bucket->wanted.len; i++) {
+		size_t index = bucket->wanted.at[i];
+		struct name key = { .is_dir = listing->ids[index].is_dir };
+		memcpy(key.rest, listing->ids[index].digest.bytes + 1, sizeof(key.rest));
+		listing->present[index] = bsearch(&key, names.at, names.len, sizeof(key), compare_names) != NULL;
+	}
+	vec_release(&names);
+}
+
+void odb_list_many(const struct odb *odb, const struct odb_id *ids, size_t count, bool *ret_present)
+{
+	struct listing listing = { .odb = odb, .ids = ids, .present = ret_present };
+	memset(ret_present, 0, count * sizeof(*ret_present));
+	for (size_t i = 0; i < count; i++)
+		vec_push(&listing.buckets[ids[i].digest.bytes[0]].wanted, i);
+	pool_each(0, FAN_OUT, list_bucket, &listing);
+	for (size_t fan = 0; fan < FAN_OUT; fan++)
+		vec_release(&listing.buckets[fan].wanted);
+}
