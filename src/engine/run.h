@@ -75,6 +75,7 @@ struct run {
 
 	struct loop *loop;
 	struct state *state;
+	size_t notices_told;
 	struct hashes *hashes;
 	struct outputs *cache;       /* NULL: not used */
 	struct fingerprints fps;

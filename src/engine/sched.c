@@ -363,15 +363,21 @@ static void lay_out(struct run *run)
 			vec_push(&run->undecided, &run->nodes[run->plan->order[i]]);
 }
 
+/* What the state database has to say, at its opening and of what it found later. */
+static void tell_notices(struct run *run)
+{
+	const struct strlist *notices = state_notices(run->state);
+	while (run->notices_told < notices->len)
+		run_warn(run, NULL, "%s", notices->at[run->notices_told++]);
+}
+
 static int open_stores(struct run *run, struct err *err)
 {
 	if (state_open(run->project->root, &run->state, err) < 0 ||
 	    hashes_new(run->state, run->project->root, &run->hashes, err) < 0 ||
 	    fingerprints_init(&run->fps, run->project, run->state, run->hashes, err) < 0 || loop_new(&run->loop, err) < 0)
 		return -1;
-	const struct strlist *notices = state_notices(run->state);
-	for (size_t i = 0; i < notices->len; i++)
-		run_warn(run, NULL, "%s", notices->at[i]);
+	tell_notices(run);
 	run->lock_dir = path_joined(state_dir(run->state), "locks");
 	if (!run->options->dry_run && !fs_is_dir(run->lock_dir) && fs_mkdirs(run->lock_dir, err) < 0)
 		return -1;
@@ -423,6 +429,7 @@ static int run_all(struct run *run, struct err *err)
 	run->saved_ms = loop_now_ms();
 	if (run_loop(run, err) < 0 || hashes_save(run->hashes, err) < 0 || state_flush(run->state, err) < 0)
 		return -1;
+	tell_notices(run);
 	return run->failed ? -1 : 0;
 }
 

@@ -161,6 +161,15 @@ static int open_tables(struct state *state)
 	return code;
 }
 
+static void add_pending(struct state *state, enum state_table table, const char *name, const void *bytes, size_t len);
+
+static void add_version(struct state *state)
+{
+	struct buf version CLEANUP(buf_release) = BUF_INIT;
+	codec_add_u32(&version, DATABASE_VERSION);
+	add_pending(state, STATE_META, "version", version.data, version.len);
+}
+
 static int open_env(struct state *state)
 {
 	int code = mdb_env_create(&state->env);
@@ -208,10 +217,7 @@ static int check_version(struct state *state, bool *ret_newer, struct err *err)
 		state_refresh(state);
 		return 0;
 	}
-	struct buf version CLEANUP(buf_release) = BUF_INIT;
-	codec_add_u32(&version, DATABASE_VERSION);
-	if (state_put(state, STATE_META, "version", version.data, version.len, err) < 0)
-		return -1;
+	add_version(state);
 	return state_flush(state, err);
 }
 
@@ -378,7 +384,7 @@ bool state_get(struct state *state, enum state_table table, const char *name, co
 	return open_record(value.mv_data, value.mv_size, name, ret, ret_len);
 }
 
-int state_put(struct state *state, enum state_table table, const char *name, const void *bytes, size_t len, struct err *err)
+static void add_pending(struct state *state, enum state_table table, const char *name, const void *bytes, size_t len)
 {
 	struct buf record = BUF_INIT;
 	codec_add_u32(&record, RECORD_MAGIC);
@@ -394,6 +400,11 @@ int state_put(struct state *state, enum state_table table, const char *name, con
 
 	size_t record_len = record.len;
 	vec_push(&state->pending, (struct pending){ .table = table, .key = key_of(name), .bytes = buf_detach(&record), .len = record_len });
+}
+
+int state_put(struct state *state, enum state_table table, const char *name, const void *bytes, size_t len, struct err *err)
+{
+	add_pending(state, table, name, bytes, len);
 	return state->pending.len >= STATE_GROUP ? state_flush(state, err) : 0;
 }
 
@@ -427,22 +438,35 @@ static int grow_map(struct state *state)
 	return mdb_env_set_mapsize(state->env, info.me_mapsize + step);
 }
 
-int state_flush(struct state *state, struct err *err)
+static int write_growing(struct state *state)
 {
-	if (!state->pending.len)
-		return 0;
-	state_refresh(state);
-	int code;
 	for (int attempt = 0;; attempt++) {
-		code = write_pending(state);
+		int code = write_pending(state);
 		if (code == MDB_MAP_FULL && attempt < 40)
 			code = grow_map(state);
 		else if (code == MDB_MAP_RESIZED && attempt < 40)
 			code = adopt_map_size(state);
 		else
-			break;
+			return code;
 		if (code)
-			break;
+			return code;
+	}
+}
+
+int state_flush(struct state *state, struct err *err)
+{
+	if (!state->pending.len)
+		return 0;
+	state_refresh(state);
+	int code = write_growing(state);
+	if (is_damage(code)) {
+		/* Found only now: what is pending begins the new database. */
+		if (set_aside(state, "is damaged", err) < 0)
+			return -1;
+		add_version(state);
+		code = open_env(state);
+		if (!code)
+			code = write_growing(state);
 	}
 	if (code)
 		return mdb_fail(err, state, code, "write");

@@ -71,7 +71,7 @@ static void the_map_grows(void **ctx)
 	char *big = mem_alloc(len);
 	OK(state_open(s->root.data, &state, &s->err));
 	for (int i = 0; i < 6; i++) {
-		char name[8];
+		char name[16];
 		snprintf(name, sizeof(name), "big%d", i);
 		OK(state_put(state, STATE_RESULTS, name, big, len, &s->err));
 		OK(state_flush(state, &s->err));
