@@ -349,7 +349,7 @@ static uint64_t pause_ms(struct s3_op *op)
 	uint64_t seconds;
 	if (http_header(&op->request, "retry-after", &value) && text_parse_u64(value.data, &seconds))
 		return seconds < MAX_PAUSE_MS / 1000 ? 1000 * seconds : MAX_PAUSE_MS;
-	uint64_t full = FIRST_PAUSE_MS << op->tries;
+	uint64_t full = (uint64_t)FIRST_PAUSE_MS << op->tries;
 	return full / 2 + (uint64_t)rand_r(&op->s3->random) % (full / 2 + 1);
 }
 

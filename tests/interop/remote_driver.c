@@ -92,7 +92,7 @@ static int print_error(const struct err *err)
 	putchar('\t');
 	print_text(err->hint);
 	putchar('\n');
-	return err->code;
+	return (int)err->code;
 }
 
 static double seconds(struct timeval time)
