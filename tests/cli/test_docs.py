@@ -64,8 +64,9 @@ def test_examples(path, box):
                             capture_output=True, text=True, timeout=600)
     outputs = re.split(rf"^{MARK} (?:\d+|end)\n", result.stdout, flags=re.M)[1:]
     assert len(outputs) == len(examples) + 1, result.stdout
-    for (command, expected), got in zip(examples, outputs):
-        assert matches(expected, got), f"{path.name}: $ {command}\n--- expected\n" + "\n".join(expected) + f"\n--- got\n{got}"
+    wrong = [f"$ {command}\n--- expected\n" + "\n".join(expected) + f"\n--- got\n{got}"
+             for (command, expected), got in zip(examples, outputs) if not matches(expected, got)]
+    assert not wrong, f"{path.name}:\n" + "\n".join(wrong)
 
 
 def test_the_matcher_can_fail():
