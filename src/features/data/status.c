@@ -51,18 +51,23 @@ struct status_run {
 /* What is gone under one name and new under another, with the same content, was renamed. */
 static void settle(struct items *added, struct items *deleted, struct data_changes *ret)
 {
+	struct map by_digest CLEANUP(map_release) = MAP_INIT;
+	char hex[DIGEST_HEX_MAX];
+	for (size_t k = deleted->list.len; k-- > 0;) {
+		digest_hex(&deleted->list.at[k].digest, hex);
+		if (deleted->list.at[k].digest.kind != DIGEST_NONE)
+			map_set(&by_digest, hex, &deleted->list.at[k]);
+	}
 	for (size_t i = 0; i < added->list.len; i++) {
-		struct item *new_item = &added->list.at[i];
-		for (size_t k = 0; k < deleted->list.len && new_item->name; k++) {
-			struct item *old = &deleted->list.at[k];
-			if (!old->name || old->is_dir != new_item->is_dir || old->digest.kind == DIGEST_NONE ||
-			    !digest_eq(&old->digest, &new_item->digest))
-				continue;
-			vec_push(&ret->renamed, ((struct data_rename){ old->name, new_item->name }));
-			old->name = new_item->name = NULL;
+		struct item *item = &added->list.at[i];
+		digest_hex(&item->digest, hex);
+		struct item *old = map_get(&by_digest, hex);
+		if (!old || !old->name || old->is_dir != item->is_dir) {
+			strlist_add(&ret->added, item->name);
+			continue;
 		}
-		if (new_item->name)
-			strlist_add(&ret->added, new_item->name);
+		vec_push(&ret->renamed, ((struct data_rename){ old->name, item->name }));
+		old->name = item->name = NULL;
 	}
 	for (size_t k = 0; k < deleted->list.len; k++)
 		if (deleted->list.at[k].name)
