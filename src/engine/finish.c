@@ -69,6 +69,9 @@ int finish_track(struct run *run, const struct target *target, struct manifest *
 	}
 	if (!any)
 		return 0;
+	/* From now on it counts by its md5 where it is an input. */
+	if (project_files_reload_tracked(run->fps.files, err) < 0)
+		return -1;
 	struct string_list paths = check_paths(target);
 	size_t missing;
 	manifest_release(outputs);

@@ -22,17 +22,27 @@ void tracked_list_release(struct tracked_list *list)
 	vec_release(list);
 }
 
+int project_files_reload_tracked(struct project_files *files, struct err *err)
+{
+	const struct project *project = files->project;
+	map_release(&files->tracked_at);
+	tracked_list_release(&files->tracked);
+	if (project->provider != NULL && project->provider->tracked != NULL &&
+	    project->provider->tracked(project->root, &files->tracked, err) < 0)
+		return -1;
+	for (size_t i = 0; i < files->tracked.len; i++)
+		map_set(&files->tracked_at, files->tracked.at[i].path, (void *)(uintptr_t)(i + 1));
+	return 0;
+}
+
 int project_files_new(const struct project *project, struct project_files **ret, struct err *err)
 {
 	struct project_files *files = mem_alloc(sizeof(*files));
 	files->project = project;
-	if (project->provider != NULL && project->provider->tracked != NULL &&
-	    project->provider->tracked(project->root, &files->tracked, err) < 0) {
+	if (project_files_reload_tracked(files, err) < 0) {
 		project_files_free(files);
 		return -1;
 	}
-	for (size_t i = 0; i < files->tracked.len; i++)
-		map_set(&files->tracked_at, files->tracked.at[i].path, (void *)(uintptr_t)(i + 1));
 	files->tree = tree_new(project->root);
 	*ret = files;
 	return 0;

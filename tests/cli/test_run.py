@@ -615,3 +615,15 @@ def test_data_that_dvc_tracks(gitbox):
     assert box.dvc("status").stdout.strip().endswith("up to date.")
     box.write("imgs/sub/2", "other")
     assert "imgs changed" in box.mlmake("-n", "t").stdout
+
+
+def test_what_reads_a_tracked_output_runs_once(gitbox):
+    """The output is versioned while the run goes on: its reader's key must be the one that the next run computes."""
+    box = gitbox
+    box.mlmake("data", "init")
+    box.write("mlmake.yaml", json.dumps({"version": 1, "targets": {
+        "train": {"inputs": ["a.txt"], "outputs": [{"path": "m.bin", "track": True}], "run": "cat a.txt > m.bin"},
+        "evaluate": {"inputs": ["m.bin"], "run": "cat m.bin"}}}))
+    box.write("a.txt", "a")
+    assert "2 ran" in box.mlmake("evaluate").stderr
+    assert "nothing to do (2 up to date)" in box.mlmake("evaluate").stderr
