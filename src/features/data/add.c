@@ -72,7 +72,8 @@ static int check_imported(const struct walk *walk, const size_t *index, const st
 	return 0;
 }
 
-/* Brings the files of the walk that the cache lacks into it. */
+/* Brings the files of the walk that the cache lacks into it. One that had to be read goes in again even if its object is there:
+ * that is the moment to find the object damaged while a sound copy is at hand. */
 static int import_files(struct data_repo *repo, const struct walk *walk, struct err *err)
 {
 	struct arena paths CLEANUP(arena_release) = { 0 };
@@ -83,7 +84,7 @@ static int import_files(struct data_repo *repo, const struct walk *walk, struct 
 		const struct walk_file *file = &walk->files.at[i];
 		struct odb_id id = { file->digest, false };
 		uint64_t size;
-		if (odb_has(&repo->odb, &id, &size) && size == file->size)
+		if (!file->was_read && odb_has(&repo->odb, &id, &size) && size == file->size)
 			continue;
 		items[count].path = arena_printf(&paths, "%s/%s%s%s", repo->root, walk->path, *file->rel ? "/" : "", file->rel);
 		index[count++] = i;

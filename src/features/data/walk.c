@@ -147,6 +147,7 @@ int walk_hash(struct data_repo *repo, struct walk *walk, struct err *err)
 			status = err_hint(err, "wait until whatever writes it has finished");
 		} else {
 			file->digest = items[i].digest;
+			file->was_read = items[i].was_read;
 			file->stamp = items[i].stamp;
 			file->size = items[i].stamp.size;
 		}

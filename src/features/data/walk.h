@@ -11,6 +11,7 @@ struct walk_file {
 	const char *rel;     /* below the path; "" if the path is a file itself */
 	bool is_link;        /* a symbolic link to a file, which counts as the file */
 	bool exec;
+	bool was_read;        /* walk_hash found no record that held, and read it */
 	uint64_t size;
 	struct digest digest; /* DIGEST_NONE until walk_hash */
 	struct fs_stamp stamp;
