@@ -171,7 +171,7 @@ def s3_server(tmp_path_factory):
     s3 = S3(port)
     s3.root = root
     env = {**os.environ, "ROOT_ACCESS_KEY": s3.access, "ROOT_SECRET_KEY": s3.secret}
-    with server([program, "--port", f"127.0.0.1:{port}", "posix", str(root)], port, env):
+    with server([program, "--port", f"127.0.0.1:{port}", "--keep-alive", "--quiet", "posix", str(root)], port, env):
         yield s3
 
 
