@@ -14,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 BUILD_PACKAGES=(gcc make binutils libc6-dev libyaml-dev liblmdb-dev libjansson-dev libpcre2-dev libssl-dev libgit2-dev
     "libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev" ca-certificates)
 DEMO_PACKAGES=(git python3 python3-venv)
-TEST_PACKAGES=(git python3 python3-venv libcmocka-dev ninja-build strace shellcheck)
+TEST_PACKAGES=(git python3 python3-venv libcmocka-dev ninja-build patch strace shellcheck)
 
 # For machines without apt: the headers and programs that those packages bring, and what other systems call them.
 BUILD_HEADERS=(yaml.h lmdb.h jansson.h openssl/evp.h git2.h curl/curl.h)
@@ -105,9 +105,9 @@ other_system() { # PROGRAM...
     [ "${#missing[@]}" -gt 0 ] || return 0
     {
         printf 'bootstrap.sh: there is no apt-get here, and this is missing: %s\n' "${missing[*]}"
-        if command -v dnf >/dev/null; then printf 'try:  dnf install %s git python3 libcmocka-devel ninja-build strace\n' "$DNF_BUILD"
-        elif command -v pacman >/dev/null; then printf 'try:  pacman -S %s git python cmocka ninja strace\n' "$PACMAN_BUILD"
-        elif command -v zypper >/dev/null; then printf 'try:  zypper install %s git python3 libcmocka-devel ninja strace\n' "$ZYPPER_BUILD"
+        if command -v dnf >/dev/null; then printf 'try:  dnf install %s git python3 libcmocka-devel ninja-build patch strace\n' "$DNF_BUILD"
+        elif command -v pacman >/dev/null; then printf 'try:  pacman -S %s git python cmocka ninja patch strace\n' "$PACMAN_BUILD"
+        elif command -v zypper >/dev/null; then printf 'try:  zypper install %s git python3 libcmocka-devel ninja patch strace\n' "$ZYPPER_BUILD"
         else printf 'install a C compiler, GNU make, binutils and the development files of: libyaml, LMDB, jansson, PCRE2, OpenSSL, libgit2, libcurl\n'
         fi
         printf 'then call bootstrap.sh again\n'

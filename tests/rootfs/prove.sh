@@ -71,6 +71,9 @@ make_root() {
         [ ! -e "${XDG_CONFIG_HOME:-$HOME/.config}/$setting" ] ||
             install -D -m 0600 "${XDG_CONFIG_HOME:-$HOME/.config}/$setting" "$root/root/.config/$setting"
     done
+    for setting in ${PIP_FIND_LINKS-}; do
+        [ "${setting#/}" = "$setting" ] || copy_setting "$setting"
+    done
     for variable in SSL_CERT_FILE REQUESTS_CA_BUNDLE CURL_CA_BUNDLE PIP_CERT PIP_CONFIG_FILE GIT_SSL_CAINFO; do
         [ -z "${!variable-}" ] || copy_setting "${!variable}"
     done
