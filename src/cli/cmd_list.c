@@ -5,6 +5,7 @@
 #include "formats/json.h"
 #include "graph/graph.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_command_name(const char *name)
@@ -46,7 +47,13 @@ static void put_target(struct json_writer *w, const struct project *project, con
 	json_close(w);
 }
 
-static void list_json(struct cli *cli, const struct project *project)
+/* Which targets are shown: those that were named, else all. */
+static bool is_shown(const struct target *target, const struct map *chosen)
+{
+	return chosen->len == 0 || map_has(chosen, target->name);
+}
+
+static void list_json(struct cli *cli, const struct project *project, const struct map *chosen)
 {
 	struct buf out CLEANUP(buf_release) = BUF_INIT;
 	struct json_writer w;
@@ -59,23 +66,24 @@ static void list_json(struct cli *cli, const struct project *project)
 	json_key(&w, "targets");
 	json_open_array(&w);
 	for (size_t i = 0; i < project->target_count; i++)
-		put_target(&w, project, &project->targets[i]);
+		if (is_shown(&project->targets[i], chosen))
+			put_target(&w, project, &project->targets[i]);
 	json_end(&w);
 	cli_out_bytes(cli, out.data, out.len);
 }
 
-static void list_text(struct cli *cli, const struct project *project, bool all)
+static void list_text(struct cli *cli, const struct project *project, const struct map *chosen, bool all)
 {
 	size_t width = 0, shown = 0;
 	for (size_t i = 0; i < project->target_count; i++) {
 		const struct target *target = &project->targets[i];
 		size_t len = strlen(target->name);
-		if ((all || !target->is_private) && len > width && len <= 30)
+		if (is_shown(target, chosen) && (all || !target->is_private) && len > width && len <= 30)
 			width = len;
 	}
 	for (size_t i = 0; i < project->target_count; i++) {
 		const struct target *target = &project->targets[i];
-		if (target->is_private && !all)
+		if (!is_shown(target, chosen) || (target->is_private && !all))
 			continue;
 		struct buf line CLEANUP(buf_release) = BUF_INIT;
 		buf_addf(&line, "%-*s  %s", (int)width, target->name, target->desc);
@@ -107,30 +115,36 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		return -1;
 	if (done >= 0)
 		return done;
-	if (operands > 0) {
-		err_set(err, ERR_CONFIG, "'mlmake list' takes no arguments, but there is '%s'", argv[1]);
-		return err_hint(err, "'mlmake why %s' explains one target", argv[1]);
-	}
 	struct project *project = NULL;
 	const struct project_options load = {.config_file = cli->config_file, .provider = cli->provider};
 	if (project_load(&load, &project, err) < 0)
 		return -1;
-	if (cli->json)
-		list_json(cli, project);
-	else
-		list_text(cli, project, all);
+	struct map chosen CLEANUP(map_release) = MAP_INIT;
+	struct string_list names;
+	int failed = project_select(project, (const char *const *)argv + 1, (size_t)operands, &names, err);
+	for (size_t i = 0; i < names.len; i++) {
+		map_set(&chosen, names.at[i], NULL);
+		const struct target *target = map_get(&project->by_name, names.at[i]);
+		all = all || target->is_private; /* named in full */
+	}
+	if (!failed && cli->json)
+		list_json(cli, project, &chosen);
+	else if (!failed)
+		list_text(cli, project, &chosen, all);
+	free(names.at);
 	project_free(project);
-	return 0;
+	return failed;
 }
 
 const struct command cmd_list = {
 	.name = "list",
 	.summary = "show the targets",
-	.usage = "[OPTIONS]",
+	.usage = "[OPTIONS] [TARGET...]",
 	.help = "Shows every target with its description, and the rule that it comes from where mlmake.yaml does not "
 		"declare it.\n"
 		"\n"
 		"  mlmake list\n"
+		"  mlmake list 'test*'         those whose names match\n"
 		"  mlmake list --json",
 	.run = run,
 };

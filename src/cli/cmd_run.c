@@ -9,7 +9,7 @@
 #define TICK_MS 200
 
 struct request {
-	bool keep_going, dry_run, question, force, why, no_cache;
+	bool keep_going, dry_run, question, force, why, no_cache, replay;
 	unsigned jobs;
 	VEC(const char *) names;
 	VEC(const char *) overrides;
@@ -39,6 +39,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct request *ret, in
 		{ 'B', "force", NULL, "run the targets and all that they need, whatever is up to date", OPTION_FLAG, &ret->force },
 		{ 0, "why", NULL, "say of each target why it runs", OPTION_FLAG, &ret->why },
 		{ 0, "no-cache", NULL, "neither take outputs from the output cache nor keep them there", OPTION_FLAG, &ret->no_cache },
+		{ 0, "replay", NULL, "print what up-to-date and restored targets printed when they ran", OPTION_FLAG, &ret->replay },
 		OPTION_END,
 	};
 	if (cli_parse(cli, options, argc, argv, &operands, &after, ret_done, err) < 0)
@@ -114,6 +115,7 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 	show_begin(&show, cli, project, wanted);
 	show.silent = request->question;
 	show.explain = request->why;
+	show.replay = request->replay ? plan : NULL;
 	const struct run_sink sink = { .event = show_event, .ctx = &show };
 	if (engine_run(project, plan, &options, &sink, &summary, err) < 0)
 		return -1;
@@ -168,6 +170,8 @@ const struct command cmd_run = {
 		"  mlmake test\n"
 		"  mlmake -n train             what would run, and why\n"
 		"  mlmake test -- -k slow      arguments for the command\n"
-		"  mlmake train vars.lr=0.1    a value of mlmake.yaml for this run",
+		"  mlmake train vars.lr=0.1    a value of mlmake.yaml for this run\n"
+		"  mlmake 'test*' lint         all targets whose names match\n"
+		"  mlmake --replay test        what it printed, also if it need not run",
 	.run = run,
 };

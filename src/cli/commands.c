@@ -6,6 +6,7 @@ const struct command *const all_commands[] = {
 	&cmd_run,
 	&cmd_list,
 	&cmd_why,
+	&cmd_log,
 	&cmd_data,
 	&cmd_new,
 	&cmd_init,

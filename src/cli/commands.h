@@ -13,6 +13,7 @@ extern const struct command cmd_ci;
 extern const struct command cmd_hook;
 extern const struct command cmd_help;
 extern const struct command cmd_list;
+extern const struct command cmd_log;
 extern const struct command cmd_rules;
 extern const struct command cmd_run;
 extern const struct command cmd_schema;

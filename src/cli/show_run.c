@@ -146,6 +146,49 @@ static void json_summary(struct show *show, const struct run_summary *summary)
 	end_line(show, &w, &out);
 }
 
+/* Kept logs */
+
+#define REPLAY_MAX ((size_t)16 << 20)
+
+/* Asked for by its name, or by an alias of it. */
+static bool is_requested(const struct show *show, const uint32_t *ids, size_t count, const struct target *target)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct target *one = &show->project->targets[ids[i]];
+		if (one == target || (one->is_alias && is_requested(show, one->needs.at, one->needs.len, target)))
+			return true;
+	}
+	return false;
+}
+
+static void replay(struct show *show, const struct run_event *event)
+{
+	struct buf log CLEANUP(buf_release) = BUF_INIT;
+	struct buf out CLEANUP(buf_release) = BUF_INIT;
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct json_writer w;
+	bool found, cut;
+	bool kept = event->kind == RUN_FINISHED && (event->outcome == RUN_UP_TO_DATE || event->outcome == RUN_RESTORED);
+	if (!show->replay || !kept || !is_requested(show, show->replay->requested, show->replay->requested_len, event->target))
+		return;
+	if (engine_log(show->project, event->target, REPLAY_MAX, &log, &found, &cut, &err) < 0)
+		cli_warn(show->cli, "%s", err.message);
+	if (!log.len)
+		return;
+	if (!show->cli->json) {
+		cli_out_bytes(show->cli, log.data, log.len);
+		fflush(stdout);
+		return;
+	}
+	begin_line(&w, &out, "output");
+	json_pair_str(&w, "target", event->target->name);
+	json_pair_str(&w, "stream", "stdout");
+	json_pair_bool(&w, "replayed", true);
+	json_key(&w, "text");
+	json_put_strn(&w, log.data, log.len);
+	end_line(show, &w, &out);
+}
+
 /* People */
 
 static void draw(struct show *show, const struct run_event *event)
@@ -288,6 +331,7 @@ void show_event(void *ctx, const struct run_event *event)
 	struct show *show = ctx;
 	if (show->silent && event->kind != RUN_WARNING)
 		return;
+	replay(show, event);
 	if (show->cli->json)
 		json_event(show, event);
 	else

@@ -26,6 +26,7 @@ struct show {
 	bool silent;               /* -q */
 	bool explain;              /* --why */
 	bool dry;
+	const struct plan *replay; /* its requested targets print their kept log where they do not run; NULL: none does */
 	uint64_t started_ms;
 	VEC(const struct target *) running;
 	VEC(struct failure) failures;

@@ -83,4 +83,9 @@ int engine_last_run(const struct project *project, const char *name, struct strl
 /* Appends the path of the file that holds what a target last printed (it may not exist). */
 void engine_log_path(const struct project *project, const struct target *target, struct buf *out);
 
+/* Appends what a target printed when it last ran (the last max bytes; *ret_cut says if there was more): from that file, else from
+ * the output cache. *ret_found is false if nothing is known of a run; a target that printed nothing is found and empty. */
+int engine_log(const struct project *project, const struct target *target, size_t max, struct buf *out, bool *ret_found, bool *ret_cut,
+	       struct err *err) MUST_CHECK;
+
 #endif

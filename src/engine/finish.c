@@ -119,6 +119,9 @@ static void report(struct job *job, enum run_outcome outcome, const char *messag
 	};
 	struct run *run = job->run;
 	struct node *node = job->node;
+	/* An empty log, so that nobody takes that of an earlier success for this run's. */
+	if (outcome != RUN_SUCCEEDED && job->began && !job->log.len)
+		write_log(job);
 	run_done(run, node, &event);
 	run_job_over(run, job);
 }

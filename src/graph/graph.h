@@ -152,7 +152,13 @@ int rule_text(const char *root, const char *name, struct buf *out, char **ret_or
 /* Errors: ERR_CONFIG with the nearest name as hint. */
 int project_target(const struct project *project, const char *name, const struct target **ret, struct err *err) MUST_CHECK;
 
-/* What must be looked at for the named targets: they and all that they reach by needs and inputs, in topological order (ties by
+/* The targets that words of a command line mean, in order, no target twice: a word with magic (test*, {lint,test}) that is no
+ * target's name stands for all targets that are not private and whose name it matches. A word that means none is an error.
+ * ret->at is the caller's to free, also after an error. */
+int project_select(const struct project *project, const char *const *words, size_t count, struct string_list *ret,
+		   struct err *err) MUST_CHECK;
+
+/* What must be looked at for the named targets (words as in project_select): they and all that they reach by needs and inputs, in topological order (ties by
  * declaration). A target whose values could not be found (${env:NAME} that is not set) is an error only here. */
 struct plan {
 	uint32_t *order;

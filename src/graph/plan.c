@@ -2,6 +2,7 @@
 #include "graph/internal.h"
 
 #include "base/text.h"
+#include "formats/ignore.h"
 
 #include <string.h>
 
@@ -16,6 +17,45 @@ int project_target(const struct project *project, const char *name, const struct
 			err, "no mlmake.yaml and nothing that a rule knows was found in %s; 'mlmake init' writes one",
 			project->root);
 	return hint_target(project, name, err);
+}
+
+static int no_match(const struct project *project, const char *word, struct err *err)
+{
+	struct buf plain CLEANUP(buf_release) = BUF_INIT;
+	for (const char *at = word; *at != 0; at++)
+		if (strchr("*?[]{}", *at) == NULL)
+			buf_addch(&plain, *at);
+	err_set(err, ERR_CONFIG, "no target matches '%s'", word);
+	return hint_target(project, plain.data, err);
+}
+
+int project_select(const struct project *project, const char *const *words, size_t count, struct string_list *ret, struct err *err)
+{
+	struct map chosen CLEANUP(map_release) = MAP_INIT;
+	int result = 0;
+	*ret = (struct string_list){.at = NULL};
+	for (size_t i = 0; result == 0 && i < count; i++) {
+		const struct target *target;
+		if (map_has(&project->by_name, words[i]) || !glob_has_magic(words[i])) {
+			result = project_target(project, words[i], &target, err);
+			if (result == 0)
+				map_set(&chosen, target->name, (void *)(uintptr_t)target->name);
+			continue;
+		}
+		bool any = false;
+		for (size_t t = 0; t < project->target_count; t++) {
+			target = &project->targets[t];
+			if (target->is_private || !glob_match(words[i], target->name))
+				continue;
+			any = true;
+			map_set(&chosen, target->name, (void *)(uintptr_t)target->name);
+		}
+		result = any ? 0 : no_match(project, words[i], err);
+	}
+	ret->at = mem_alloc((chosen.len + 1) * sizeof(*ret->at));
+	for (size_t i = 0; i < chosen.len; i++)
+		ret->at[ret->len++] = chosen.entries[i].value;
+	return result;
 }
 
 /* The smallest id first, so that ties go by declaration. */
@@ -116,19 +156,18 @@ static void order(struct planner *p, struct plan *ret)
 int plan_make(const struct project *project, const char *const *names, size_t count, struct plan *ret, struct err *err)
 {
 	struct planner p = {.project = project};
+	struct string_list chosen;
+	int result = project_select(project, names, count, &chosen, err);
 	p.reached = mem_alloc((project->target_count + 1) * sizeof(*p.reached));
 	p.waiting = mem_alloc((project->target_count + 1) * sizeof(*p.waiting));
-	*ret = (struct plan){.requested = mem_alloc((count + 1) * sizeof(*ret->requested))};
+	*ret = (struct plan){.requested = mem_alloc((chosen.len + 1) * sizeof(*ret->requested))};
 
-	int result = 0;
-	for (size_t i = 0; result == 0 && i < count; i++) {
-		const struct target *target;
-		result = project_target(project, names[i], &target, err);
-		if (result == 0) {
-			ret->requested[ret->requested_len++] = target->id;
-			reach(&p, target->id);
-		}
+	for (size_t i = 0; result == 0 && i < chosen.len; i++) {
+		const struct target *target = map_get(&project->by_name, chosen.at[i]);
+		ret->requested[ret->requested_len++] = target->id;
+		reach(&p, target->id);
 	}
+	free(chosen.at);
 	if (result == 0)
 		result = reach_all(&p, err);
 	if (result == 0) {
