@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 
 #include "base/text.h"
+#include "cli/edges.h"
 #include "engine/engine.h"
 #include "formats/json.h"
 
@@ -76,26 +77,28 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		return -1;
 	if (done >= 0)
 		return done;
-	if (operands != 1) {
-		err_set(err, ERR_CONFIG, "'mlmake why' wants one target");
+	if (operands != 1 && operands != 2) {
+		err_set(err, ERR_CONFIG, "'mlmake why' wants one target, or two");
 		return err_hint(err, "'mlmake list' shows them");
 	}
 	struct project *project = NULL;
 	const struct project_options load = { .config_file = cli->config_file, .provider = cli->provider };
 	if (project_load(&load, &project, err) < 0)
 		return -1;
-	int failed = explain(cli, project, argv[1], err);
+	int result = operands == 2 ? edges_explain(cli, project, argv[1], argv[2], err) : explain(cli, project, argv[1], err);
 	project_free(project);
-	return failed;
+	return result;
 }
 
 const struct command cmd_why = {
 	.name = "why",
-	.summary = "say why a target would run, or why it last ran",
-	.usage = "[OPTIONS] TARGET",
+	.summary = "say why a target would run, or how it depends on another",
+	.usage = "[OPTIONS] TARGET [OTHER]",
 	.help = "Names the input, parameter, variable, tool or output that changed since the target's last success, and why it ran then.\n"
-		"Runs nothing.\n"
+		"Runs nothing. With two targets: the shortest way on which one depends on the other, in either direction; exit code 1 if there\n"
+		"is none.\n"
 		"\n"
-		"  mlmake why train",
+		"  mlmake why train\n"
+		"  mlmake why evaluate prepare",
 	.run = run,
 };

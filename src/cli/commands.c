@@ -7,6 +7,7 @@ const struct command *const all_commands[] = {
 	&cmd_list,
 	&cmd_why,
 	&cmd_log,
+	&cmd_graph,
 	&cmd_data,
 	&cmd_new,
 	&cmd_init,

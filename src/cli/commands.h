@@ -11,6 +11,7 @@ extern const struct command cmd_init;
 extern const struct command cmd_data;
 extern const struct command cmd_ci;
 extern const struct command cmd_hook;
+extern const struct command cmd_graph;
 extern const struct command cmd_help;
 extern const struct command cmd_list;
 extern const struct command cmd_log;

@@ -158,6 +158,31 @@ int project_target(const struct project *project, const char *name, const struct
 int project_select(const struct project *project, const char *const *words, size_t count, struct string_list *ret,
 		   struct err *err) MUST_CHECK;
 
+/* Why a target depends on another, and where it says so. */
+enum edge_kind { EDGE_NEEDS, EDGE_AFTER, EDGE_INPUT };
+struct edge {
+	uint32_t to;       /* id of what it depends on */
+	enum edge_kind kind;
+	struct span span;
+	const char *input; /* of EDGE_INPUT: the path or glob */
+};
+struct edge_list {
+	struct edge *at;   /* in the arena */
+	size_t len;
+};
+const struct edge_list *project_edges(const struct project *project, const struct target *target);
+
+/* A shortest way of edges from a target to one that it depends on; `after` counts only where nothing else leads there. ret->at is
+ * the caller's to free; ret->len is 0 if there is no way. */
+struct route {
+	struct route_step {
+		const struct target *from;
+		const struct edge *edge;
+	} *at;
+	size_t len;
+};
+void project_route(const struct project *project, const struct target *from, const struct target *to, struct route *ret);
+
 /* What must be looked at for the named targets (words as in project_select): they and all that they reach by needs and inputs, in topological order (ties by
  * declaration). A target whose values could not be found (${env:NAME} that is not set) is an error only here. */
 struct plan {

@@ -11,20 +11,6 @@
 #include "formats/yaml.h"
 #include "graph/graph.h"
 
-/* Why a target depends on another, and where it says so. */
-enum edge_kind { EDGE_NEEDS, EDGE_AFTER, EDGE_INPUT };
-struct edge {
-	uint32_t to;
-	enum edge_kind kind;
-	struct span span;
-	const char *input; /* of EDGE_INPUT: the path or glob */
-};
-
-struct edge_list {
-	struct edge *at; /* in the arena */
-	size_t len;
-};
-
 struct output_owner {
 	const struct target *target;
 	const struct output *output;
