@@ -93,6 +93,11 @@ struct odb_export {
 };
 int odb_export(struct odb *odb, struct odb_export *items, size_t count, const struct odb_sink *sink, struct err *err) MUST_CHECK;
 
+/* Every object file by its name, whatever is in it; other files are passed over. visit returns -1 to stop with err. It may remove
+ * the object that it is shown. */
+typedef int odb_visit_fn(void *ctx, const struct odb_id *id, uint64_t size, struct err *err);
+int odb_each(const struct odb *odb, odb_visit_fn *visit, void *ctx, struct err *err) MUST_CHECK;
+
 /* Moves a damaged object out of the way, to .mlmake-tmp/damaged; says where. */
 int odb_quarantine(struct odb *odb, const struct odb_id *id, struct buf *ret_path, struct err *err) MUST_CHECK;
 

@@ -1,12 +1,14 @@
 /*
  * Many objects by name alone: one listing for each fan-out directory that matters.
  */
+#include "base/mem.h"
 #include "base/path.h"
 #include "base/pool.h"
 #include "base/text.h"
 #include "base/vec.h"
 #include "store/odb.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define FAN_OUT 256
@@ -85,4 +87,46 @@ void odb_list_many(const struct odb *odb, const struct odb_id *ids, size_t count
 	pool_each(0, FAN_OUT, list_bucket, &listing);
 	for (size_t fan = 0; fan < FAN_OUT; fan++)
 		vec_release(&listing.buckets[fan].wanted);
+}
+
+static int visit_bucket(const struct odb *odb, unsigned fan, odb_visit_fn *visit, void *ctx, struct err *err)
+{
+	VEC(struct name) names = { 0 };
+	char *path OWNED = mem_printf("%s/files/md5/%02x", odb->dir, fan);
+	int fd = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : err_set_errno(err, ERR_FAILED, errno, "cannot read %s", path);
+	DIR *dir = sys.fdopendir(fd);
+	if (!dir) {
+		fs_close_fd(&fd);
+		return err_set_errno(err, ERR_FAILED, ENOMEM, "cannot read %s", path);
+	}
+	for (struct dirent *entry; (entry = sys.readdir(dir));) {
+		struct name name;
+		if (read_name(entry->d_name, &name))
+			vec_push(&names, name);
+	}
+	closedir(dir);
+	vec_sort(&names, compare_names);
+	int status = 0;
+	for (size_t i = 0; status == 0 && i < names.len; i++) {
+		struct odb_id id = { { .kind = DIGEST_MD5 }, names.at[i].is_dir };
+		struct buf object CLEANUP(buf_release) = BUF_INIT;
+		struct stat st;
+		id.digest.bytes[0] = (uint8_t)fan;
+		memcpy(id.digest.bytes + 1, names.at[i].rest, sizeof(names.at[i].rest));
+		odb_add_path(odb, &object, &id);
+		if (sys.fstatat(AT_FDCWD, object.data, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+			status = visit(ctx, &id, (uint64_t)st.st_size, err);
+	}
+	vec_release(&names);
+	return status;
+}
+
+int odb_each(const struct odb *odb, odb_visit_fn *visit, void *ctx, struct err *err)
+{
+	for (unsigned fan = 0; fan < FAN_OUT; fan++)
+		if (visit_bucket(odb, fan, visit, ctx, err) < 0)
+			return -1;
+	return 0;
 }

@@ -128,6 +128,28 @@ int data_pull(struct data_repo *repo, const char *const *paths, size_t count, co
 	      struct data_checkout_report *ret_checkout, struct err *err) MUST_CHECK;
 void data_transfer_report_release(struct data_transfer_report *report);
 
+/* verify: reads every object that the outputs in paths consist of, and compares size and md5. Nothing counts as known. */
+struct data_verify_options {
+	bool everything;    /* every object file there, not only what a .dvc of the work tree refers to; paths must be none */
+	bool with_remote;   /* the remote's objects too: each is downloaded and hashed */
+	bool quick;         /* of the remote's, only the sizes */
+	bool repair;        /* what is damaged or missing on one side is replaced from the other; damaged objects are moved aside */
+	const char *remote; /* NULL: the default one */
+	unsigned jobs;
+};
+struct data_verify_report {
+	char *remote;       /* NULL: none was looked at */
+	size_t cache_objects, remote_objects; /* looked at */
+	uint64_t cache_bytes, remote_bytes;   /* read */
+	struct strlist cache_missing, cache_damaged, remote_missing, remote_damaged; /* and not repaired */
+	struct strlist repaired;
+	struct strlist failed;   /* could not be looked at, with the reason */
+	struct strlist broken;   /* .dvc files that cannot be read, manifests whose members are unknown */
+};
+int data_verify(struct data_repo *repo, const char *const *paths, size_t count, const struct data_verify_options *options,
+		struct data_verify_report *ret, struct err *err) MUST_CHECK;
+void data_verify_report_release(struct data_verify_report *report);
+
 /* Remotes in the config files. */
 enum data_level { DATA_SYSTEM, DATA_GLOBAL, DATA_PROJECT, DATA_LOCAL };
 #define DATA_LEVELS 4

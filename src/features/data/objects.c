@@ -37,6 +37,11 @@ uint32_t objects_add_top(struct data_repo *repo, struct objects *objects, const 
 	return add(repo, objects, &id, name, sized ? tracked->out->size : REMOTE_SIZE_UNKNOWN, true);
 }
 
+uint32_t objects_add_id(struct data_repo *repo, struct objects *objects, const struct odb_id *id, const char *name)
+{
+	return add(repo, objects, id, name, REMOTE_SIZE_UNKNOWN, true);
+}
+
 int objects_add(struct data_repo *repo, struct objects *objects, const struct selected *selected, struct err *err)
 {
 	const struct tracked *tracked = selected->tracked;

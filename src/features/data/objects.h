@@ -34,6 +34,8 @@ struct objects {
 int objects_add(struct data_repo *repo, struct objects *objects, const struct selected *selected, struct err *err) MUST_CHECK;
 /* The object of an out alone. */
 uint32_t objects_add_top(struct data_repo *repo, struct objects *objects, const struct selected *selected);
+/* Any object by its id. */
+uint32_t objects_add_id(struct data_repo *repo, struct objects *objects, const struct odb_id *id, const char *name);
 void objects_release(struct objects *objects);
 
 /* "data/x (md5 ...)" */

@@ -41,16 +41,16 @@ static bool on_progress(void *ctx, size_t items_done, uint64_t bytes_done)
 	return true;
 }
 
-static int open_remote(struct data_repo *repo, const char *name, unsigned jobs, struct arena *arena, struct remote **ret,
-		       struct data_transfer_report *report, struct err *err)
+int transfer_open_remote(struct data_repo *repo, const char *name, unsigned jobs, struct arena *arena, struct remote **ret, char **ret_name,
+			 struct err *err)
 {
 	struct remote_spec spec;
 	if (config_remote(&repo->config, name, arena, &spec, err) < 0)
 		return -1;
 	if (jobs)
 		spec.jobs = jobs;
-	if (report && !report->remote)
-		report->remote = mem_strdup(spec.name);
+	if (ret_name && !*ret_name)
+		*ret_name = mem_strdup(spec.name);
 	return remote_open(&spec, ret, err);
 }
 
@@ -214,7 +214,7 @@ static int push_group(struct data_repo *repo, const struct remote_group *group, 
 	struct transfer transfer CLEANUP(transfer_release) = { .repo = repo, .options = options, .ret = ret, .objects = OBJECTS_INIT };
 	size_t moved = ret->moved;
 	uint64_t bytes = ret->bytes;
-	if (open_remote(repo, group->remote, options->jobs, &transfer.arena, &transfer.remote, ret, err) < 0 ||
+	if (transfer_open_remote(repo, group->remote, options->jobs, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
 	    get_manifests(&transfer, &group->chosen, err) < 0)
 		return -1;
 	add_objects(&transfer, &group->chosen);
@@ -332,7 +332,7 @@ static int fetch_group(struct data_repo *repo, const struct remote_group *group,
 {
 	struct transfer transfer CLEANUP(transfer_release) = { .repo = repo, .options = options, .ret = ret, .objects = OBJECTS_INIT };
 	VEC(uint32_t) wanted = { 0 };
-	if (open_remote(repo, group->remote, options->jobs, &transfer.arena, &transfer.remote, ret, err) < 0 ||
+	if (transfer_open_remote(repo, group->remote, options->jobs, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
 	    get_manifests(&transfer, &group->chosen, err) < 0)
 		return -1;
 	add_objects(&transfer, &group->chosen);
@@ -402,7 +402,7 @@ static int not_in_group(struct data_repo *repo, const struct remote_group *group
 {
 	struct data_transfer_options plain = { options->remote, options->jobs };
 	struct transfer transfer CLEANUP(transfer_release) = { .repo = repo, .options = &plain, .objects = OBJECTS_INIT };
-	if (open_remote(repo, group->remote, options->jobs, &transfer.arena, &transfer.remote, NULL, err) < 0)
+	if (transfer_open_remote(repo, group->remote, options->jobs, &transfer.arena, &transfer.remote, NULL, err) < 0)
 		return -1;
 	for (size_t i = 0; i < group->chosen.list.len; i++) {
 		struct err odd CLEANUP(err_release) = ERR_INIT;
