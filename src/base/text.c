@@ -106,12 +106,17 @@ const char *text_nearest(const char *word, const char *const *candidates, size_t
 		if ((other > len ? other - len : len - other) > least)
 			continue;
 		size_t distance = text_distance(word, candidates[i]);
-		/* A word that shares nothing with the candidate is not a typing error of it. */
-		if (distance <= least && distance < len && (!nearest || distance < least)) {
+		/* A word that shares nothing with the candidate is not a typing error of it, and two errors are many in a short one. */
+		if (distance >= len || (distance > 1 && len < 5 && word[0] != candidates[i][0]))
+			continue;
+		if (distance <= least && (!nearest || distance < least)) {
 			nearest = candidates[i];
 			least = distance;
 		}
 	}
+	for (size_t i = 0; i < count && !nearest && len > 1; i++)
+		if (text_starts(candidates[i], word))
+			nearest = candidates[i];
 	return nearest;
 }
 

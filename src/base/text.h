@@ -16,7 +16,7 @@ bool text_is_utf8(const char *bytes, size_t len);
 /* Optimal string alignment distance, for "did you mean". */
 size_t text_distance(const char *a, const char *b);
 
-/* The nearest of count candidates, or NULL if none is near enough to be meant. */
+/* The nearest of count candidates, else one that begins with word; NULL if none is near enough to be meant. */
 const char *text_nearest(const char *word, const char *const *candidates, size_t count);
 
 /* A whole decimal or suffixed size ("8G", "512M", "10k": powers of 1024) or duration ("90", "90s", "2h", "1h30m",

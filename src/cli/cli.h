@@ -22,6 +22,8 @@ struct option {
 	void *value;            /* bool *, const char **, unsigned *, struct strlist * */
 };
 #define OPTION_END { 0, NULL, NULL, NULL, OPTION_FLAG, NULL }
+/* For commands that read mlmake.yaml. */
+#define OPTION_CONFIG_FILE(cli) { 'f', "file", "FILE", "use FILE instead of mlmake.yaml", OPTION_STRING, &(cli)->config_file }
 
 struct cli;
 struct command {
@@ -29,9 +31,16 @@ struct command {
 	const char *summary;    /* one line, for the list */
 	const char *usage;      /* after the name: "[OPTIONS] PATH..." */
 	const char *help;       /* paragraphs and examples */
+	bool has_json;          /* takes --json */
 	/* Returns an exit code, or -1 with err. argv[0] is the command's name. */
 	int (*run)(struct cli *cli, int argc, char **argv, struct err *err);
 	const struct command *const *subcommands; /* NULL-terminated; run may be NULL then */
+};
+
+/* What a command's options look like, for completion. */
+struct option_words {
+	struct strlist names;      /* "--jobs" TAB and its help */
+	struct strlist with_value; /* "--jobs" and "-j": another word follows */
 };
 
 struct cli {
@@ -39,6 +48,7 @@ struct cli {
 	const char *full_name;         /* "mlmake data add" */
 	const struct provider *provider;
 	const char *config_file;       /* -f */
+	struct option_words *option_words; /* set: cli_parse only fills it, with *ret_done = 0 */
 	bool json;
 	bool quiet;
 	unsigned verbosity;
@@ -48,10 +58,13 @@ struct cli {
 };
 
 /* Reads argv[1..] by the table and moves operands to the front: *ret_operands of them from argv + 1; what followed "--" is
- * counted in *ret_after and stands after the operands (NULL: it counts as operands). Adds -h/--help (prints, *ret_done = exit code 0), --json, -q and -v. ERR_CONFIG with a hint for unknown options.
+ * counted in *ret_after and stands after the operands (NULL: it counts as operands). Adds -h/--help (prints, *ret_done = exit code 0), -C, --quiet and, where has_json is set, --json. ERR_CONFIG with a hint for unknown options.
  * When *ret_done >= 0 the command returns it at once. */
 int cli_parse(struct cli *cli, const struct option *options, int argc, char **argv, int *ret_operands, int *ret_after, int *ret_done,
 	      struct err *err) MUST_CHECK;
+
+/* What -C does. */
+int cli_go_to(const char *dir, struct err *err) MUST_CHECK;
 
 /* Runs the subcommand that argv[1] names. */
 int cli_dispatch(struct cli *cli, const struct command *const *subcommands, int argc, char **argv, struct err *err);

@@ -70,6 +70,7 @@ static int run_generate(struct cli *cli, int argc, char **argv, struct err *err)
 	bool force = false;
 	const struct option options[] = {
 		{ 0, "force", NULL, "overwrite a workflow that was edited by hand, or that mlmake did not generate", OPTION_FLAG, &force },
+		OPTION_CONFIG_FILE(cli),
 		OPTION_END,
 	};
 	int operands, done;
@@ -104,7 +105,7 @@ static int run_generate(struct cli *cli, int argc, char **argv, struct err *err)
 
 static int run_check(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	static const struct option options[] = { OPTION_END };
+	const struct option options[] = { OPTION_CONFIG_FILE(cli), OPTION_END };
 	int operands, done;
 	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
 		return -1;
@@ -147,6 +148,7 @@ static const struct command generate = {
 		"Examples:\n"
 		"  mlmake ci generate\n"
 		"  mlmake ci generate --force      take back what was edited by hand\n",
+	.has_json = true,
 	.run = run_generate,
 };
 
@@ -159,6 +161,7 @@ static const struct command check = {
 		"Examples:\n"
 		"  mlmake ci check\n"
 		"  mlmake ci check | patch -p1     the same as `mlmake ci generate --force`\n",
+	.has_json = true,
 	.run = run_check,
 };
 

@@ -90,7 +90,8 @@ static const struct command cmd_data_init = {
 	.name = "init",
 	.summary = "make this directory a data repository, as dvc init does",
 	.usage = "[OPTIONS]",
-	.help = "Makes .dvc and .dvcignore here and, in a git repository, stages them. dvc and mlmake may both be used then.",
+	.help = "Makes .dvc and .dvcignore here and, in a git repository, stages them. dvc and mlmake may both be used then.\n\n"
+		"  mlmake data init",
 	.run = run_init,
 };
 
@@ -179,7 +180,9 @@ static const struct command cmd_data_add = {
 	.help = "Copies the content into the cache and writes PATH.dvc and a line in .gitignore, as dvc add does.\n\n"
 		"A path inside of a tracked directory changes that part alone and keeps members that are not there; the directory itself\n"
 		"is taken exactly as it is, and members that are gone are listed. What cannot be versioned (links to directories, broken\n"
-		"links, FIFOs, names that are not UTF-8) is an error that names it, and then nothing is recorded.",
+		"links, FIFOs, names that are not UTF-8) is an error that names it, and then nothing is recorded.\n\n"
+		"  mlmake data add data/raw models/model.onnx",
+	.has_json = true,
 	.run = run_add,
 };
 
@@ -249,7 +252,10 @@ static const struct command cmd_data_checkout = {
 	.summary = "make the data in the work tree what the .dvc files say",
 	.usage = "[OPTIONS] [PATH...]",
 	.help = "Takes content from the cache and verifies every copy. Bytes that are in no cache are never destroyed without --force:\n"
-		"they are listed, that path is left as it was, and the exit code is 1. Missing or damaged objects give exit code 3.",
+		"they are listed, that path is left as it was, and the exit code is 1. Missing or damaged objects give exit code 3.\n\n"
+		"  git switch experiment && mlmake data checkout\n"
+		"  mlmake data checkout data/raw",
+	.has_json = true,
 	.run = run_checkout,
 };
 
@@ -272,7 +278,8 @@ static const struct command cmd_data_root = {
 	.name = "root",
 	.summary = "print the directory that holds .dvc",
 	.usage = "",
-	.help = "Prints the absolute path of the data repository's root.",
+	.help = "Prints the absolute path of the data repository's root.\n\n"
+		"  cd \"$(mlmake data root)\"",
 	.run = run_root,
 };
 
@@ -287,6 +294,11 @@ const struct command cmd_data = {
 	.summary = "version data and models, in DVC's formats",
 	.usage = "COMMAND ...",
 	.help = "Data and models in git repositories: the content lies in a cache and on remotes, git keeps small .dvc files.\n"
-		"Everything is in the formats of DVC 3, so that colleagues may go on using dvc.",
+		"Everything is in the formats of DVC 3, so that colleagues may go on using dvc.\n\n"
+		"  mlmake data init\n"
+		"  mlmake data remote add -d storage s3://ml-data/project\n"
+		"  mlmake data add data/raw && git add . && git commit -m 'Add the data'\n"
+		"  mlmake data push\n"
+		"  mlmake data pull            in another clone",
 	.subcommands = subcommands,
 };

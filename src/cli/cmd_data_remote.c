@@ -1,6 +1,8 @@
 /* mlmake data remote */
 #include "cli/cmd_data.h"
 
+#include "base/text.h"
+
 struct remote_flags {
 	bool system, global, project, local;
 	bool make_default, force, unset;
@@ -23,7 +25,8 @@ static int parse(struct cli *cli, struct remote_flags *flags, const struct optio
 		return -1;
 	if (*ret_done >= 0 || (*ret_operands >= least && *ret_operands <= most))
 		return 0;
-	err_set(err, ERR_CONFIG, "'%s' wants %s", cli->full_name, cli->command->usage);
+	const char *operands = cli->command->usage;
+	err_set(err, ERR_CONFIG, "'%s' wants %s", cli->full_name, operands + (text_starts(operands, "[OPTIONS] ") ? 10 : 0));
 	return err_hint(err, "%s --help shows an example", cli->full_name);
 }
 
@@ -175,7 +178,12 @@ static const struct command cmd_add = {
 	.run = run_add,
 };
 static const struct command cmd_list = {
-	.name = "list", .summary = "list the remotes", .usage = "", .help = "Name and url, one a line.", .run = run_list,
+	.name = "list",
+	.summary = "list the remotes",
+	.usage = "[OPTIONS]",
+	.help = "Name and url, one a line.\n\n    mlmake data remote list",
+	.has_json = true,
+	.run = run_list,
 };
 static const struct command cmd_modify = {
 	.name = "modify",
@@ -186,15 +194,25 @@ static const struct command cmd_modify = {
 	.run = run_modify,
 };
 static const struct command cmd_remove = {
-	.name = "remove", .summary = "forget a remote", .usage = "[OPTIONS] NAME", .help = "Its data stays where it is.", .run = run_remove,
+	.name = "remove",
+	.summary = "forget a remote",
+	.usage = "[OPTIONS] NAME",
+	.help = "Its data stays where it is.\n\n    mlmake data remote remove storage",
+	.run = run_remove,
 };
 static const struct command cmd_rename = {
-	.name = "rename", .summary = "give a remote another name", .usage = "[OPTIONS] NAME NEW",
-	.help = "Also in config.local and where it is the default.", .run = run_rename,
+	.name = "rename",
+	.summary = "give a remote another name",
+	.usage = "[OPTIONS] NAME NEW",
+	.help = "Also in config.local and where it is the default.\n\n    mlmake data remote rename storage archive",
+	.run = run_rename,
 };
 static const struct command cmd_default = {
-	.name = "default", .summary = "show or choose the default remote", .usage = "[OPTIONS] [NAME]",
-	.help = "The remote that push, fetch and pull use unless told otherwise.", .run = run_default,
+	.name = "default",
+	.summary = "show or choose the default remote",
+	.usage = "[OPTIONS] [NAME]",
+	.help = "The remote that push, fetch and pull use unless told otherwise.\n\n    mlmake data remote default storage",
+	.run = run_default,
 };
 
 static const struct command *const subcommands[] = { &cmd_add, &cmd_list, &cmd_modify, &cmd_remove, &cmd_rename, &cmd_default, NULL };
@@ -203,6 +221,6 @@ const struct command cmd_data_remote = {
 	.name = "remote",
 	.summary = "where data is pushed to",
 	.usage = "COMMAND ...",
-	.help = "Remotes are kept in .dvc/config, as dvc keeps them.",
+	.help = "Remotes are kept in .dvc/config, as dvc keeps them.\n\n    mlmake data remote add -d storage s3://ml-data/project",
 	.subcommands = subcommands,
 };

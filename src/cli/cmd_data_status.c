@@ -152,6 +152,9 @@ const struct command cmd_data_status = {
 	.usage = "[OPTIONS] [PATH...]",
 	.help = "Compares the last commit, the .dvc files, the cache and the data. Exits with 0 even if something changed; with -q or\n"
 		"--exit-code with 1 if data is not recorded or not in the cache (with -c: or not on the remote), and with 3 if a .dvc\n"
-		"file cannot be read. --json prints what `dvc data status --json` prints.",
+		"file cannot be read. --json prints what `dvc data status --json` prints.\n\n"
+		"  mlmake data status\n"
+		"  mlmake data status -q || mlmake data add data/raw",
+	.has_json = true,
 	.run = run,
 };

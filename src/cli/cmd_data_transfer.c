@@ -147,7 +147,9 @@ const struct command cmd_data_push = {
 	.summary = "upload what the remote lacks",
 	.usage = "[OPTIONS] [PATH...]",
 	.help = "Asks the remote for every object, and uploads from the cache those that it lacks or has damaged; manifests of\n"
-		"directories last.\n\n" COMMON_HELP,
+		"directories last.\n\n" COMMON_HELP
+		"\n\n  mlmake data push\n  mlmake data push -r archive models",
+	.has_json = true,
 	.run = run_push,
 };
 
@@ -155,7 +157,9 @@ const struct command cmd_data_fetch = {
 	.name = "fetch",
 	.summary = "download into the cache what it lacks",
 	.usage = "[OPTIONS] [PATH...]",
-	.help = "Downloads objects that the cache lacks. The work tree is not touched.\n\n" COMMON_HELP,
+	.help = "Downloads objects that the cache lacks. The work tree is not touched.\n\n" COMMON_HELP
+		"\n\n  mlmake data fetch data/raw",
+	.has_json = true,
 	.run = run_fetch,
 };
 
@@ -163,6 +167,8 @@ const struct command cmd_data_pull = {
 	.name = "pull",
 	.summary = "fetch, then checkout",
 	.usage = "[OPTIONS] [PATH...]",
-	.help = "Downloads what the cache lacks and makes the data in the work tree what the .dvc files say.\n\n" COMMON_HELP,
+	.help = "Downloads what the cache lacks and makes the data in the work tree what the .dvc files say.\n\n" COMMON_HELP
+		"\n\n  mlmake data pull\n  mlmake data pull data/raw/train.csv",
+	.has_json = true,
 	.run = run_pull,
 };

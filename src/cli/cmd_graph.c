@@ -213,5 +213,6 @@ const struct command cmd_graph = {
 		"  mlmake graph | dot -Tsvg > graph.svg\n"
 		"  mlmake graph --format mermaid train    for Markdown on GitHub\n"
 		"  mlmake graph --format json             an edge goes from a target to what it depends on",
+	.has_json = true,
 	.run = run,
 };

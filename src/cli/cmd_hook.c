@@ -216,6 +216,7 @@ static const struct command install = {
 		"\n"
 		"Example:\n"
 		"  mlmake hook install\n",
+	.has_json = true,
 	.run = run_install,
 };
 
@@ -227,6 +228,7 @@ static const struct command uninstall = {
 		"\n"
 		"Example:\n"
 		"  mlmake hook uninstall\n",
+	.has_json = true,
 	.run = run_uninstall,
 };
 
@@ -238,6 +240,7 @@ static const struct command status_command = {
 		"\n"
 		"Example:\n"
 		"  mlmake hook status\n",
+	.has_json = true,
 	.run = run_status,
 };
 
@@ -252,6 +255,7 @@ static const struct command run_command = {
 		"Examples:\n"
 		"  mlmake hook run pre-commit\n"
 		"  git commit --no-verify          commit without the checks\n",
+	.has_json = true,
 	.run = run_run,
 };
 

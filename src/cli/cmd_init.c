@@ -27,6 +27,8 @@ const struct command cmd_init = {
 	.summary = "write a commented mlmake.yaml",
 	.usage = "",
 	.help = "Writes an mlmake.yaml with one target and commented examples into the current directory. It is\n"
-		"not needed to begin: without one, rules find what can be installed, checked, tested and built.\n",
+		"not needed to begin: without one, rules find what can be installed, checked, tested and built.\n"
+		"\n"
+		"  mlmake init\n",
 	.run = run_init,
 };

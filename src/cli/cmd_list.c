@@ -109,6 +109,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	int operands, done;
 	const struct option options[] = {
 		{'a', "all", NULL, "private targets, too", OPTION_FLAG, &all},
+		OPTION_CONFIG_FILE(cli),
 		OPTION_END,
 	};
 	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
@@ -146,5 +147,6 @@ const struct command cmd_list = {
 		"  mlmake list\n"
 		"  mlmake list 'test*'         those whose names match\n"
 		"  mlmake list --json",
+	.has_json = true,
 	.run = run,
 };

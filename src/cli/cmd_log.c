@@ -105,5 +105,6 @@ const struct command cmd_log = {
 		"\n"
 		"  mlmake log train\n"
 		"  mlmake log -n 20 train      the last 20 lines",
+	.has_json = true,
 	.run = run,
 };

@@ -58,7 +58,7 @@ static void rules_text(struct cli *cli, const struct project *project)
 static int run_list(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	int operands, done;
-	const struct option options[] = {OPTION_END};
+	const struct option options[] = {OPTION_CONFIG_FILE(cli), OPTION_END};
 	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
 		return -1;
 	if (done >= 0)
@@ -107,7 +107,9 @@ static const struct command cmd_rules_show = {
 	.usage = "NAME",
 	.help = "Prints the rule as it is, after a comment that says where it is from. Copied to rules/NAME.yaml in "
 		"the repository\n"
-		"and changed there, it is used instead of the built-in one.",
+		"and changed there, it is used instead of the built-in one.\n"
+		"\n"
+		"  mlmake rules show pytest > rules/pytest.yaml",
 	.run = run_show,
 };
 
@@ -127,5 +129,6 @@ const struct command cmd_rules = {
 		"\n"
 		"  mlmake rules\n"
 		"  mlmake rules show pytest",
+	.has_json = true,
 	.run = run,
 };

@@ -38,8 +38,10 @@ static int parse(struct cli *cli, int argc, char **argv, struct request *ret, in
 		{ 'q', "question", NULL, "run and print nothing; exit 1 if anything would run", OPTION_FLAG, &ret->question },
 		{ 'B', "force", NULL, "run the targets and all that they need, whatever is up to date", OPTION_FLAG, &ret->force },
 		{ 0, "why", NULL, "say of each target why it runs", OPTION_FLAG, &ret->why },
+		{ 'v', "verbose", NULL, "the same, and name the targets that are up to date", OPTION_FLAG, NULL },
 		{ 0, "no-cache", NULL, "neither take outputs from the output cache nor keep them there", OPTION_FLAG, &ret->no_cache },
 		{ 0, "replay", NULL, "print what up-to-date and restored targets printed when they ran", OPTION_FLAG, &ret->replay },
+		OPTION_CONFIG_FILE(cli),
 		OPTION_END,
 	};
 	if (cli_parse(cli, options, argc, argv, &operands, &after, ret_done, err) < 0)
@@ -107,15 +109,15 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 		.dry_run = request->dry_run || request->question,
 		.stop_at_first = request->question,
 		.no_cache = request->no_cache,
-		.explain = request->why || request->dry_run || cli->json,
+		.explain = request->why || cli->verbosity || request->dry_run || cli->json,
 		.tick_ms = cli->terminal && !cli->json ? TICK_MS : 0,
 		.command = command,
 		.args = { .at = request->args.at, .len = request->args.len },
 	};
 	show_begin(&show, cli, project, wanted);
 	show.silent = request->question;
-	show.explain = request->why;
 	show.replay = request->replay ? plan : NULL;
+	show.explain = request->why || cli->verbosity;
 	const struct run_sink sink = { .event = show_event, .ctx = &show };
 	if (engine_run(project, plan, &options, &sink, &summary, err) < 0)
 		return -1;
@@ -137,7 +139,10 @@ static int run_request(struct cli *cli, struct request *request, struct err *err
 	int result;
 	if (!request->names.len && project->default_target)
 		vec_push(&request->names, project->default_target);
-	if (!request->names.len) {
+	if (!request->names.len && request->args.len) {
+		err_set(err, ERR_CONFIG, "no target is named that could be given '%s'", request->args.at[0]);
+		result = err_hint(err, "name it before the '--': mlmake test -- -k slow");
+	} else if (!request->names.len) {
 		char *list[] = { (char *)(uintptr_t)"list", NULL };
 		result = cmd_list.run(cli, 1, list, err);
 	} else if (plan_make(project, request->names.at, request->names.len, &plan, err) < 0) {
@@ -173,5 +178,6 @@ const struct command cmd_run = {
 		"  mlmake train vars.lr=0.1    a value of mlmake.yaml for this run\n"
 		"  mlmake 'test*' lint         all targets whose names match\n"
 		"  mlmake --replay test        what it printed, also if it need not run",
+	.has_json = true,
 	.run = run,
 };

@@ -21,9 +21,10 @@ const struct command cmd_schema = {
 	.name = "schema",
 	.summary = "print the JSON Schema of mlmake.yaml",
 	.usage = "",
-	.help = "For editors: the same table validates. With the YAML language server, put this line at the top of "
-		"mlmake.yaml:\n"
+	.help = "For editors: the same table validates. For the YAML language server, write it to a file and name that in the first line\n"
+		"of mlmake.yaml:\n"
 		"\n"
+		"  mlmake schema > mlmake.schema.json\n"
 		"  # yaml-language-server: $schema=mlmake.schema.json",
 	.run = run,
 };

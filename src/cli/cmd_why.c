@@ -72,7 +72,7 @@ static int explain(struct cli *cli, const struct project *project, const char *n
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	int operands, done;
-	const struct option options[] = { OPTION_END };
+	const struct option options[] = { OPTION_CONFIG_FILE(cli), OPTION_END };
 	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
 		return -1;
 	if (done >= 0)
@@ -95,10 +95,11 @@ const struct command cmd_why = {
 	.summary = "say why a target would run, or how it depends on another",
 	.usage = "[OPTIONS] TARGET [OTHER]",
 	.help = "Names the input, parameter, variable, tool or output that changed since the target's last success, and why it ran then.\n"
-		"Runs nothing. With two targets: the shortest way on which one depends on the other, in either direction; exit code 1 if there\n"
-		"is none.\n"
+		"Runs nothing. With two targets: the shortest way on which one depends on the other, in either direction; exit code 1\n"
+		"if there is none.\n"
 		"\n"
 		"  mlmake why train\n"
 		"  mlmake why evaluate prepare",
+	.has_json = true,
 	.run = run,
 };

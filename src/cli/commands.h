@@ -26,7 +26,8 @@ extern const struct command *const all_commands[]; /* NULL-terminated */
 /* NULL if there is none of that name. */
 const struct command *command_find(const struct command *const *list, const char *name);
 
-/* Appends "Usage: ..." and all that a command's --help shows. options may be NULL. */
-void help_add(struct buf *out, const char *full_name, const struct command *command, const struct option *options);
+/* Appends "Usage: ..." and all that a command's --help shows. options, and common, those that every command has, may be NULL. */
+void help_add(struct buf *out, const char *full_name, const struct command *command, const struct option *options,
+	      const struct option *common);
 
 #endif

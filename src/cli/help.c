@@ -24,21 +24,23 @@ static void add_command_lines(struct buf *out, const struct command *const *list
 		buf_addf(out, "  %-26s %s\n", (*list)->name, (*list)->summary);
 }
 
-void help_add(struct buf *out, const char *full_name, const struct command *command, const struct option *options)
+void help_add(struct buf *out, const char *full_name, const struct command *command, const struct option *options,
+	      const struct option *common)
 {
 	buf_addf(out, "Usage: %s%s%s\n\n%s\n", full_name, *command->usage ? " " : "", command->usage, command->summary);
 	if (command->help && *command->help)
-		buf_addf(out, "\n%s", command->help);
+		buf_addf(out, "\n%s%s", command->help, text_ends(command->help, "\n") ? "" : "\n");
 	if (command->subcommands) {
 		buf_addstr(out, "\nCommands:\n");
 		add_command_lines(out, command->subcommands);
 		buf_addf(out, "\n'%s COMMAND --help' explains each.\n", full_name);
 	}
-	if (options && options->help) {
-		buf_addstr(out, "\nOptions:\n");
-		for (; options->help; options++)
-			add_option_line(out, options);
-	}
+	const struct option *const tables[] = { options, common };
+	for (size_t t = 0, shown = 0; t < ARRAY_LEN(tables); t++)
+		for (const struct option *option = tables[t]; option && option->help; option++) {
+			buf_addstr(out, shown++ ? "" : "\nOptions:\n");
+			add_option_line(out, option);
+		}
 }
 
 static const char general_help[] =
@@ -63,19 +65,19 @@ static int run_help(struct cli *cli, int argc, char **argv, struct err *err)
 		return done;
 	struct buf out CLEANUP(buf_release) = BUF_INIT;
 	if (operands) {
+		argv[operands + 1] = (char[]){ "--help" };
 		cli->full_name = "mlmake";
-		if (command_find(all_commands, argv[1]))
-			return cli_dispatch(cli, all_commands, 3, (char *[]){ argv[0], argv[1], (char[]){ "--help" }, NULL },
-					    err);
-		err_set(err, ERR_CONFIG, "no command '%s'", argv[1]);
-		return err_hint(err, "'mlmake help' lists them; targets are listed by 'mlmake list'");
+		return cli_dispatch(cli, all_commands, operands + 2, argv, err);
 	}
 	buf_addstr(&out, general_help);
 	buf_addstr(&out, "\nCommands:\n");
 	add_command_lines(&out, all_commands);
-	buf_addstr(&out, "\nOptions before the command:\n"
+	buf_addstr(&out, "\nOptions of all commands:\n"
 			 "  -C DIR                     go to DIR first\n"
-			 "  -f, --file=FILE            use FILE instead of mlmake.yaml\n"
+			 "      --quiet                no notes and no progress\n"
+			 "  -h, --help                 show the help of the command\n"
+			 "\n"
+			 "'mlmake run --help' lists those of running targets.\n"
 			 "\n"
 			 "Exit codes: 0 done; 1 a target or check failed; 2 usage or configuration; 3 data missing or\n"
 			 "damaged; 4 network or remote; 5 locked by another; 70 a bug; 71 out of memory; 130, 143 interrupted.\n"
@@ -88,8 +90,8 @@ static int run_help(struct cli *cli, int argc, char **argv, struct err *err)
 const struct command cmd_help = {
 	.name = "help",
 	.summary = "show help for mlmake or for one command",
-	.usage = "[COMMAND]",
-	.help = "Examples:\n  mlmake help\n  mlmake help data\n",
+	.usage = "[COMMAND...]",
+	.help = "Examples:\n  mlmake help\n  mlmake help data\n  mlmake help data push\n",
 	.run = run_help,
 };
 
@@ -113,5 +115,6 @@ const struct command cmd_version = {
 	.summary = "print the version",
 	.usage = "",
 	.help = "Example:\n  mlmake version\n",
+	.has_json = true,
 	.run = run_version,
 };

@@ -2,11 +2,13 @@
 #include "cli/commands.h"
 
 #include "base/mem.h"
+#include "base/sys.h"
 #include "base/text.h"
 #include "base/vec.h"
 #include "features/data/data.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -23,6 +25,17 @@ static void look_at_terminal(struct cli *cli)
 	cli->terminal = is_tty && term && strcmp(term, "dumb") != 0;
 	cli->color = cli->terminal && !(no_color && *no_color);
 	cli->width = is_tty && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
+}
+
+/*
+ * A file that is opened must never become descriptor 1 or 2, or what is printed would be written into it. The stand-in for
+ * stdout is not open for writing, so that a result that goes nowhere is a failure.
+ */
+static void hold_standard_streams(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && sys.openat(AT_FDCWD, "/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY, 0) < 0)
+			_exit(ERR_FAILED);
 }
 
 /* argv[*at] is an option that stands before the command; *at is moved behind it. False if it is none of ours. */
@@ -80,7 +93,7 @@ int cli_dispatch(struct cli *cli, const struct command *const *subcommands, int 
 	bool wants_help = word && (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0);
 	if (!word || wants_help) {
 		struct buf help CLEANUP(buf_release) = BUF_INIT;
-		help_add(&help, cli->full_name, cli->command, NULL);
+		help_add(&help, cli->full_name, cli->command, NULL, NULL);
 		if (wants_help) {
 			cli_out_bytes(cli, help.data, help.len);
 			return 0;
@@ -89,6 +102,8 @@ int cli_dispatch(struct cli *cli, const struct command *const *subcommands, int 
 		return err_hint(err, "'%s --help' lists them", cli->full_name);
 	}
 	const struct command *command = command_find(subcommands, word);
+	if (!command && strcmp(word, "help") == 0)
+		return cli_dispatch(cli, subcommands, 2, (char *[]){ argv[0], (char[]){ "--help" }, NULL }, err);
 	if (!command)
 		return unknown_command(subcommands, cli->full_name, word, err);
 	return run_command(cli, command, argc - 1, argv + 1, err);
@@ -100,10 +115,8 @@ static int run_main(struct cli *cli, int argc, char **argv, struct err *err)
 	int at = 1;
 	while (at < argc && take_leading_option(cli, argc, argv, &at, &dir))
 		;
-	if (dir && chdir(dir) < 0) {
-		err_set_errno(err, ERR_CONFIG, errno, "cannot change to directory '%s'", dir);
-		return err_hint(err, "-C takes a directory that exists");
-	}
+	if (dir && cli_go_to(dir, err) < 0)
+		return -1;
 	const char *word = at < argc ? argv[at] : NULL;
 	if (word && (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0))
 		return run_command(cli, &cmd_help, 1, (char *[]){ argv[0], NULL }, err);
@@ -120,6 +133,7 @@ int main(int argc, char **argv)
 {
 	struct cli cli = { .full_name = "mlmake", .provider = &data_provider };
 	struct err err CLEANUP(err_release) = ERR_INIT;
+	hold_standard_streams();
 	/* Byte-wise everywhere: names and manifests must not depend on the user's locale. */
 	setlocale(LC_ALL, "C");
 	signal(SIGPIPE, SIG_IGN);

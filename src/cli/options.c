@@ -5,7 +5,9 @@
 #include "base/text.h"
 #include "base/vec.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 struct parse {
 	struct cli *cli;
@@ -14,16 +16,21 @@ struct parse {
 	char **argv;
 	int at;
 	bool help;
+	const char *dir; /* -C */
 	struct err *err;
 };
 
-static void common_options(struct cli *cli, bool *help, struct option ret[5])
+/* -C, -h, --json, --quiet and the end. */
+#define COMMON_OPTIONS 5
+
+static void common_options(struct parse *parse, struct option ret[COMMON_OPTIONS])
 {
-	ret[0] = (struct option){ 'h', "help", NULL, "show this help", OPTION_FLAG, help };
-	ret[1] = (struct option){ 0, "json", NULL, "print the result as JSON", OPTION_FLAG, &cli->json };
-	ret[2] = (struct option){ 0, "quiet", NULL, "no notes and no progress", OPTION_FLAG, &cli->quiet };
-	ret[3] = (struct option){ 'v', "verbose", NULL, "say more", OPTION_FLAG, NULL };
-	ret[4] = (struct option)OPTION_END;
+	*ret++ = (struct option){ 'C', NULL, "DIR", "go to DIR first", OPTION_STRING, &parse->dir };
+	if (parse->cli->command->has_json)
+		*ret++ = (struct option){ 0, "json", NULL, "print the result as JSON", OPTION_FLAG, &parse->cli->json };
+	*ret++ = (struct option){ 0, "quiet", NULL, "no notes and no progress", OPTION_FLAG, &parse->cli->quiet };
+	*ret++ = (struct option){ 'h', "help", NULL, "show this help", OPTION_FLAG, &parse->help };
+	*ret = (struct option)OPTION_END;
 }
 
 static const struct option *find_long(const struct option *table, const char *name, size_t len)
@@ -99,6 +106,8 @@ static int unknown_option(struct parse *parse, const struct option *common, cons
 	const char *near = text_starts(shown, "--") ? text_nearest(word, names.at, names.len) : NULL;
 	vec_release(&names);
 	err_set(parse->err, ERR_CONFIG, "unknown option '%s'", shown);
+	if (strcmp(shown, "--json") == 0)
+		return err_hint(parse->err, "'%s' has no result to print as JSON", parse->cli->full_name);
 	if (near)
 		return err_hint(parse->err, "did you mean '--%s'?", near);
 	return err_hint(parse->err, "'%s --help' lists the options", parse->cli->full_name);
@@ -143,36 +152,74 @@ static int parse_short(struct parse *parse, const struct option *common)
 	return 0;
 }
 
-int cli_parse(struct cli *cli, const struct option *options, int argc, char **argv, int *ret_operands, int *ret_after,
-	      int *ret_done, struct err *err)
+/* Reads all of argv; operands to the front, then what followed "--". */
+static int parse_all(struct parse *parse, const struct option *common, int *ret_operands, int *ret_after)
 {
-	struct parse parse = { .cli = cli, .options = options, .argc = argc, .argv = argv, .at = 1, .err = err };
-	struct option common[5];
-	int operands = 0, after = 0;
-	common_options(cli, &parse.help, common);
-	*ret_done = -1;
-	for (; parse.at < argc; parse.at++) {
-		char *arg = argv[parse.at];
+	for (parse->at = 1; parse->at < parse->argc; parse->at++) {
+		char *arg = parse->argv[parse->at];
 		if (strcmp(arg, "--") == 0) {
-			for (parse.at++; parse.at < argc; parse.at++)
-				argv[1 + operands + after++] = argv[parse.at];
+			for (parse->at++; parse->at < parse->argc; parse->at++)
+				parse->argv[1 + *ret_operands + (*ret_after)++] = parse->argv[parse->at];
 			break;
 		}
 		int failed = 0;
 		if (text_starts(arg, "--"))
-			failed = parse_long(&parse, common);
+			failed = parse_long(parse, common);
 		else if (arg[0] == '-' && arg[1])
-			failed = parse_short(&parse, common);
+			failed = parse_short(parse, common);
 		else
-			argv[1 + operands++] = arg;
+			parse->argv[1 + (*ret_operands)++] = arg;
 		if (failed)
 			return -1;
 	}
+	return 0;
+}
+
+static void add_words(struct option_words *words, const struct option *table)
+{
+	for (; table->help; table++) {
+		char short_form[] = { '-', table->short_name, '\0' };
+		OWNED char *form = table->long_name ? mem_printf("--%s", table->long_name) : mem_strdup(short_form);
+		strlist_take(&words->names, mem_printf("%s\t%s", form, table->help));
+		if (table->kind == OPTION_FLAG)
+			continue;
+		strlist_add(&words->with_value, form);
+		if (table->short_name)
+			strlist_add(&words->with_value, short_form);
+	}
+}
+
+int cli_go_to(const char *dir, struct err *err)
+{
+	if (chdir(dir) == 0)
+		return 0;
+	err_set_errno(err, ERR_CONFIG, errno, "cannot change to directory '%s'", dir);
+	return err_hint(err, "-C takes a directory that exists");
+}
+
+int cli_parse(struct cli *cli, const struct option *options, int argc, char **argv, int *ret_operands, int *ret_after,
+	      int *ret_done, struct err *err)
+{
+	struct parse parse = { .cli = cli, .options = options, .argc = argc, .argv = argv, .err = err };
+	struct option common[COMMON_OPTIONS];
+	int operands = 0, after = 0;
+	common_options(&parse, common);
+	*ret_done = -1;
+	if (cli->option_words) {
+		add_words(cli->option_words, options);
+		add_words(cli->option_words, common);
+		*ret_done = 0;
+		return 0;
+	}
+	if (parse_all(&parse, common, &operands, &after) < 0)
+		return -1;
 	if (parse.help) {
 		struct buf help CLEANUP(buf_release) = BUF_INIT;
-		help_add(&help, cli->full_name, cli->command, options);
+		help_add(&help, cli->full_name, cli->command, options, common);
 		cli_out_bytes(cli, help.data, help.len);
 		*ret_done = 0;
+	} else if (parse.dir && cli_go_to(parse.dir, err) < 0) {
+		return -1;
 	}
 	*ret_operands = ret_after ? operands : operands + after;
 	if (ret_after)

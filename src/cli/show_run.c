@@ -268,6 +268,8 @@ static void people_finished(struct show *show, const struct run_event *event)
 	drop_running(show, event->target);
 	switch (event->outcome) {
 	case RUN_UP_TO_DATE:
+		if (show->cli->verbosity)
+			print_result(show, event, "up to date");
 		break;
 	case RUN_RESTORED:
 		print_result(show, event, "restored from the cache");

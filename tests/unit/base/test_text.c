@@ -22,7 +22,10 @@ static void test_nearest(void **state)
 	(void)state;
 	assert_string_equal(text_nearest("trian", names, 4), "train");
 	assert_string_equal(text_nearest("tests", names, 4), "test");
+	assert_string_equal(text_nearest("ltni", names, 4), "lint");
+	assert_string_equal(text_nearest("da", names, 4), "data");
 	assert_null(text_nearest("deploy", names, 4));
+	assert_null(text_nearest("list", (const char *const[]){ "int", "test" }, 2));
 	assert_null(text_nearest("", names, 4));
 	assert_int_equal(text_distance("trian", "train"), 1);
 	assert_int_equal(text_distance("kitten", "sitting"), 3);
