@@ -32,6 +32,7 @@ struct command {
 	const char *usage;      /* after the name: "[OPTIONS] PATH..." */
 	const char *help;       /* paragraphs and examples */
 	bool has_json;          /* takes --json */
+	bool yields;            /* to a target of the same name */
 	/* Returns an exit code, or -1 with err. argv[0] is the command's name. */
 	int (*run)(struct cli *cli, int argc, char **argv, struct err *err);
 	const struct command *const *subcommands; /* NULL-terminated; run may be NULL then */

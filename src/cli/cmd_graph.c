@@ -179,6 +179,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	int operands, done;
 	const struct option options[] = {
 		{ 0, "format", "FORMAT", "dot (the default), mermaid or json", OPTION_STRING, &name },
+		OPTION_CONFIG_FILE(cli),
 		OPTION_END,
 	};
 	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)

@@ -10,7 +10,8 @@
 
 static bool is_command_name(const char *name)
 {
-	return command_find(all_commands, name) != NULL;
+	const struct command *command = command_find(all_commands, name);
+	return command && !command->yields;
 }
 
 static void put_names(struct json_writer *w, const struct project *project, const char *key, const uint32_t *ids,

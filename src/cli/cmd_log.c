@@ -77,6 +77,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	int operands, done;
 	const struct option options[] = {
 		{ 'n', "lines", "N", "the last N lines alone", OPTION_UINT, &lines },
+		OPTION_CONFIG_FILE(cli),
 		OPTION_END,
 	};
 	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "base/vec.h"
 #include "features/data/data.h"
+#include "graph/graph.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -109,6 +110,19 @@ int cli_dispatch(struct cli *cli, const struct command *const *subcommands, int 
 	return run_command(cli, command, argc - 1, argv + 1, err);
 }
 
+/* A project that cannot be loaded is the command's to complain about. */
+static bool yields_to_target(const struct cli *cli, const struct command *command)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct project *project = NULL;
+	const struct project_options load = { .config_file = cli->config_file, .provider = cli->provider };
+	if (!command->yields || project_load(&load, &project, &ignored) < 0)
+		return false;
+	bool has = map_has(&project->by_name, command->name);
+	project_free(project);
+	return has;
+}
+
 static int run_main(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	const char *dir = NULL;
@@ -123,7 +137,7 @@ static int run_main(struct cli *cli, int argc, char **argv, struct err *err)
 	if (word && (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0))
 		return run_command(cli, &cmd_version, 1, (char *[]){ argv[0], NULL }, err);
 	const struct command *command = word ? command_find(all_commands, word) : NULL;
-	if (command)
+	if (command && !yields_to_target(cli, command))
 		return run_command(cli, command, argc - at, argv + at, err);
 	/* Whatever is no command is a target, or an option of running one. argv[at - 1] stands where the command's name would. */
 	return run_command(cli, &cmd_run, argc - at + 1, argv + at - 1, err);
