@@ -66,6 +66,7 @@ struct launch {
 	sigset_t mask;
 	int stdin_fd;
 	pid_t parent;
+	volatile bool at_dir; /* what failed is going to spec->dir */
 	volatile int failed; /* errno of what failed in the child, which shares our memory until it executes */
 };
 
@@ -98,7 +99,12 @@ static NORETURN void child_main(struct launch *launch)
 	if (spec->stdin_fd != 0)
 		setpgid(0, 0);
 	if (redirect(launch->stdin_fd, STDIN_FILENO) < 0 || redirect(spec->stdout_fd, STDOUT_FILENO) < 0 ||
-	    redirect(spec->stderr_fd, STDERR_FILENO) < 0 || (spec->dir && chdir(spec->dir) < 0)) {
+	    redirect(spec->stderr_fd, STDERR_FILENO) < 0) {
+		launch->failed = errno;
+		_exit(127);
+	}
+	if (spec->dir && chdir(spec->dir) < 0) {
+		launch->at_dir = true;
 		launch->failed = errno;
 		_exit(127);
 	}
@@ -153,6 +159,8 @@ int proc_spawn(const struct proc_spec *spec, struct proc *ret, struct err *err)
 		return err_set_errno(err, ERR_FAILED, errno, "cannot start '%s'", spec->argv[0]);
 	if (launch.failed) {
 		waitpid(pid, NULL, 0);
+		if (launch.at_dir)
+			return err_set_errno(err, ERR_FAILED, launch.failed, "cannot run in directory '%s'", spec->dir);
 		return err_set_errno(err, ERR_FAILED, launch.failed, "cannot execute '%s'", spec->argv[0]);
 	}
 	ret->pid = pid;

@@ -225,7 +225,7 @@ static int clear_outputs(struct job *job, struct err *err)
 static void start_running(struct job *job)
 {
 	struct err err CLEANUP(err_release) = ERR_INIT;
-	if (materialize(job, &err) < 0) {
+	if (finish_can_track(job->run, job->node->target, false, &err) < 0 || materialize(job, &err) < 0) {
 		job_error(job, &err);
 		return;
 	}

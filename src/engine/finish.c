@@ -56,6 +56,19 @@ static void keep_in_cache(struct job *job, const struct manifest *outputs, uint6
 	free(paths.at);
 }
 
+int finish_can_track(struct run *run, const struct target *target, bool whole_project, struct err *err)
+{
+	const struct provider *provider = run->project->provider;
+	for (size_t i = 0; i < target->outputs.len && provider && provider->can_track; i++) {
+		const struct output *output = &target->outputs.at[i];
+		if (!output->track || provider->can_track(run->project->root, whole_project ? NULL : output->path, err) == 0)
+			continue;
+		err_at(err, &output->span);
+		return err_note(err, "for the output '%s' of target '%s'", output->path, target->name);
+	}
+	return 0;
+}
+
 int finish_track(struct run *run, const struct target *target, struct manifest *outputs, struct err *err)
 {
 	const struct project *project = run->project;

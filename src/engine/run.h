@@ -127,6 +127,8 @@ void exec_free(struct job *job);
 void finish_success(struct job *job);
 void finish_failure(struct job *job, const char *message);
 void finish_interrupted(struct job *job);
+/* Whether finish_track could succeed later; of the whole project (quick), or of each output. */
+int finish_can_track(struct run *run, const struct target *target, bool whole_project, struct err *err) MUST_CHECK;
 /* Versions the outputs that are declared so, and scans them anew where that may have changed them. */
 int finish_track(struct run *run, const struct target *target, struct manifest *outputs, struct err *err) MUST_CHECK;
 int finish_record(struct job *job, const struct manifest *outputs, uint64_t duration_ms, struct err *err) MUST_CHECK;

@@ -422,6 +422,10 @@ static int run_all(struct run *run, struct err *err)
 		return -1;
 	if (run->options->tick_ms)
 		run->tick_timer = loop_add_timer(run->loop, run->options->tick_ms, on_tick, run);
+	/* Not after the hours that it takes to make what is then refused. */
+	for (size_t i = 0; i < run->plan->len && !run->options->dry_run; i++)
+		if (finish_can_track(run, &run->project->targets[run->plan->order[i]], true, err) < 0)
+			return -1;
 	lay_out(run);
 	prefetch(run);
 	struct run_event planned = { .kind = RUN_PLANNED };

@@ -25,6 +25,8 @@ struct provider {
 	int (*tracked)(const char *root, struct tracked_list *ret, struct err *err);
 	/* Makes tracked paths present in the work tree: from the cache, else from the default remote. */
 	int (*materialize)(const char *root, const char *const *paths, size_t count, struct err *err);
+	/* Whether track_output could succeed, asked before anything runs. path NULL: for the project as a whole, which must be quick. */
+	int (*can_track)(const char *root, const char *path, struct err *err);
 	/* `data add` of an output with track: true, after its target succeeded. */
 	int (*track_output)(const char *root, const char *path, struct err *err);
 };

@@ -617,6 +617,30 @@ def test_data_that_dvc_tracks(gitbox):
     assert "imgs changed" in box.mlmake("-n", "t").stdout
 
 
+def test_a_tracked_output_that_could_not_be_versioned_is_found_first(gitbox):
+    """Before the hours of training, not after them."""
+    box = gitbox
+    box.write("mlmake.yaml", json.dumps({"version": 1, "targets": {
+        "prepare": {"run": "echo ran >> ran"},
+        "train": {"needs": ["prepare"], "outputs": [{"path": "m.bin", "track": True}], "run": "echo ran >> ran; echo > m.bin"}}}))
+    result = box.mlmake("train", check=2)
+    assert "mlmake.yaml:1:" in result.stderr and "no data repository" in result.stderr and "mlmake data init" in result.stderr
+    assert not (box.path / "ran").exists()
+    box.mlmake("data", "init")
+    box.write("m.bin", "in git")
+    box.git("add", "m.bin")
+    result = box.mlmake("train", check=1)
+    assert "m.bin is tracked by git already" in result.stderr and "git rm" in result.stderr
+    assert box.read("ran") == b"ran\n" and box.read("m.bin") == b"in git"
+    box.git("rm", "-q", "--cached", "m.bin")
+    assert "2 ran" in box.mlmake("train").stderr
+
+
+def test_a_missing_directory_is_named(box):
+    one(box, "true", dir="nowhere")
+    assert "cannot run in directory" in (said := box.mlmake("t", check=1).stderr) and "nowhere': No such file" in said
+
+
 def test_what_reads_a_tracked_output_runs_once(gitbox):
     """The output is versioned while the run goes on: its reader's key must be the one that the next run computes."""
     box = gitbox

@@ -5,6 +5,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "features/data/outs.h"
+#include "features/data/record.h"
 
 static bool has_data(const char *root)
 {
@@ -104,13 +105,26 @@ static int provide_materialize(const char *root, const char *const *paths, size_
 	return status;
 }
 
+static int provide_can_track(const char *root, const char *path, struct err *err)
+{
+	if (!has_data(root)) {
+		err_set(err, ERR_CONFIG, "an output is to be tracked as data, but there is no data repository at %s", root);
+		return err_hint(err, "'mlmake data init' makes one");
+	}
+	if (!path)
+		return 0;
+	struct data_repo *repo;
+	if (data_open(root, NULL, &repo, err) < 0)
+		return -1;
+	char *absolute OWNED = path_joined(root, path);
+	int failed = record_check_git(repo, absolute, err);
+	data_close(repo);
+	return failed;
+}
+
 static int provide_track_output(const char *root, const char *path, struct err *err)
 {
 	struct data_repo *repo;
-	if (!has_data(root)) {
-		err_set(err, ERR_CONFIG, "the output %s is to be tracked as data, but there is no data repository at %s", path, root);
-		return err_hint(err, "mlmake data init makes one");
-	}
 	if (data_open(root, NULL, &repo, err) < 0)
 		return -1;
 	struct data_add_report report;
@@ -124,5 +138,6 @@ static int provide_track_output(const char *root, const char *path, struct err *
 const struct provider data_provider = {
 	.tracked = provide_tracked,
 	.materialize = provide_materialize,
+	.can_track = provide_can_track,
 	.track_output = provide_track_output,
 };
