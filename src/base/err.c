@@ -26,7 +26,7 @@ static void set_message(struct err *err, enum err_code code, char *message)
 	err->message = message;
 }
 
-int err_set(struct err *err, enum err_code code, const char *fmt, ...)
+int (err_set)(struct err *err, enum err_code code, const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
@@ -36,7 +36,7 @@ int err_set(struct err *err, enum err_code code, const char *fmt, ...)
 	return -1;
 }
 
-int err_set_errno(struct err *err, enum err_code code, int number, const char *fmt, ...)
+int (err_set_errno)(struct err *err, enum err_code code, int number, const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
@@ -51,7 +51,7 @@ int err_set_errno(struct err *err, enum err_code code, int number, const char *f
 	return -1;
 }
 
-int err_hint(struct err *err, const char *fmt, ...)
+int (err_hint)(struct err *err, const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
@@ -62,7 +62,7 @@ int err_hint(struct err *err, const char *fmt, ...)
 	return -1;
 }
 
-int err_note(struct err *err, const char *fmt, ...)
+int (err_note)(struct err *err, const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
@@ -73,7 +73,7 @@ int err_note(struct err *err, const char *fmt, ...)
 	return -1;
 }
 
-int err_at(struct err *err, const struct span *span)
+int (err_at)(struct err *err, const struct span *span)
 {
 	struct span copy = *span;
 	copy.file = mem_strdup(span->file);
@@ -84,7 +84,7 @@ int err_at(struct err *err, const struct span *span)
 	return -1;
 }
 
-int err_move(struct err *dst, struct err *src)
+int (err_move)(struct err *dst, struct err *src)
 {
 	if (dst != src) {
 		err_release(dst);

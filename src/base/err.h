@@ -75,4 +75,17 @@ int err_move(struct err *dst, struct err *src);
 /* Frees and empties. */
 void err_release(struct err *err);
 
+/* The compiler sees the -1 at each call, so it and the analyzers know that what follows a failure is never reached
+ * as after a success. */
+static inline int err_returned(void)
+{
+	return -1;
+}
+#define err_set(...) (err_set(__VA_ARGS__), err_returned())
+#define err_set_errno(...) (err_set_errno(__VA_ARGS__), err_returned())
+#define err_hint(...) (err_hint(__VA_ARGS__), err_returned())
+#define err_note(...) (err_note(__VA_ARGS__), err_returned())
+#define err_at(...) (err_at(__VA_ARGS__), err_returned())
+#define err_move(...) (err_move(__VA_ARGS__), err_returned())
+
 #endif

@@ -147,11 +147,10 @@ struct loop_timer *loop_add_timer(struct loop *loop, uint64_t after_ms, loop_tim
 	return timer;
 }
 
-static void unlink_timer(struct loop *loop, struct loop_timer *timer)
+static void unlink_timer(struct loop *loop, size_t index)
 {
-	size_t index = timer->index;
 	struct loop_timer *last = loop->timers.at[--loop->timers.len];
-	if (last != timer) {
+	if (index < loop->timers.len) {
 		place(loop, index, last);
 		sift(loop, index);
 	}
@@ -161,7 +160,7 @@ void loop_remove_timer(struct loop *loop, struct loop_timer *timer)
 {
 	if (!timer)
 		return;
-	unlink_timer(loop, timer);
+	unlink_timer(loop, timer->index);
 	free(timer);
 }
 
@@ -211,7 +210,7 @@ static void fire_timers(struct loop *loop)
 		struct loop_timer *timer = loop->timers.at[0];
 		loop_timer_fn *fn = timer->fn;
 		void *ctx = timer->ctx;
-		unlink_timer(loop, timer);
+		unlink_timer(loop, 0);
 		free(timer);
 		fn(ctx);
 	}

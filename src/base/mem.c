@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static NORETURN void out_of_memory(void)
+void mem_exhausted(void)
 {
 	static const char message[] = "mlmake: out of memory\n";
 	ssize_t ignored = write(STDERR_FILENO, message, sizeof(message) - 1);
@@ -19,7 +19,7 @@ void *mem_alloc(size_t size)
 {
 	void *ptr = calloc(1, size ? size : 1);
 	if (!ptr)
-		out_of_memory();
+		mem_exhausted();
 	return ptr;
 }
 
@@ -27,7 +27,7 @@ void *mem_resize(void *ptr, size_t size)
 {
 	void *moved = realloc(ptr, size ? size : 1);
 	if (!moved)
-		out_of_memory();
+		mem_exhausted();
 	return moved;
 }
 
@@ -35,7 +35,7 @@ void *mem_resize_array(void *ptr, size_t count, size_t each)
 {
 	size_t size;
 	if (__builtin_mul_overflow(count, each, &size))
-		out_of_memory();
+		mem_exhausted();
 	return mem_resize(ptr, size);
 }
 
@@ -61,7 +61,7 @@ char *mem_vprintf(const char *fmt, va_list args)
 {
 	char *text = NULL;
 	if (vasprintf(&text, fmt, args) < 0)
-		out_of_memory();
+		mem_exhausted();
 	return text;
 }
 
@@ -98,7 +98,7 @@ void *arena_alloc(struct arena *arena, size_t size)
 	size_t need = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
 	struct arena_block *block = arena->block;
 	if (need < size)
-		out_of_memory();
+		mem_exhausted();
 	if (!block || block->size - block->used < need) {
 		size_t grown = block ? block->size * 2 : ARENA_FIRST_BLOCK;
 		if (grown > ARENA_MAX_BLOCK)
@@ -143,7 +143,7 @@ char *arena_printf(struct arena *arena, const char *fmt, ...)
 	int len = vsnprintf(NULL, 0, fmt, args);
 	va_end(args);
 	if (len < 0)
-		out_of_memory();
+		mem_exhausted();
 	char *text = arena_alloc(arena, (size_t)len + 1);
 	vsnprintf(text, (size_t)len + 1, fmt, again);
 	va_end(again);

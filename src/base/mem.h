@@ -9,6 +9,7 @@
 
 #include <stdarg.h>
 
+NORETURN void mem_exhausted(void);                  /* says so and ends the process; for a library's NULL */
 void *mem_alloc(size_t size);                       /* zeroed */
 void *mem_resize(void *ptr, size_t size);
 void *mem_resize_array(void *ptr, size_t count, size_t each);

@@ -20,8 +20,6 @@
 #define CLOSE_RANGE_CLOEXEC (1u << 2)
 #endif
 
-extern char **environ;
-
 bool proc_find(const char *name, const char *path_value, struct buf *out)
 {
 	size_t start = out->len;
@@ -305,7 +303,7 @@ int proc_run(const struct proc_spec *spec, struct proc_capture *capture, struct 
 	fs_close_fd(&in[0]);
 	fs_close_fd(&out[1]);
 	fs_close_fd(&errout[1]);
-	struct channel channels[2] = { { out[0], capture->out }, { errout[0], capture->errout } };
+	struct channel channels[2] = { { capture->out ? out[0] : -1, capture->out }, { capture->errout ? errout[0] : -1, capture->errout } };
 	struct feed feed = { in[1], capture->input, capture->input_len };
 	if (feed.fd >= 0) {
 		fcntl(feed.fd, F_SETFL, O_NONBLOCK);

@@ -67,7 +67,7 @@ static int change(struct cli *cli, change_fn *fn, int argc, char **argv, struct 
 static int run_install(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct hook_status status CLEANUP(hook_status_release) = { 0 };
-	bool changed;
+	bool changed = false;
 	int done;
 	if (change(cli, hook_install, argc, argv, &status, &changed, &done, err) < 0)
 		return -1;
@@ -84,7 +84,7 @@ static int run_install(struct cli *cli, int argc, char **argv, struct err *err)
 static int run_uninstall(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct hook_status status CLEANUP(hook_status_release) = { 0 };
-	bool changed;
+	bool changed = false;
 	int done;
 	if (change(cli, hook_uninstall, argc, argv, &status, &changed, &done, err) < 0)
 		return -1;
@@ -104,7 +104,7 @@ static int run_uninstall(struct cli *cli, int argc, char **argv, struct err *err
 static int run_status(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct hook_status status CLEANUP(hook_status_release) = { 0 };
-	bool changed;
+	bool changed = false;
 	int done;
 	if (change(cli, look_unchanged, argc, argv, &status, &changed, &done, err) < 0)
 		return -1;

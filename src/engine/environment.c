@@ -5,10 +5,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MASK_MIN 3 /* masking shorter values would eat the output and hide nothing */
-
-extern char **environ;
 
 bool environment_passes(const char *name)
 {

@@ -16,7 +16,7 @@ static bool is_text(const uint8_t *bytes, size_t len)
 	for (size_t i = 0; i < len; i++) {
 		if (bytes[i] == '\0')
 			return false;
-		odd += !((bytes[i] >= 32 && bytes[i] <= 126) || memchr("\n\r\t\f\b", bytes[i], 5));
+		odd += !((bytes[i] >= 32 && bytes[i] <= 126) || strchr("\n\r\t\f\b", bytes[i]));
 	}
 	return len == 0 || (double)odd / (double)len <= 0.30;
 }

@@ -83,7 +83,7 @@ void json_add_real(struct buf *out, double value)
 			break;
 	}
 	snprintf(text, sizeof(text), "%.*e", digits - 1, value);
-	int exponent = atoi(strchr(text, 'e') + 1);
+	int exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
 	if (value != 0 && (exponent < -4 || exponent >= 16)) {
 		buf_addstr(out, text);
 		return;

@@ -415,7 +415,7 @@ static int load(struct loader *l, struct err *err)
 {
 	for (bool done = false; !done;) {
 		yaml_event_t event CLEANUP(event_done);
-		struct built root;
+		struct built root = { 0 };
 		if (next_event(l, &event, err) < 0)
 			return -1;
 		switch (event.type) {

@@ -287,10 +287,8 @@ static struct http_transfer *transfer_take(struct http *http)
 	transfer = mem_alloc(sizeof(*transfer));
 	transfer->http = http;
 	transfer->easy = http->curl.easy_init();
-	if (!transfer->easy) {
-		free(transfer);
-		return NULL;
-	}
+	if (!transfer->easy)
+		mem_exhausted();
 	vec_push(&http->transfers, transfer);
 	return transfer;
 }
@@ -548,8 +546,6 @@ void http_start(struct http *http, struct http_request *request)
 	if (request->response)
 		buf_reset(request->response);
 	struct http_transfer *transfer = transfer_take(http);
-	if (!transfer)
-		mem_alloc(SIZE_MAX); /* ends the process as any other want of memory does */
 	transfer->request = request;
 	request->transfer = transfer;
 	transfer->moved = 0;
@@ -558,7 +554,9 @@ void http_start(struct http *http, struct http_request *request)
 	if (!http->watch)
 		http->watch = loop_add_timer(http->loop, WATCH_EVERY_MS, look_at_transfers, http);
 	set_request(http, transfer, request);
-	http->curl.multi_add_handle(http->multi, transfer->easy);
+	/* A new handle is refused for want of memory alone, and would never be heard of again. */
+	if (http->curl.multi_add_handle(http->multi, transfer->easy) != CURLM_OK)
+		mem_exhausted();
 }
 
 void http_cancel(struct http_request *request)

@@ -118,11 +118,13 @@ static int open_source(struct s3_slot *slot, struct remote_item *item, uint64_t 
 		remote_item_missing(item, "here");
 		return -1;
 	}
-	if (slot->fd < 0 || sys.fstat(slot->fd, &st) < 0)
+	if (slot->fd < 0 || sys.fstat(slot->fd, &st) < 0) {
 		err_set_errno(&err, ERR_FAILED, errno, "cannot read '%s'", item->path);
-	else if (!S_ISREG(st.st_mode))
+		remote_item_failed(item, &err);
+		return -1;
+	}
+	if (!S_ISREG(st.st_mode)) {
 		err_set(&err, ERR_FAILED, "'%s' is not a regular file", item->path);
-	if (err.code != ERR_NONE) {
 		remote_item_failed(item, &err);
 		return -1;
 	}

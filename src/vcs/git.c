@@ -202,9 +202,8 @@ static bool is_declared_safe(const char *dir)
 		const char *value = entry->value ? entry->value : "";
 		if (!*value)
 			safe = false;
-		else if (text_eq(value, "*") || text_eq(value, dir))
-			safe = true;
-		else if (text_ends(value, "/*") && !strncmp(value, dir, strlen(value) - 1))
+		else if (text_eq(value, "*") || text_eq(value, dir) ||
+			 (text_ends(value, "/*") && !strncmp(value, dir, strlen(value) - 1)))
 			safe = true;
 	}
 	lib.git_config_iterator_free(each);

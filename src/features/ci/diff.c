@@ -28,6 +28,7 @@ struct steps {
 
 static void split(struct lines *lines, const char *text)
 {
+	vec_reserve(lines, 1); /* so that there is an array to point into where there is no line */
 	while (*text) {
 		size_t len = strcspn(text, "\n");
 		len += text[len] == '\n';
@@ -147,8 +148,8 @@ void diff_unified(struct buf *out, const char *from_name, const char *from, cons
 	while (tail < a.len - head && tail < b.len - head && same(&a.at[a.len - tail - 1], &b.at[b.len - tail - 1]))
 		tail++;
 	add_steps(&steps, ' ', a.at, head);
-	compare_middle(&steps, a.at ? a.at + head : NULL, a.len - head - tail, b.at ? b.at + head : NULL, b.len - head - tail);
-	add_steps(&steps, ' ', a.at ? a.at + a.len - tail : NULL, tail);
+	compare_middle(&steps, a.at + head, a.len - head - tail, b.at + head, b.len - head - tail);
+	add_steps(&steps, ' ', a.at + a.len - tail, tail);
 	buf_addf(out, "--- %s\n+++ %s\n", from_name, to_name);
 	add_hunks(out, &steps);
 	vec_release(&a);

@@ -204,7 +204,7 @@ static int look_up_job(void *ctx, const char *name, struct buf *out, struct err 
 	else if (text_eq(name, "runner"))
 		return fill_scalar(out, "ci.runner", runner, err);
 	else if (text_eq(name, "timeout") && target->timeout_ms)
-		buf_addf(out, "%llu", (unsigned long long)((target->timeout_ms + 59999) / 60000 + SETUP_MINUTES));
+		buf_addf(out, "%llu", ((unsigned long long)target->timeout_ms + 59999) / 60000 + SETUP_MINUTES);
 	else if (text_eq(name, "timeout"))
 		buf_addf(out, "%d", DEFAULT_TIMEOUT_MINUTES);
 	else if (text_eq(name, "cache"))

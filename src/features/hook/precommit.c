@@ -10,10 +10,9 @@
 #include "vcs/git.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define MAX_OUTPUT ((size_t)256 << 10) /* of one target, in a refusal */
-
-extern char **environ;
 
 void hook_refuse(struct hook_report *report, const char *what, const char *detail, const char *mend)
 {
