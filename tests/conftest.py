@@ -29,6 +29,25 @@ PEER_PATHS = {
 }
 
 
+SANITIZERS = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS")
+
+
+@pytest.fixture(autouse=True)
+def sanitizer_reports(tmp_path_factory, monkeypatch):
+    """With a build of SAN=1 or TSAN=1: a report of any process that a test starts fails the test, though the test
+    expects the exit code or never looks at it."""
+    if BUILD.name not in ("san", "tsan"):
+        yield
+        return
+    logs = tmp_path_factory.mktemp("sanitizer")
+    for name in SANITIZERS:
+        monkeypatch.setenv(name, f"log_path={logs}/{name.split('_', maxsplit=1)[0].lower()}:print_stacktrace=1:detect_leaks=1")
+    yield
+    reports = [path.read_text(errors="replace") for path in sorted(logs.iterdir())]
+    if reports:
+        pytest.fail("\n".join(reports)[:20000])
+
+
 def find_peer(name):
     """The path of a peer's program: from the peers directory, else from PATH; None if there is none."""
     if name in PEER_PATHS:
@@ -53,7 +72,7 @@ def clean_env(home, **extra):
     """An environment that nothing of this machine's user leaks into, but what reaches package registries."""
     keep = {k: v for k, v in os.environ.items()
             if k in ("PATH", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
-            or k.startswith("PIP_") or k.lower().endswith("_proxy")}
+            or k.startswith("PIP_") or k.lower().endswith("_proxy") or k in SANITIZERS}
     keep.update(
         HOME=str(home),
         XDG_CACHE_HOME=str(home / ".cache"),
