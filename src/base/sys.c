@@ -32,6 +32,7 @@ struct sys_table sys = {
 	.mkdirat = mkdirat,
 	.fchmodat = fchmodat,
 	.fchmod = fchmod,
+	.futimens = futimens,
 	.fsync = fsync,
 	.fdatasync = fdatasync,
 	.ftruncate = ftruncate,

@@ -32,6 +32,7 @@ struct sys_table {
 	int (*mkdirat)(int dir, const char *path, mode_t mode);
 	int (*fchmodat)(int dir, const char *path, mode_t mode, int flags);
 	int (*fchmod)(int fd, mode_t mode);
+	int (*futimens)(int fd, const struct timespec times[2]);
 	int (*fsync)(int fd);
 	int (*fdatasync)(int fd);
 	int (*ftruncate)(int fd, off_t len);

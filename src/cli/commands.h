@@ -9,6 +9,7 @@
 extern const struct command cmd_new;
 extern const struct command cmd_init;
 extern const struct command cmd_data;
+extern const struct command cmd_cache;
 extern const struct command cmd_ci;
 extern const struct command cmd_clean;
 extern const struct command cmd_hook;

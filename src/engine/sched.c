@@ -3,6 +3,7 @@
 
 #include "base/path.h"
 #include "base/pool.h"
+#include "engine/cache.h"
 #include "store/workdir.h"
 
 #include <stdarg.h>
@@ -414,6 +415,14 @@ static void close_stores(struct run *run)
 	free(run->results);
 }
 
+/* Now and then; what goes wrong there takes nothing from the run. */
+static void trim_cache(struct run *run)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	if (run->cache && !run->stop && cache_trim(run->cache, run->project, &err) < 0)
+		run_warn(run, NULL, "the output cache could not be made smaller: %s", err.message);
+}
+
 static int run_all(struct run *run, struct err *err)
 {
 	if (open_stores(run, err) < 0)
@@ -433,6 +442,7 @@ static int run_all(struct run *run, struct err *err)
 	run->saved_ms = loop_now_ms();
 	if (run_loop(run, err) < 0 || hashes_save(run->hashes, err) < 0 || state_flush(run->state, err) < 0)
 		return -1;
+	trim_cache(run);
 	tell_notices(run);
 	return run->failed ? -1 : 0;
 }

@@ -1,7 +1,7 @@
 #include "store/outputs.h"
 
-#include "base/map.h"
 #include "base/path.h"
+#include "store/outputs_internal.h"
 #include "store/workdir.h"
 
 #include <errno.h>
@@ -10,16 +10,6 @@
 
 #define ACTION_MAGIC 0x31414c4du /* "MLA1" */
 #define ACTION_VERSION 1u
-#define ACTION_MAX ((size_t)1 << 30)
-
-struct outputs {
-	char *dir;
-	struct map made; /* directories that are known to exist */
-	char *tmp;       /* this object's own directory for files on their way in; NULL until needed */
-	char *staging;   /* and for outputs on their way out, in the project at staging_root */
-	char *staging_root;
-	unsigned serial;
-};
 
 void action_release(struct action *action)
 {
@@ -109,8 +99,10 @@ static int store_object(struct outputs *cache, const char *root, const struct ma
 	OWNED char *from = path_joined(root, entry->path);
 	if (fs_copy_file(from, staged.data, 0444, err) < 0)
 		return -1;
-	if (fs_rename(staged.data, place.data, err) == 0)
+	if (fs_rename(staged.data, place.data, err) == 0) {
+		cache->stored_bytes += entry->size;
 		return 0;
+	}
 	(void)sys.unlinkat(AT_FDCWD, staged.data, 0);
 	return -1;
 }
@@ -142,7 +134,7 @@ int outputs_store(struct outputs *cache, const char *root, const struct action *
 	return fs_write_file(place.data, record.data, record.len, 0644, FS_VOLATILE, err);
 }
 
-static bool read_action(const struct buf *record, const struct digest *key, struct action *ret)
+bool outputs_read_action(const struct buf *record, const struct digest *key, struct action *ret)
 {
 	struct codec_in in = codec_in(record->data, record->len);
 	struct digest sum, actual;
@@ -165,6 +157,16 @@ static bool read_action(const struct buf *record, const struct digest *key, stru
 	return codec_done(&in);
 }
 
+/* Its time is when it was last used: what has not been for longest goes first (store/outputs_gc.h). */
+static void mark_used(const struct outputs *cache, const struct digest *key)
+{
+	struct buf place CLEANUP(buf_release) = BUF_INIT;
+	add_place(cache, "actions", key, &place);
+	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, place.data, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+	if (fd >= 0)
+		(void)sys.futimens(fd, NULL);
+}
+
 int outputs_find(struct outputs *cache, const struct digest *key, struct action *ret, bool *ret_found, struct err *err)
 {
 	struct buf place CLEANUP(buf_release) = BUF_INIT;
@@ -180,7 +182,7 @@ int outputs_find(struct outputs *cache, const struct digest *key, struct action 
 		return 0;
 	if (fs_read_file(place.data, ACTION_MAX, &record, err) < 0)
 		return -1;
-	*ret_found = read_action(&record, key, ret);
+	*ret_found = outputs_read_action(&record, key, ret);
 	if (*ret_found)
 		return 0;
 	action_release(ret);
@@ -344,6 +346,7 @@ int outputs_restore(struct outputs *cache, const char *root, const struct action
 		return -1;
 	if (count == 0) {
 		*ret_restored = true;
+		mark_used(cache, &action->key);
 		return 0;
 	}
 	if (open_staging(cache, root, err) < 0)
@@ -353,5 +356,7 @@ int outputs_restore(struct outputs *cache, const char *root, const struct action
 	int failed = restore_through(&restoring, ret_restored, err);
 	if (failed || !*ret_restored)
 		sweep(&restoring);
+	else
+		mark_used(cache, &action->key);
 	return failed;
 }

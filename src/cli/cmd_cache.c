@@ -1,0 +1,170 @@
+/* mlmake cache: the output cache's size, and making it smaller. */
+#include "cli/commands.h"
+
+#include "base/text.h"
+#include "engine/cache.h"
+#include "formats/json.h"
+
+static void close_cache(struct outputs **cache)
+{
+	outputs_close(*cache);
+}
+
+static int run_status(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	struct outputs_usage usage;
+	struct outputs *cache CLEANUP(close_cache) = NULL;
+	uint64_t limit;
+	int operands, done;
+	const struct option options[] = { OPTION_END };
+	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+		return -1;
+	if (done >= 0)
+		return done;
+	if (operands) {
+		err_set(err, ERR_CONFIG, "'mlmake cache status' takes no arguments, but there is '%s'", argv[1]);
+		return err_hint(err, "the cache is that of all your projects");
+	}
+	if (cache_limit(&limit, err) < 0 || outputs_open(&cache, err) < 0 || outputs_usage(cache, &usage, err) < 0)
+		return -1;
+	struct buf out CLEANUP(buf_release) = BUF_INIT;
+	if (cli->json) {
+		struct json_writer w;
+		json_begin(&w, &out, JSON_PRETTY);
+		json_open_object(&w);
+		json_pair_int(&w, "version", 1);
+		json_pair_str(&w, "dir", outputs_dir(cache));
+		json_pair_uint(&w, "results", usage.actions);
+		json_pair_uint(&w, "objects", usage.objects);
+		json_pair_uint(&w, "bytes", usage.bytes);
+		json_pair_uint(&w, "max_bytes", limit);
+		json_end(&w);
+	} else {
+		text_add_bytes(&out, usage.bytes);
+		buf_addstr(&out, " of ");
+		text_add_bytes(&out, limit);
+		buf_addstr(&out, ": ");
+		text_add_count(&out, usage.actions);
+		buf_addstr(&out, " results, ");
+		text_add_count(&out, usage.objects);
+		buf_addf(&out, " files, in %s\n", outputs_dir(cache));
+	}
+	cli_out_bytes(cli, out.data, out.len);
+	return 0;
+}
+
+static void print_collected(struct cli *cli, const struct outputs_gc_result *result, uint64_t limit, bool dry_run)
+{
+	struct buf out CLEANUP(buf_release) = BUF_INIT;
+	if (cli->json) {
+		struct json_writer w;
+		json_begin(&w, &out, JSON_PRETTY);
+		json_open_object(&w);
+		json_pair_int(&w, "version", 1);
+		json_pair_bool(&w, "dry_run", dry_run);
+		json_pair_uint(&w, "removed_results", result->removed_actions);
+		json_pair_uint(&w, "removed_objects", result->removed_objects);
+		json_pair_uint(&w, "removed_bytes", result->removed_bytes);
+		json_pair_uint(&w, "bytes", result->kept_bytes);
+		json_pair_uint(&w, "max_bytes", limit);
+		json_end(&w);
+	} else {
+		buf_addstr(&out, dry_run ? "would remove " : "removed ");
+		text_add_bytes(&out, result->removed_bytes);
+		buf_addf(&out, " (%llu results, %llu files), ", (unsigned long long)result->removed_actions,
+			 (unsigned long long)result->removed_objects);
+		text_add_bytes(&out, result->kept_bytes);
+		buf_addstr(&out, " stay\n");
+	}
+	cli_out_bytes(cli, out.data, out.len);
+	if (result->kept_bytes > limit)
+		cli_note(cli, "what is left is more than asked for: it is what this project's targets have now, or less than an hour old");
+}
+
+static int collect(struct cli *cli, struct outputs *cache, uint64_t limit, bool dry_run, struct outputs_gc_result *ret, struct err *err)
+{
+	struct project *project = NULL;
+	const struct project_options load = { .config_file = cli->config_file, .provider = cli->provider };
+	if (project_load(&load, &project, err) < 0)
+		return err_hint(err, "mend it first: what its targets need must stay");
+	int failed = cache_collect(cache, project, limit, dry_run, ret, err);
+	project_free(project);
+	return failed;
+}
+
+static int run_gc(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	const char *size = NULL;
+	bool dry_run = false;
+	struct outputs *cache CLEANUP(close_cache) = NULL;
+	struct outputs_gc_result result;
+	uint64_t limit;
+	int operands, done;
+	const struct option options[] = {
+		{ 0, "max-size", "SIZE", "20G, 500M, 0 (default: MLMAKE_CACHE_SIZE, else 10G)", OPTION_STRING, &size },
+		{ 'n', "dry-run", NULL, "say how much would be removed; remove nothing", OPTION_FLAG, &dry_run },
+		OPTION_CONFIG_FILE(cli),
+		OPTION_END,
+	};
+	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+		return -1;
+	if (done >= 0)
+		return done;
+	if (operands) {
+		err_set(err, ERR_CONFIG, "'mlmake cache gc' takes no arguments, but there is '%s'", argv[1]);
+		return err_hint(err, "--max-size=SIZE says what may stay");
+	}
+	if (cache_limit(&limit, err) < 0)
+		return -1;
+	if (size && !text_parse_size(size, &limit)) {
+		err_set(err, ERR_CONFIG, "'%s' is no size", size);
+		return err_hint(err, "write it as --max-size=20G or 500M");
+	}
+	if (outputs_open(&cache, err) < 0 || collect(cli, cache, limit, dry_run, &result, err) < 0)
+		return -1;
+	if (result.busy) {
+		err_set(err, ERR_LOCKED, "another mlmake is collecting the output cache");
+		return err_hint(err, "try again when it is done");
+	}
+	print_collected(cli, &result, limit, dry_run);
+	return 0;
+}
+
+static const struct command cmd_cache_status = {
+	.name = "status",
+	.summary = "say how large the output cache is",
+	.usage = "[OPTIONS]",
+	.help = "The cache of all your projects, what it may take, and where it is.\n"
+		"\n"
+		"  mlmake cache status\n"
+		"  mlmake cache status --json",
+	.has_json = true,
+	.run = run_status,
+};
+
+static const struct command cmd_cache_gc = {
+	.name = "gc",
+	.summary = "remove what has not been used for longest",
+	.usage = "[OPTIONS]",
+	.help = "Removes results and their files from the output cache until it fits, never the results that this project's targets have now. Runs\n"
+		"do the same now and then, so that the cache keeps to MLMAKE_CACHE_SIZE (10G).\n"
+		"\n"
+		"  mlmake cache gc\n"
+		"  mlmake cache gc --max-size=2G\n"
+		"  mlmake cache gc -n --max-size=0    what is not needed here",
+	.has_json = true,
+	.run = run_gc,
+};
+
+static const struct command *const subcommands[] = { &cmd_cache_status, &cmd_cache_gc, NULL };
+
+const struct command cmd_cache = {
+	.name = "cache",
+	.summary = "look at the output cache, make it smaller",
+	.usage = "COMMAND",
+	.help = "The output cache keeps what targets made, by the key of what they were made from, for all your projects.\n"
+		"\n"
+		"  mlmake cache status\n"
+		"  mlmake cache gc --max-size=2G",
+	.subcommands = subcommands,
+};
