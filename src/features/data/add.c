@@ -212,6 +212,10 @@ static int check_place(struct add_run *run, const char *rel, const struct tracke
 		err_set(err, ERR_CONFIG, "%s contains %s, which %s tracks already", rel, tracked->path, tracked->dvc_path);
 		return err_hint(err, "remove %s first, or leave %s as it is", tracked->dvc_path, rel);
 	}
+	if (owner && owner->stage) {
+		err_set(err, ERR_CONFIG, "%s is an output of the stage '%s' of %s", owner->path, owner->stage, owner->dvc_path);
+		return err_hint(err, "running the stage records it: dvc repro %s", owner->stage);
+	}
 	if (owner && owner->is_import) {
 		err_set(err, ERR_CONFIG, "%s is an import from another repository (%s)", owner->path, owner->dvc_path);
 		return err_hint(err, "dvc update %s brings a newer version; remove the .dvc to track it as your own", owner->dvc_path);

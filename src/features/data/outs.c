@@ -3,12 +3,14 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/text.h"
+#include "formats/dvclock.h"
 
 #include <errno.h>
 #include <string.h>
 
 #define MAX_DEPTH 200
 #define MAX_IGNORE_FILE ((size_t)1 << 20)
+#define MAX_LOCK_FILE ((size_t)64 << 20)
 
 struct search {
 	struct data_repo *repo;
@@ -17,60 +19,118 @@ struct search {
 	struct map out_paths;
 };
 
-static void add_outs(struct search *search, const char *dir, const char *dvc_path, struct dvc_file *file)
+static void output_path(const char *dir, const struct dvc_file *file, const struct dvc_out *out, struct buf *ret)
 {
-	for (size_t i = 0; i < file->out_count; i++) {
-		struct buf joined CLEANUP(buf_release) = BUF_INIT, path = BUF_INIT;
-		path_join(&joined, dir, file->wdir ? file->wdir : "");
-		struct buf full CLEANUP(buf_release) = BUF_INIT;
-		path_join(&full, joined.data, file->outs[i].path);
-		path_normalize(&path, full.data);
-		bool import = false;
-		for (size_t k = 0; k < file->dep_count; k++)
-			import = import || file->deps[k].repo_url;
-		map_set(&search->out_paths, path.data, NULL);
-		vec_push(&search->outs->list,
-			 ((struct tracked){ buf_detach(&path), mem_strdup(dvc_path), &file->outs[i], import }));
-	}
+	struct buf joined CLEANUP(buf_release) = BUF_INIT, full CLEANUP(buf_release) = BUF_INIT;
+	path_join(&joined, dir, file->wdir ? file->wdir : "");
+	path_join(&full, joined.data, out->path);
+	path_normalize(ret, full.data);
 }
 
 static int check_paths(const char *dir, const char *dvc_path, const struct dvc_file *file, struct err *err)
 {
 	for (size_t i = 0; i < file->out_count; i++) {
-		struct buf joined CLEANUP(buf_release) = BUF_INIT, full CLEANUP(buf_release) = BUF_INIT;
 		struct buf path CLEANUP(buf_release) = BUF_INIT;
-		path_join(&joined, dir, file->wdir ? file->wdir : "");
-		path_join(&full, joined.data, file->outs[i].path);
-		path_normalize(&path, full.data);
+		output_path(dir, file, &file->outs[i], &path);
 		if (path_is_safe(path.data) && !path_inside(".dvc", path.data) && !path_inside(".git", path.data))
 			continue;
 		err_set(err, ERR_DATA, "%s: the output '%s' is not inside the repository", dvc_path, file->outs[i].path);
-		if (file->outs[i].span.line)
+		if (file->outs[i].span.file)
 			err_at(err, &file->outs[i].span);
 		return -1;
 	}
 	return 0;
 }
 
-static void load_file(struct search *search, const char *dir, const char *dvc_path)
+void outs_take_broken(struct outs *outs, const char *dvc_path, struct err *why)
 {
-	struct dvc_file file = DVC_FILE_INIT;
-	struct err failure = ERR_INIT;
-	char *abs OWNED = repo_abs(search->repo, dvc_path);
-	if (dvc_file_read(abs, dvc_path, &file, &failure) < 0 || check_paths(dir, dvc_path, &file, &failure) < 0) {
-		dvc_file_release(&file);
-		vec_push(&search->outs->broken, ((struct broken_file){ mem_strdup(dvc_path), failure }));
+	struct broken_file broken = { mem_strdup(dvc_path), ERR_INIT };
+	err_move(&broken.err, why);
+	vec_push(&outs->broken, broken);
+}
+
+void outs_take(struct outs *outs, const char *dir, const char *dvc_path, const char *stage, struct dvc_file *file)
+{
+	struct err failure CLEANUP(err_release) = ERR_INIT;
+	if (check_paths(dir, dvc_path, file, &failure) < 0) {
+		outs_take_broken(outs, dvc_path, &failure);
+		dvc_file_release(file);
+		*file = (struct dvc_file)DVC_FILE_INIT;
 		return;
 	}
-	vec_push(&search->outs->files, file);
-	/* The outs themselves do not move when files does. */
-	add_outs(search, dir, dvc_path, &search->outs->files.at[search->outs->files.len - 1]);
+	bool import = false;
+	for (size_t k = 0; k < file->dep_count; k++)
+		import = import || file->deps[k].repo_url;
+	for (size_t i = 0; i < file->out_count; i++) {
+		struct buf path = BUF_INIT;
+		if (stage && !file->outs[i].cache)
+			continue;
+		output_path(dir, file, &file->outs[i], &path);
+		/* The outs themselves do not move when files does. */
+		vec_push(&outs->list, ((struct tracked){ buf_detach(&path), mem_strdup(dvc_path), &file->outs[i], import, mem_strdup(stage) }));
+	}
+	vec_push(&outs->files, *file);
+	*file = (struct dvc_file)DVC_FILE_INIT;
+}
+
+void outs_take_lock(struct outs *outs, const char *dir, const char *lock_text, size_t lock_len, const char *yaml_text, size_t yaml_len)
+{
+	struct dvc_lock lock CLEANUP(dvc_lock_release) = DVC_LOCK_INIT;
+	struct err failure CLEANUP(err_release) = ERR_INIT;
+	char *lock_path OWNED = path_joined(dir, "dvc.lock");
+	char *yaml_path OWNED = path_joined(dir, "dvc.yaml");
+	if (dvc_lock_parse(&lock, lock_path, lock_text, lock_len, yaml_path, yaml_text, yaml_len, &failure) < 0) {
+		char *at OWNED = mem_strdup(failure.span.file ? failure.span.file : lock_path);
+		outs_take_broken(outs, at, &failure);
+		return;
+	}
+	for (size_t i = 0; i < lock.stages.len; i++)
+		outs_take(outs, dir, yaml_path, lock.stages.at[i].name, &lock.stages.at[i].file);
+}
+
+static void mark_outputs(struct search *search, size_t from)
+{
+	for (size_t i = from; i < search->outs->list.len; i++)
+		map_set(&search->out_paths, search->outs->list.at[i].path, NULL);
+}
+
+static void load_file(struct search *search, const char *dir, const char *dvc_path)
+{
+	struct dvc_file file CLEANUP(dvc_file_release) = DVC_FILE_INIT;
+	struct err failure CLEANUP(err_release) = ERR_INIT;
+	char *abs OWNED = repo_abs(search->repo, dvc_path);
+	size_t before = search->outs->list.len;
+	if (dvc_file_read(abs, dvc_path, &file, &failure) < 0)
+		outs_take_broken(search->outs, dvc_path, &failure);
+	else
+		outs_take(search->outs, dir, dvc_path, NULL, &file);
+	mark_outputs(search, before);
+}
+
+/* Without a dvc.yaml there are no stages, whatever the lock says. */
+static void load_lock(struct search *search, const char *dir)
+{
+	struct buf lock CLEANUP(buf_release) = BUF_INIT, yaml CLEANUP(buf_release) = BUF_INIT;
+	struct err failure CLEANUP(err_release) = ERR_INIT;
+	char *lock_path OWNED = path_joined(dir, "dvc.lock");
+	char *yaml_path OWNED = path_joined(dir, "dvc.yaml");
+	char *lock_abs OWNED = repo_abs(search->repo, lock_path);
+	char *yaml_abs OWNED = repo_abs(search->repo, yaml_path);
+	size_t before = search->outs->list.len;
+	if (!fs_exists(yaml_abs))
+		return;
+	if (fs_read_file(lock_abs, MAX_LOCK_FILE, &lock, &failure) < 0 || fs_read_file(yaml_abs, MAX_LOCK_FILE, &yaml, &failure) < 0)
+		outs_take_broken(search->outs, yaml_path, &failure);
+	else
+		outs_take_lock(search->outs, dir, lock.data, lock.len, yaml.data, yaml.len);
+	mark_outputs(search, before);
 }
 
 struct dir_names {
 	struct strlist dirs;
 	struct strlist dvc_files;
 	bool has_gitignore;
+	bool has_lock;
 	bool is_repo;
 };
 
@@ -89,6 +149,7 @@ static int list_dir(const char *abs, const char *rel, struct dir_names *ret, str
 		const char *name = entry->d_name;
 		if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 			continue;
+		ret->has_lock = ret->has_lock || strcmp(name, "dvc.lock") == 0;
 		ret->has_gitignore = ret->has_gitignore || strcmp(name, ".gitignore") == 0;
 		unsigned char type = entry->d_type;
 		if (type == DT_UNKNOWN) {
@@ -144,6 +205,8 @@ static int search_dir(struct search *search, const char *rel, unsigned depth, st
 		if (!ignore_match(search->repo->ignore, path, false))
 			load_file(search, rel, path);
 	}
+	if (names.has_lock)
+		load_lock(search, rel);
 	for (size_t i = 0; i < names.dirs.len; i++) {
 		char *path OWNED = path_joined(rel, names.dirs.at[i]);
 		if (map_has(&search->out_paths, path) || strcmp(names.dirs.at[i], ".git") == 0 ||
@@ -178,9 +241,14 @@ static int check_overlaps(const struct outs *outs, struct err *err)
 			continue;
 		err_set(err, ERR_CONFIG, "the outputs '%s' (%s) and '%s' (%s) overlap", before->path, before->dvc_path, at->path,
 			at->dvc_path);
-		return err_hint(err, "remove one of the two .dvc files");
+		return err_hint(err, "take it out of one of the two");
 	}
 	return 0;
+}
+
+void outs_sort(struct outs *outs)
+{
+	vec_sort(&outs->list, compare_tracked);
 }
 
 int outs_load(struct data_repo *repo, struct outs *ret, struct err *err)
@@ -189,10 +257,8 @@ int outs_load(struct data_repo *repo, struct outs *ret, struct err *err)
 	int status = search_dir(&search, "", 0, err);
 	ignore_free(search.git_ignore);
 	map_release(&search.out_paths);
-	if (status < 0)
-		return -1;
-	vec_sort(&ret->list, compare_tracked);
-	return check_overlaps(ret, err);
+	outs_sort(ret);
+	return status < 0 ? -1 : check_overlaps(ret, err);
 }
 
 void outs_release(struct outs *outs)
@@ -200,6 +266,7 @@ void outs_release(struct outs *outs)
 	for (size_t i = 0; i < outs->list.len; i++) {
 		free(outs->list.at[i].path);
 		free(outs->list.at[i].dvc_path);
+		free(outs->list.at[i].stage);
 	}
 	for (size_t i = 0; i < outs->files.len; i++)
 		dvc_file_release(&outs->files.at[i]);
@@ -272,6 +339,17 @@ static void select_one(struct selection *ret, const struct tracked *tracked, con
 	vec_push(&ret->list, ((struct selected){ tracked, mem_strdup(sub) }));
 }
 
+/* "train" of the dvc.yaml at the root, "sub/dvc.yaml:train" of any. */
+static bool is_stage(const struct tracked *tracked, const char *rel)
+{
+	if (!tracked->stage)
+		return false;
+	size_t len = strlen(tracked->dvc_path);
+	if (text_starts(rel, tracked->dvc_path) && rel[len] == ':')
+		return text_eq(rel + len + 1, tracked->stage);
+	return text_eq(tracked->dvc_path, "dvc.yaml") && text_eq(rel, tracked->stage);
+}
+
 static int select_path(const struct outs *outs, const char *rel, const char *given, struct selection *ret, struct err *err)
 {
 	size_t before = ret->list.len;
@@ -283,7 +361,7 @@ static int select_path(const struct outs *outs, const char *rel, const char *giv
 	for (size_t i = 0; i < outs->list.len; i++) {
 		const struct tracked *tracked = &outs->list.at[i];
 		bool all = text_eq(rel, ".") || text_eq(tracked->path, rel) || text_eq(tracked->dvc_path, rel) ||
-			   path_inside(rel, tracked->path);
+			   path_inside(rel, tracked->path) || is_stage(tracked, rel);
 		if (!all && (!tracked->out->is_dir || !path_inside(tracked->path, rel)))
 			continue;
 		meant = true;

@@ -1,5 +1,5 @@
 /*
- * Every output that the .dvc files of a repository record.
+ * Every output that the .dvc files of a repository record, and those of the stages that dvc.yaml and dvc.lock say.
  *
  *     struct outs outs CLEANUP(outs_release) = OUTS_INIT;
  *     outs_load(repo, &outs, err);
@@ -15,9 +15,10 @@
 
 struct tracked {
 	char *path;                /* relative to the root, normalised, below it */
-	char *dvc_path;            /* of its .dvc, relative to the root */
+	char *dvc_path;            /* of its .dvc or dvc.yaml, relative to the root */
 	const struct dvc_out *out; /* in the file */
 	bool is_import;            /* from another repository: never pushed */
+	char *stage;               /* of dvc.yaml: its record is dvc's alone to write; NULL: it has a .dvc */
 };
 
 struct broken_file {
@@ -37,6 +38,16 @@ struct outs {
 int outs_load(struct data_repo *repo, struct outs *ret, struct err *err) MUST_CHECK;
 void outs_release(struct outs *outs);
 
+/* The same, as a commit has it. What is outside of this repository's root or in a nested one is left out; overlaps are no error. */
+int outs_load_commit(struct data_repo *repo, const char *commit, struct outs *ret, struct err *err) MUST_CHECK;
+
+/* In pieces, for those who find the records elsewhere: any number of takes, then one sort. dir is that of the record. outs_take takes
+ * over what is in file. */
+void outs_take(struct outs *outs, const char *dir, const char *dvc_path, const char *stage, struct dvc_file *file);
+void outs_take_lock(struct outs *outs, const char *dir, const char *lock_text, size_t lock_len, const char *yaml_text, size_t yaml_len);
+void outs_take_broken(struct outs *outs, const char *dvc_path, struct err *why);
+void outs_sort(struct outs *outs);
+
 /* The output that is rel or contains it; NULL if none. */
 const struct tracked *outs_find(const struct outs *outs, const char *rel);
 
@@ -44,7 +55,7 @@ const struct tracked *outs_find(const struct outs *outs, const char *rel);
 void outs_add_broken(const struct data_repo *repo, const struct outs *outs, const char *const *paths, size_t count,
 		     struct strlist *ret);
 
-/* Outputs that paths mean: an output, its .dvc, something below an output (sub is that part then), or a directory that contains
+/* Outputs that paths mean: an output, its .dvc, a dvc.yaml or a stage ("train", "sub/dvc.yaml:train"), something below an output (sub is that part then), or a directory that contains
  * outputs. No paths: all. ERR_CONFIG for a path that means nothing, and the error of a broken .dvc that is meant. */
 struct selected {
 	const struct tracked *tracked;

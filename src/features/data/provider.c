@@ -28,6 +28,8 @@ static int provide_tracked(const char *root, struct tracked_list *ret, struct er
 		status = err_move(err, &outs.broken.at[0].err);
 	for (size_t i = 0; status == 0 && i < outs.list.len; i++) {
 		const struct tracked *tracked = &outs.list.at[i];
+		if (tracked->stage) /* what a run of the pipeline makes is no source */
+			continue;
 		struct tracked_path path = { mem_strdup(tracked->path), tracked->out->is_dir, tracked->out->digest };
 		if (tracked->out->legacy) /* no md5 of the bytes */
 			path.digest = (struct digest){ .kind = DIGEST_NONE };

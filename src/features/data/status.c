@@ -11,14 +11,7 @@
 
 #include <string.h>
 
-#define MAX_DVC_FILE ((size_t)64 << 20)
 #define MANY_MEMBERS 1000
-
-/* One side of a comparison: what an out was recorded as. */
-struct side {
-	const char *path;
-	const struct dvc_out *out;
-};
 
 struct item {
 	char *name;
@@ -102,19 +95,18 @@ static void diff_members(const char *path, const struct dvc_dir *old, const stru
 }
 
 /* A manifest that is not at hand reads as empty; false then. */
-static bool manifest_of(struct status_run *run, const struct side *side, struct dvc_dir *ret)
+static bool manifest_of(struct status_run *run, const struct tracked *tracked, struct dvc_dir *ret)
 {
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	struct tracked tracked = { .path = (char *)side->path, .dvc_path = (char *)side->path, .out = side->out };
-	return side->out->is_dir && tracked_read_manifest(run->repo, &tracked, ret, &ignored) == 0;
+	return tracked->out->is_dir && tracked_read_manifest(run->repo, tracked, ret, &ignored) == 0;
 }
 
-static void compare_sides(struct status_run *run, const struct side *old, const struct side *new, struct items *added,
+static void compare_sides(struct status_run *run, const struct tracked *old, const struct tracked *new, struct items *added,
 			  struct items *deleted)
 {
 	struct data_changes *changes = &run->ret->committed;
 	struct dvc_dir old_dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT, new_dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
-	const struct side *side = new ? new : old;
+	const struct tracked *side = new ? new : old;
 	if (old && new && old->out->is_dir == new->out->is_dir && digest_eq(&old->out->digest, &new->out->digest))
 		return;
 	if (!new)
@@ -132,63 +124,10 @@ static void compare_sides(struct status_run *run, const struct side *old, const 
 	diff_members(side->path, &old_dir, &new_dir, added, deleted, changes);
 }
 
-struct head_outs {
-	VEC(struct dvc_file) files;
-	VEC(struct side) sides;
-	struct strlist paths;
-};
-
-static void head_outs_release(struct head_outs *head)
-{
-	for (size_t i = 0; i < head->files.len; i++)
-		dvc_file_release(&head->files.at[i]);
-	vec_release(&head->files);
-	vec_release(&head->sides);
-	strlist_release(&head->paths);
-}
-
-static int read_head_file(struct data_repo *repo, struct git_repo *git, const struct git_entry *entry, struct head_outs *ret,
-			  struct err *err)
-{
-	struct buf text CLEANUP(buf_release) = BUF_INIT, dir CLEANUP(buf_release) = BUF_INIT;
-	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	struct dvc_file file = DVC_FILE_INIT;
-	char *abs OWNED = path_joined(git_top(git), entry->path);
-	if (!path_inside(repo->root, abs) || !dvc_file_is_name(path_base(abs)))
-		return 0;
-	if (git_blob_read(git, entry->oid, MAX_DVC_FILE, &text, err) < 0)
-		return -1;
-	if (dvc_file_parse(text.data, text.len, entry->path, &file, &ignored) < 0) {
-		dvc_file_release(&file);
-		return 0; /* what was committed broken is no reason to refuse the status of what is here */
-	}
-	path_dir(&dir, abs + strlen(repo->root) + 1);
-	vec_push(&ret->files, file);
-	for (size_t i = 0; i < file.out_count; i++) {
-		struct buf joined CLEANUP(buf_release) = BUF_INIT, full CLEANUP(buf_release) = BUF_INIT, path = BUF_INIT;
-		path_join(&joined, dir.data, file.wdir ? file.wdir : "");
-		path_join(&full, joined.data, file.outs[i].path);
-		path_normalize(&path, full.data);
-		strlist_take(&ret->paths, buf_detach(&path));
-		vec_push(&ret->sides, ((struct side){ ret->paths.at[ret->paths.len - 1], &file.outs[i] }));
-	}
-	return 0;
-}
-
-static int read_head(struct status_run *run, struct git_repo *git, struct head_outs *ret, struct err *err)
-{
-	struct git_entries entries CLEANUP(git_entries_release) = { 0 };
-	if (git_head_entries(git, ".dvc", &entries, err) < 0)
-		return -1;
-	for (size_t i = 0; i < entries.len; i++)
-		if (read_head_file(run->repo, git, &entries.at[i], ret, err) < 0)
-			return -1;
-	return 0;
-}
-
 static int find_committed(struct status_run *run, const struct outs *outs, const struct selection *chosen, bool all, struct err *err)
 {
-	struct head_outs head CLEANUP(head_outs_release) = { .files = { 0 } };
+	struct outs head CLEANUP(outs_release) = OUTS_INIT;
+	struct buf commit CLEANUP(buf_release) = BUF_INIT;
 	struct items added CLEANUP(items_release) = { .list = { 0 } }, deleted CLEANUP(items_release) = { .list = { 0 } };
 	struct map by_path CLEANUP(map_release) = MAP_INIT;
 	struct map now CLEANUP(map_release) = MAP_INIT;
@@ -198,20 +137,20 @@ static int find_committed(struct status_run *run, const struct outs *outs, const
 	run->ret->has_git = git != NULL;
 	if (!git)
 		return 0;
-	if (read_head(run, git, &head, err) < 0)
+	/* What was committed broken is no reason to refuse the status of what is here. */
+	if (git_head_commit(git, &commit, err) < 0 || (commit.len && outs_load_commit(run->repo, commit.data, &head, err) < 0))
 		return -1;
-	for (size_t i = 0; i < head.sides.len; i++)
-		map_set(&by_path, head.sides.at[i].path, &head.sides.at[i]);
+	for (size_t i = 0; i < head.list.len; i++)
+		map_set(&by_path, head.list.at[i].path, &head.list.at[i]);
 	for (size_t i = 0; i < chosen->list.len; i++) {
 		const struct tracked *tracked = chosen->list.at[i].tracked;
-		struct side side = { tracked->path, tracked->out };
-		compare_sides(run, map_get(&by_path, tracked->path), &side, &added, &deleted);
+		compare_sides(run, map_get(&by_path, tracked->path), tracked, &added, &deleted);
 	}
 	for (size_t i = 0; i < outs->list.len; i++)
 		map_set(&now, outs->list.at[i].path, NULL);
-	for (size_t i = 0; all && !outs->broken.len && i < head.sides.len; i++)
-		if (!map_has(&now, head.sides.at[i].path))
-			compare_sides(run, &head.sides.at[i], NULL, &added, &deleted);
+	for (size_t i = 0; all && !outs->broken.len && i < head.list.len; i++)
+		if (!map_has(&now, head.list.at[i].path))
+			compare_sides(run, &head.list.at[i], NULL, &added, &deleted);
 	settle(&added, &deleted, &run->ret->committed);
 	return 0;
 }
@@ -277,7 +216,6 @@ static int find_uncommitted(struct status_run *run, const struct tracked *tracke
 	struct walk walk CLEANUP(walk_release) = WALK_INIT;
 	struct dvc_dir now CLEANUP(dvc_dir_release) = DVC_DIR_INIT, manifest CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
 	struct data_changes *changes = &run->ret->uncommitted;
-	struct side side = { tracked->path, tracked->out };
 	bool same, is_dir = tracked->out->is_dir;
 	char *name OWNED = mem_printf("%s%s", tracked->path, is_dir ? "/" : "");
 	if (walk_path(run->repo, tracked->path, &walk, err) < 0 || walk_hash(run->repo, &walk, err) < 0 ||
@@ -285,7 +223,7 @@ static int find_uncommitted(struct status_run *run, const struct tracked *tracke
 		return -1;
 	for (size_t i = 0; i < walk.odd.len; i++)
 		strlist_add(&run->ret->warnings, walk.odd.at[i]);
-	bool has_manifest = manifest_of(run, &side, &manifest);
+	bool has_manifest = manifest_of(run, tracked, &manifest);
 	find_not_cached(run, tracked, &manifest, has_manifest);
 	if (same && !walk.odd.len) {
 		strlist_add(&run->ret->unchanged, name);
