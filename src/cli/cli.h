@@ -25,6 +25,9 @@ struct option {
 /* For commands that read mlmake.yaml. */
 #define OPTION_CONFIG_FILE(cli) { 'f', "file", "FILE", "use FILE instead of mlmake.yaml", OPTION_STRING, &(cli)->config_file }
 
+/* What a command's operands are, for completion. */
+enum operands { OPERANDS_FILES, OPERANDS_TARGETS, OPERANDS_RULES, OPERANDS_COMMANDS, OPERANDS_TEMPLATES, OPERANDS_SHELLS };
+
 struct cli;
 struct command {
 	const char *name;
@@ -32,10 +35,11 @@ struct command {
 	const char *usage;      /* after the name: "[OPTIONS] PATH..." */
 	const char *help;       /* paragraphs and examples */
 	bool has_json;          /* takes --json */
+	enum operands operands;
 	bool yields;            /* to a target of the same name */
-	/* Returns an exit code, or -1 with err. argv[0] is the command's name. */
+	/* Returns an exit code, or -1 with err. argv[0] is the command's name. Calls cli_parse first. */
 	int (*run)(struct cli *cli, int argc, char **argv, struct err *err);
-	const struct command *const *subcommands; /* NULL-terminated; run may be NULL then */
+	const struct command *const *subcommands; /* NULL-terminated; run may be NULL then; shown in help and completed */
 };
 
 /* What a command's options look like, for completion. */

@@ -214,6 +214,7 @@ const struct command cmd_graph = {
 		"  mlmake graph | dot -Tsvg > graph.svg\n"
 		"  mlmake graph --format mermaid train    for Markdown on GitHub\n"
 		"  mlmake graph --format json             an edge goes from a target to what it depends on",
+	.operands = OPERANDS_TARGETS,
 	.has_json = true,
 	.run = run,
 };

@@ -106,6 +106,7 @@ const struct command cmd_log = {
 		"\n"
 		"  mlmake log train\n"
 		"  mlmake log -n 20 train      the last 20 lines",
+	.operands = OPERANDS_TARGETS,
 	.has_json = true,
 	.run = run,
 };

@@ -61,5 +61,6 @@ const struct command cmd_new = {
 		"\n"
 		"    mlmake new\n"
 		"    mlmake new tabular tumours\n",
+	.operands = OPERANDS_TEMPLATES,
 	.run = run_new,
 };

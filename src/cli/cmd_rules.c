@@ -110,12 +110,14 @@ static const struct command cmd_rules_show = {
 		"and changed there, it is used instead of the built-in one.\n"
 		"\n"
 		"  mlmake rules show pytest > rules/pytest.yaml",
+	.operands = OPERANDS_RULES,
 	.run = run_show,
 };
 
+static const struct command *const subcommands[] = {&cmd_rules_show, NULL};
+
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	static const struct command *const subcommands[] = {&cmd_rules_show, NULL};
 	if (argc > 1 && text_eq(argv[1], cmd_rules_show.name))
 		return cli_dispatch(cli, subcommands, argc, argv, err);
 	return run_list(cli, argc, argv, err);
@@ -131,4 +133,5 @@ const struct command cmd_rules = {
 		"  mlmake rules show pytest",
 	.has_json = true,
 	.run = run,
+	.subcommands = subcommands,
 };

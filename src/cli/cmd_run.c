@@ -178,6 +178,7 @@ const struct command cmd_run = {
 		"  mlmake train vars.lr=0.1    a value of mlmake.yaml for this run\n"
 		"  mlmake 'test*' lint         all targets whose names match\n"
 		"  mlmake --replay test        what it printed, also if it need not run",
+	.operands = OPERANDS_TARGETS,
 	.has_json = true,
 	.run = run,
 };

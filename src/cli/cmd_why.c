@@ -100,6 +100,7 @@ const struct command cmd_why = {
 		"\n"
 		"  mlmake why train\n"
 		"  mlmake why evaluate prepare",
+	.operands = OPERANDS_TARGETS,
 	.has_json = true,
 	.run = run,
 };

@@ -17,6 +17,7 @@ const struct command *const all_commands[] = {
 	&cmd_schema,
 	&cmd_ci,
 	&cmd_hook,
+	&cmd_completion,
 	&cmd_help,
 	&cmd_version,
 	NULL,

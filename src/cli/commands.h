@@ -14,6 +14,7 @@ extern const struct command cmd_ci;
 extern const struct command cmd_clean;
 extern const struct command cmd_hook;
 extern const struct command cmd_graph;
+extern const struct command cmd_completion;
 extern const struct command cmd_help;
 extern const struct command cmd_list;
 extern const struct command cmd_log;

@@ -92,6 +92,7 @@ const struct command cmd_help = {
 	.summary = "show help for mlmake or for one command",
 	.usage = "[COMMAND...]",
 	.help = "Examples:\n  mlmake help\n  mlmake help data\n  mlmake help data push\n",
+	.operands = OPERANDS_COMMANDS,
 	.run = run_help,
 };
 

@@ -205,6 +205,9 @@ int cli_parse(struct cli *cli, const struct option *options, int argc, char **ar
 	int operands = 0, after = 0;
 	common_options(&parse, common);
 	*ret_done = -1;
+	*ret_operands = 0;
+	if (ret_after)
+		*ret_after = 0;
 	if (cli->option_words) {
 		add_words(cli->option_words, options);
 		add_words(cli->option_words, common);
