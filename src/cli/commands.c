@@ -8,6 +8,7 @@ const struct command *const all_commands[] = {
 	&cmd_why,
 	&cmd_log,
 	&cmd_graph,
+	&cmd_stats,
 	&cmd_clean,
 	&cmd_cache,
 	&cmd_data,

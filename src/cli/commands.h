@@ -21,6 +21,7 @@ extern const struct command cmd_log;
 extern const struct command cmd_rules;
 extern const struct command cmd_run;
 extern const struct command cmd_schema;
+extern const struct command cmd_stats;
 extern const struct command cmd_version;
 extern const struct command cmd_why;
 

@@ -156,6 +156,7 @@ static int restore_action(struct run *run, struct job *job, struct action *actio
 		return -1;
 	check_result(run, target, &action->manifest, &run->results[target->id]);
 	job->restored = true;
+	job->saved_ms = action->duration_ms;
 	buf_reset(&job->log);
 	buf_add(&job->log, action->log.data, action->log.len);
 	return finish_record(job, &action->manifest, action->duration_ms, err);

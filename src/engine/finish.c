@@ -2,6 +2,7 @@
 #include "engine/run.h"
 
 #include "base/path.h"
+#include "engine/history.h"
 #include "store/workdir.h"
 
 #include <stdlib.h>
@@ -118,6 +119,18 @@ static int scan_outputs(struct job *job, struct manifest *ret, char **ret_missin
 	return failed;
 }
 
+static void remember(struct job *job, enum run_outcome outcome, uint64_t duration_ms)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	const struct history_entry entry = {
+		.finished_at = (uint64_t)time(NULL),
+		.duration_ms = outcome == RUN_RESTORED ? job->saved_ms : duration_ms,
+		.outcome = outcome,
+	};
+	if (outcome != RUN_INTERRUPTED && history_add(job->run->state, job->node->target->name, &entry, &err) < 0)
+		run_warn(job->run, job->node->target, "%s", err.message);
+}
+
 static void report(struct job *job, enum run_outcome outcome, const char *message)
 {
 	struct run_event event = {
@@ -135,6 +148,7 @@ static void report(struct job *job, enum run_outcome outcome, const char *messag
 	/* An empty log, so that nobody takes that of an earlier success for this run's. */
 	if (outcome != RUN_SUCCEEDED && job->began && !job->log.len)
 		write_log(job);
+	remember(job, outcome, event.duration_ms);
 	run_done(run, node, &event);
 	run_job_over(run, job);
 }

@@ -49,6 +49,7 @@ struct job {
 	struct loop_timer *lock_timer;
 	bool said_waiting;
 	bool restored;
+	uint64_t saved_ms;           /* restored: what making it took */
 
 	struct proc proc;
 	struct loop_source *exit_source;

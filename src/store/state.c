@@ -42,7 +42,7 @@ struct state {
  * both. So that the engine and a feature that it calls may both open it, this list knows what is open. */
 static struct state *open_states;
 
-static const char *const table_names[STATE_TABLE_COUNT] = { "meta", "stat", "results", "tools" };
+static const char *const table_names[STATE_TABLE_COUNT] = { "meta", "stat", "results", "tools", "history" };
 
 bool state_is_network_fs(unsigned long type)
 {

@@ -34,6 +34,7 @@ enum state_table {
 	STATE_STAT,    /* store/hashes.h: a directory's files */
 	STATE_RESULTS, /* engine: the last success of a target */
 	STATE_TOOLS,   /* engine: what a version command printed */
+	STATE_HISTORY, /* engine: how the runs of a target went */
 	STATE_TABLE_COUNT
 };
 
