@@ -56,7 +56,7 @@ struct cli {
 	struct option_words *option_words; /* set: cli_parse only fills it, with *ret_done = 0 */
 	bool json;
 	bool quiet;
-	unsigned verbosity;
+	bool verbose;
 	bool color;                    /* of stderr */
 	bool terminal;                 /* stderr is one that can be redrawn */
 	unsigned width;                /* columns; 80 if unknown */

@@ -38,7 +38,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct request *ret, in
 		{ 'q', "question", NULL, "run and print nothing; exit 1 if anything would run", OPTION_FLAG, &ret->question },
 		{ 'B', "force", NULL, "run the targets and all that they need, whatever is up to date", OPTION_FLAG, &ret->force },
 		{ 0, "why", NULL, "say of each target why it runs", OPTION_FLAG, &ret->why },
-		{ 'v', "verbose", NULL, "the same, and name the targets that are up to date", OPTION_FLAG, NULL },
+		{ 'v', "verbose", NULL, "the same, and name the targets that are up to date", OPTION_FLAG, &cli->verbose },
 		{ 0, "no-cache", NULL, "neither take outputs from the output cache nor keep them there", OPTION_FLAG, &ret->no_cache },
 		{ 0, "replay", NULL, "print what up-to-date and restored targets printed when they ran", OPTION_FLAG, &ret->replay },
 		OPTION_CONFIG_FILE(cli),
@@ -109,7 +109,7 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 		.dry_run = request->dry_run || request->question,
 		.stop_at_first = request->question,
 		.no_cache = request->no_cache,
-		.explain = request->why || cli->verbosity || request->dry_run || cli->json,
+		.explain = request->why || cli->verbose || request->dry_run || cli->json,
 		.tick_ms = cli->terminal && !cli->json ? TICK_MS : 0,
 		.command = command,
 		.args = { .at = request->args.at, .len = request->args.len },
@@ -117,7 +117,7 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 	show_begin(&show, cli, project, wanted);
 	show.silent = request->question;
 	show.replay = request->replay ? plan : NULL;
-	show.explain = request->why || cli->verbosity;
+	show.explain = request->why || cli->verbose;
 	const struct run_sink sink = { .event = show_event, .ctx = &show };
 	if (engine_run(project, plan, &options, &sink, &summary, err) < 0)
 		return -1;

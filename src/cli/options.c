@@ -58,10 +58,7 @@ static int take_value(struct parse *parse, const struct option *option, const ch
 			err_set(parse->err, ERR_CONFIG, "option '%s' takes no value", shown);
 			return err_hint(parse->err, "write just %s", shown);
 		}
-		if (option->value)
-			*(bool *)option->value = true;
-		else
-			parse->cli->verbosity++;
+		*(bool *)option->value = true;
 		return 0;
 	case OPTION_STRING:
 		*(const char **)option->value = value;

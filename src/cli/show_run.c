@@ -268,7 +268,7 @@ static void people_finished(struct show *show, const struct run_event *event)
 	drop_running(show, event->target);
 	switch (event->outcome) {
 	case RUN_UP_TO_DATE:
-		if (show->cli->verbosity)
+		if (show->cli->verbose)
 			print_result(show, event, "up to date");
 		break;
 	case RUN_RESTORED:
