@@ -112,5 +112,6 @@ const struct command cmd_data_verify = {
 		"  mlmake data verify models --repair     what of models is bad in the cache, from the default remote\n"
 		"  mlmake data verify -r storage          that remote, too: downloads all of it\n"
 		"  mlmake data verify -r storage --quick  by its sizes: downloads nothing\n",
+	.has_json = true,
 	.run = run,
 };
