@@ -9,6 +9,7 @@ const struct command *const all_commands[] = {
 	&cmd_log,
 	&cmd_graph,
 	&cmd_stats,
+	&cmd_doctor,
 	&cmd_clean,
 	&cmd_cache,
 	&cmd_data,

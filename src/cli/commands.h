@@ -13,6 +13,7 @@ extern const struct command cmd_cache;
 extern const struct command cmd_ci;
 extern const struct command cmd_clean;
 extern const struct command cmd_hook;
+extern const struct command cmd_doctor;
 extern const struct command cmd_graph;
 extern const struct command cmd_completion;
 extern const struct command cmd_help;
