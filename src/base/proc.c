@@ -142,6 +142,7 @@ int proc_spawn(const struct proc_spec *spec, struct proc *ret, struct err *err)
 	struct launch launch = { .spec = spec, .stdin_fd = spec->stdin_fd };
 	launch.env = spec->env ? spec->env : (const char *const *)environ;
 	*ret = (struct proc){ .pid = -1, .pidfd = -1 };
+	sys.unseen("a process was started");
 	if (!proc_find(spec->argv[0], path_of_env(launch.env), &program)) {
 		err_set(err, ERR_FAILED, "command not found: '%s'", spec->argv[0]);
 		err->sys_errno = ENOENT;

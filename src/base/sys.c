@@ -2,6 +2,7 @@
 
 #include <linux/fs.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 
@@ -13,6 +14,11 @@ static int real_openat(int dir, const char *path, int flags, mode_t mode)
 static int real_ficlone(int to, int from)
 {
 	return ioctl(to, FICLONE, from);
+}
+
+static void tell_nobody(const char *what)
+{
+	(void)what;
 }
 
 struct sys_table sys = {
@@ -42,4 +48,6 @@ struct sys_table sys = {
 	.copy_file_range = copy_file_range,
 	.fdopendir = fdopendir,
 	.readdir = readdir,
+	.getenv = getenv,
+	.unseen = tell_nobody,
 };

@@ -1,7 +1,8 @@
 /*
  * The system calls that touch files, through one table, so that a test can
  * make the n-th one fail (tests/fault). Code outside src/base/sys.c never
- * calls these functions directly; reading environment and clocks is free.
+ * calls these functions directly; reading clocks is free. What decides whether a target
+ * is up to date reads the environment here as well, so that a witness sees it (base/witness.h).
  * Same arguments, results and errno as in the manual pages.
  */
 #ifndef BASE_SYS_H
@@ -42,6 +43,11 @@ struct sys_table {
 	ssize_t (*copy_file_range)(int from, off_t *from_at, int to, off_t *to_at, size_t len, unsigned flags);
 	DIR *(*fdopendir)(int fd);
 	struct dirent *(*readdir)(DIR *dir);
+	char *(*getenv)(const char *name);
+
+	/* Says that something is about to be asked past this table: a process started, a library that opens files itself. */
+	void (*unseen)(const char *what);
+	struct witness *witness; /* who looks on (base/witness.h); NULL: nobody */
 };
 
 extern struct sys_table sys;

@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 
 #include "base/text.h"
+#include "cli/shortcut.h"
 #include "cli/show_run.h"
 
 #include <string.h>
@@ -96,7 +97,8 @@ static int exit_code_of(const struct request *request, const struct run_summary 
 	return summary->failed || summary->skipped ? ERR_FAILED : 0;
 }
 
-static int run_plan(struct cli *cli, const struct project *project, const struct plan *plan, const struct request *request, struct err *err)
+static int run_plan(struct cli *cli, const struct project *project, const struct plan *plan, const struct request *request,
+		    struct shortcut *shortcut, struct err *err)
 {
 	OWNED char *wanted = joined("", request->names.at, request->names.len);
 	OWNED char *command = joined("mlmake", request->names.at, request->names.len);
@@ -121,11 +123,23 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 	const struct run_sink sink = { .event = show_event, .ctx = &show };
 	if (engine_run(project, plan, &options, &sink, &summary, err) < 0)
 		return -1;
+	shortcut_keep(shortcut, wanted, &summary);
 	show_end(&show, &summary);
 	return exit_code_of(request, &summary);
 }
 
-static int run_request(struct cli *cli, struct request *request, struct err *err)
+static void show_shortcut(struct cli *cli, const struct shortcut *shortcut, const struct request *request)
+{
+	struct show show CLEANUP(show_release);
+	const struct run_summary summary = { .up_to_date = shortcut->up_to_date };
+	show_begin(&show, cli, NULL, shortcut->wanted);
+	show.silent = request->question;
+	if (cli->verbosity)
+		cli_note(cli, "%llu files and directories are as they were", (unsigned long long)shortcut->files);
+	show_end(&show, &summary);
+}
+
+static int run_request(struct cli *cli, struct request *request, struct shortcut *shortcut, struct err *err)
 {
 	struct project *project = NULL;
 	struct plan plan = { 0 };
@@ -148,11 +162,26 @@ static int run_request(struct cli *cli, struct request *request, struct err *err
 	} else if (plan_make(project, request->names.at, request->names.len, &plan, err) < 0) {
 		result = add_command_hint(project, request, err);
 	} else {
-		result = run_plan(cli, project, &plan, request, err);
+		result = run_plan(cli, project, &plan, request, shortcut, err);
 	}
 	plan_release(&plan);
 	project_free(project);
 	return result;
+}
+
+static int answer_request(struct cli *cli, struct request *request, struct err *err)
+{
+	struct shortcut shortcut CLEANUP(shortcut_release) = SHORTCUT_INIT;
+	const struct string_list names = { .at = request->names.at, .len = request->names.len };
+	const struct string_list overrides = { .at = request->overrides.at, .len = request->overrides.len };
+	const struct string_list args = { .at = request->args.at, .len = request->args.len };
+	/* Forced targets run; events of single targets are not in the snapshot. */
+	if (!request->force && !cli->json)
+		shortcut_begin(&shortcut, cli, &names, &overrides, &args);
+	if (!shortcut.found)
+		return run_request(cli, request, &shortcut, err);
+	show_shortcut(cli, &shortcut, request);
+	return 0;
 }
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
@@ -161,7 +190,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	int done;
 	if (parse(cli, argc, argv, &request, &done, err) < 0)
 		return -1;
-	return done >= 0 ? done : run_request(cli, &request, err);
+	return done >= 0 ? done : answer_request(cli, &request, err);
 }
 
 const struct command cmd_run = {

@@ -65,7 +65,9 @@ struct run_sink {
 };
 struct run_summary {
 	size_t up_to_date, restored, succeeded, failed, skipped, would_run;
+	size_t warnings;
 	int signal_number;    /* that ended the run, 0 if none */
+	uint64_t state_seen;  /* state_seen of the database at the end (store/state.h) */
 	uint64_t duration_ms;
 };
 

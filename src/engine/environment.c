@@ -1,6 +1,7 @@
 #include "engine/environment.h"
 
 #include "base/path.h"
+#include "base/sys.h"
 #include "base/text.h"
 
 #include <stdlib.h>
@@ -67,7 +68,7 @@ static void mask(struct environment *env, const char *value)
 
 void environment_add_path(struct buf *out, const char *root, const struct target *target)
 {
-	const char *path = getenv("PATH");
+	const char *path = sys.getenv("PATH");
 	for (size_t i = 0; i < target->env.len; i++)
 		if (strcmp(target->env.at[i].name, "PATH") == 0)
 			path = target->env.at[i].value;
@@ -85,7 +86,7 @@ void environment_make(struct environment *ret, const char *root, const struct ta
 	*ret = (struct environment){ 0 };
 	put_passed(ret, &index);
 	for (size_t i = 0; i < target->pass_env.len; i++) {
-		const char *value = getenv(target->pass_env.at[i].name);
+		const char *value = sys.getenv(target->pass_env.at[i].name);
 		if (value)
 			put(ret, &index, target->pass_env.at[i].name, value);
 	}
@@ -95,7 +96,7 @@ void environment_make(struct environment *ret, const char *root, const struct ta
 	environment_add_path(&path, root, target);
 	put(ret, &index, "PATH", path.data);
 	for (size_t i = 0; i < target->secrets.len; i++) {
-		const char *value = getenv(target->secrets.at[i].name);
+		const char *value = sys.getenv(target->secrets.at[i].name);
 		if (!value)
 			continue;
 		put(ret, &index, target->secrets.at[i].name, value);

@@ -1,6 +1,7 @@
 #include "engine/fingerprint.h"
 
 #include "base/path.h"
+#include "base/sys.h"
 #include "engine/components.h"
 #include "formats/dvcdir.h"
 #include "store/codec.h"
@@ -65,7 +66,7 @@ static void add_env(struct buf *list, const struct target *target)
 	for (size_t i = 0; i < target->env.len; i++)
 		components_add_text(list, COMPONENT_ENV, target->env.at[i].name, target->env.at[i].value);
 	for (size_t i = 0; i < target->pass_env.len; i++) {
-		const char *name = target->pass_env.at[i].name, *value = getenv(name);
+		const char *name = target->pass_env.at[i].name, *value = sys.getenv(name);
 		struct digest digest;
 		if (!value) {
 			components_add_absent(list, COMPONENT_ENV, name);

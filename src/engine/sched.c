@@ -30,6 +30,7 @@ void run_warn(struct run *run, const struct target *target, const char *fmt, ...
 	OWNED char *message = mem_vprintf(fmt, args);
 	va_end(args);
 	struct run_event event = { .kind = RUN_WARNING, .target = target, .message = message };
+	run->summary->warnings++;
 	run_emit(run, &event);
 }
 
@@ -460,6 +461,7 @@ int engine_run(const struct project *project, const struct plan *plan, const str
 	for (size_t i = 0; i < plan->len && run.nodes && !options->dry_run; i++)
 		if (!run.nodes[plan->order[i]].finished && !is_nothing_to_run(run.nodes[plan->order[i]].target))
 			ret->skipped++;
+	ret->state_seen = run.state ? state_seen(run.state) : 0;
 	close_stores(&run);
 	ret->duration_ms = loop_now_ms() - run.started_ms;
 	return failed;

@@ -2,6 +2,7 @@
 
 #include "base/path.h"
 #include "base/proc.h"
+#include "base/sys.h"
 #include "base/text.h"
 #include "engine/components.h"
 #include "engine/environment.h"
@@ -189,7 +190,7 @@ static int ask_version(struct tools *tools, const char *path, const struct tool_
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	struct buf out CLEANUP(buf_release) = BUF_INIT;
 	OWNED char *path_var = mem_printf("PATH=%s", path);
-	OWNED char *home_var = mem_printf("HOME=%s", getenv("HOME") ? getenv("HOME") : "/");
+	OWNED char *home_var = mem_printf("HOME=%s", sys.getenv("HOME") ? sys.getenv("HOME") : "/");
 	const char *env[] = { path_var, home_var, "LC_ALL=C", NULL };
 	VEC(const char *) argv = { 0 };
 	for (size_t i = 0; i < ref->version_argv.len; i++)

@@ -144,7 +144,7 @@ static int lookup_env(struct scope *scope, const char *name, const struct span *
 {
 	const char *fallback = strstr(name, ":-");
 	char *variable OWNED = fallback ? mem_strndup(name, (size_t)(fallback - name)) : mem_strdup(name);
-	const char *value = getenv(variable);
+	const char *value = sys.getenv(variable);
 	if (value == NULL && fallback != NULL)
 		value = fallback + 2;
 	if (value != NULL) {

@@ -3,9 +3,9 @@
 #include "base/map.h"
 #include "base/path.h"
 #include "base/pool.h"
+#include "store/clock.h"
 #include "store/codec.h"
 #include "store/statrec.h"
-#include "store/workdir.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -85,16 +85,10 @@ uint64_t hashes_files_read(const struct hashes *hashes)
 	return hashes->files_read;
 }
 
-/* 64 bits that stand for this boot of the machine; 0 if the kernel does not tell. */
 static uint64_t boot_of(struct hashes *hashes)
 {
-	if (hashes->boot)
-		return hashes->boot;
-	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, "/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC, 0);
-	char text[64];
-	ssize_t len = fd < 0 ? -1 : sys.read(fd, text, sizeof(text));
-	if (len > 0)
-		hashes->boot = codec_checksum(text, (size_t)len);
+	if (!hashes->boot)
+		hashes->boot = clock_boot();
 	return hashes->boot;
 }
 
@@ -286,29 +280,12 @@ static bool is_racy(const struct fs_stamp *stamp, int64_t clock)
 	return stamp->mtime_ns >= clock || stamp->ctime_ns >= clock;
 }
 
-static int open_clock(const struct hashes *hashes)
-{
-	struct buf path CLEANUP(buf_release) = BUF_INIT;
-	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	if (workdir_path(hashes->root, NULL, &path, &ignored) < 0)
-		return -2;
-	buf_addstr(&path, "/clock");
-	int fd = sys.openat(AT_FDCWD, path.data, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-	return fd < 0 ? -2 : fd;
-}
-
-/* What the file system of the tree takes for now, by writing to a file that stays: making and removing one each time is slow, and ext4
- * does not like to reuse what was just removed. Without a clock (a read-only tree) nothing is known to be old enough. */
+/* Without a clock nothing is known to be old enough. */
 static int64_t clock_of(struct hashes *hashes)
 {
-	struct stat st;
-	struct fs_stamp stamp;
 	if (hashes->clock_fd == -1)
-		hashes->clock_fd = open_clock(hashes);
-	if (hashes->clock_fd < 0 || sys.pwrite(hashes->clock_fd, "\n", 1, 0) != 1 || sys.fstat(hashes->clock_fd, &st) < 0)
-		return INT64_MIN;
-	fs_stamp_of(&stamp, &st);
-	return stamp.mtime_ns;
+		hashes->clock_fd = clock_open(hashes->root, true);
+	return clock_now(hashes->clock_fd);
 }
 
 struct reading {
@@ -335,7 +312,7 @@ static void settle_job(struct hashes *hashes, enum digest_kind kind, struct hash
 /* Reads the files of todo; those that changed meanwhile are left in it. */
 static void read_once(struct hashes *hashes, enum digest_kind kind, struct hash_item *items, struct reading *reading)
 {
-	int64_t clock = hashes->state ? clock_of(hashes) : INT64_MIN;
+	int64_t clock = hashes->state ? clock_of(hashes) : CLOCK_NONE;
 	size_t left = 0;
 	digest_files(kind, reading->jobs.at, reading->jobs.len);
 	hashes->files_read += reading->jobs.len;
@@ -566,7 +543,7 @@ static void merge_record(const struct saving *saving, struct dir_record *record,
 
 int hashes_save(struct hashes *hashes, struct err *err)
 {
-	struct saving saving = { .hashes = hashes, .clock = INT64_MIN };
+	struct saving saving = { .hashes = hashes, .clock = CLOCK_NONE };
 	if (!hashes->state)
 		return 0;
 	for (size_t i = 0; i < hashes->dirs.len; i++) {
@@ -574,9 +551,9 @@ int hashes_save(struct hashes *hashes, struct err *err)
 		const char *key = hashes->dirs.entries[i].key;
 		if (!record->dirty)
 			continue;
-		if (saving.clock == INT64_MIN) {
+		if (saving.clock == CLOCK_NONE) {
 			saving.clock = clock_of(hashes);
-			if (saving.clock == INT64_MIN)
+			if (saving.clock == CLOCK_NONE)
 				return 0;
 			saving.boot = boot_of(hashes);
 			state_refresh(hashes->state);

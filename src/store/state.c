@@ -34,6 +34,8 @@ struct state {
 	MDB_dbi tables[STATE_TABLE_COUNT];
 	MDB_txn *view;
 	bool view_open;
+	size_t seen;      /* the transaction that all so far was read from; 0: nothing was */
+	bool seen_others; /* or there was more than one */
 	VEC(struct pending) pending;
 	struct strlist notices;
 };
@@ -81,26 +83,48 @@ static void add_own_dir(struct buf *out, const char *base, const char *root)
 	buf_addhex(out, digest.bytes, 8);
 }
 
-static int choose_dir(const char *root, struct buf *out, struct strlist *notices, struct err *err)
+enum place { PLACE_PROJECT, PLACE_NAMED, PLACE_AWAY };
+
+static int find_dir(const char *root, struct buf *out, enum place *ret, struct err *err)
 {
-	const char *override = getenv("MLMAKE_STATE_DIR");
+	const char *override = sys.getenv("MLMAKE_STATE_DIR");
+	struct buf cache CLEANUP(buf_release) = BUF_INIT;
 	if (override && override[0]) {
 		if (override[0] != '/')
 			return err_set(err, ERR_CONFIG, "MLMAKE_STATE_DIR is '%s', which is not an absolute path", override);
+		*ret = PLACE_NAMED;
 		add_own_dir(out, override, root);
-		return fs_mkdirs(out->data, err);
+		return 0;
 	}
-	if (!on_network_fs(root))
-		return workdir_path(root, NULL, out, err);
-	struct buf cache CLEANUP(buf_release) = BUF_INIT;
+	if (!on_network_fs(root)) {
+		*ret = PLACE_PROJECT;
+		buf_addf(out, "%s/.mlmake", strcmp(root, "/") == 0 ? "" : root);
+		return 0;
+	}
 	if (workdir_user_cache(&cache, err) < 0)
 		return -1;
+	*ret = PLACE_AWAY;
 	buf_addstr(&cache, "/state");
 	add_own_dir(out, cache.data, root);
-	strlist_take(notices, mem_printf("'%s' is on a network file system: state and locks are in '%s', so runs on different machines do "
-					 "not wait for each other; MLMAKE_STATE_DIR overrides",
-					 root, out->data));
-	return fs_mkdirs(out->data, err);
+	return 0;
+}
+
+int state_find_dir(const char *root, struct buf *out, struct err *err)
+{
+	enum place place;
+	return find_dir(root, out, &place, err);
+}
+
+static int choose_dir(const char *root, struct buf *out, struct strlist *notices, struct err *err)
+{
+	enum place place;
+	if (find_dir(root, out, &place, err) < 0)
+		return -1;
+	if (place == PLACE_AWAY)
+		strlist_take(notices, mem_printf("'%s' is on a network file system: state and locks are in '%s', so runs on different "
+						 "machines do not wait for each other; MLMAKE_STATE_DIR overrides",
+						 root, out->data));
+	return place == PLACE_PROJECT ? workdir_make(out->data, err) : fs_mkdirs(out->data, err);
 }
 
 static int mdb_fail(struct err *err, const struct state *state, int code, const char *doing)
@@ -332,6 +356,32 @@ static int adopt_map_size(struct state *state)
 	return mdb_env_set_mapsize(state->env, 0);
 }
 
+static void note_transaction(struct state *state, size_t id, bool is_ours)
+{
+	if (state->seen && id != state->seen + is_ours)
+		state->seen_others = true;
+	state->seen = id;
+}
+
+uint64_t state_seen(const struct state *state)
+{
+	return state->seen_others ? 0 : state->seen;
+}
+
+uint64_t state_last(const char *dir)
+{
+	char *path OWNED = path_joined(dir, "state");
+	MDB_env *env;
+	MDB_envinfo info;
+	uint64_t last = 0;
+	if (mdb_env_create(&env))
+		return 0;
+	if (mdb_env_open(env, path, MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS, 0666) == 0 && mdb_env_info(env, &info) == 0)
+		last = info.me_last_txnid;
+	mdb_env_close(env);
+	return last;
+}
+
 static int open_view(struct state *state)
 {
 	if (state->view_open)
@@ -344,6 +394,8 @@ static int open_view(struct state *state)
 			continue;
 		}
 		state->view_open = code == 0;
+		if (!code)
+			note_transaction(state, mdb_txn_id(state->view), false);
 		return code;
 	}
 }
@@ -419,9 +471,14 @@ static int write_pending(struct state *state)
 		MDB_val key = { sizeof(p->key), &p->key }, value = { p->len, p->bytes };
 		code = mdb_put(txn, state->tables[p->table], &key, &value, 0);
 	}
+	size_t id = mdb_txn_id(txn);
+	if (code) {
+		mdb_txn_abort(txn);
+		return code;
+	}
+	code = mdb_txn_commit(txn);
 	if (!code)
-		return mdb_txn_commit(txn);
-	mdb_txn_abort(txn);
+		note_transaction(state, id, true);
 	return code;
 }
 

@@ -63,6 +63,17 @@ size_t state_pending(const struct state *state);
  * open view keeps the database from reusing space. */
 void state_refresh(struct state *state);
 
+/* What stands for all that this object has read and written of the database: its transaction. 0 if others wrote meanwhile, so that no one
+ * transaction does. */
+uint64_t state_seen(const struct state *state);
+
+/* The last transaction of the database in dir (state_find_dir); 0 if there is no database that can be read. Takes no lock and leaves
+ * no trace: for a look from outside, in a process that has it not open. */
+uint64_t state_last(const char *dir);
+
+/* Appends what state_dir would be for a project; creates nothing. */
+int state_find_dir(const char *root, struct buf *out, struct err *err) MUST_CHECK;
+
 /* Whether a file system of this statfs f_type is a network one. */
 bool state_is_network_fs(unsigned long type);
 

@@ -56,9 +56,9 @@ void workdir_add_name(struct buf *out, const char *name)
 
 int workdir_user_cache(struct buf *out, struct err *err)
 {
-	const char *own = getenv("MLMAKE_CACHE_DIR");
-	const char *xdg = getenv("XDG_CACHE_HOME");
-	const char *home = getenv("HOME");
+	const char *own = sys.getenv("MLMAKE_CACHE_DIR");
+	const char *xdg = sys.getenv("XDG_CACHE_HOME");
+	const char *home = sys.getenv("HOME");
 	if (own && own[0] == '/')
 		buf_addstr(out, own);
 	else if (own && own[0])

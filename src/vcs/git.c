@@ -80,7 +80,7 @@ static bool is_own(const char *path)
 	if (st.st_uid == geteuid())
 		return true;
 	uint64_t uid;
-	const char *sudo = geteuid() == 0 ? getenv("SUDO_UID") : NULL;
+	const char *sudo = geteuid() == 0 ? sys.getenv("SUDO_UID") : NULL;
 	return sudo && text_parse_u64(sudo, &uid) && uid == st.st_uid;
 }
 
@@ -100,7 +100,7 @@ static int check_owner(git_repository *repo, struct err *err)
 
 static int open_discovered(const char *dir, git_repository **ret, struct err *err)
 {
-	int rc = git_lib.git_repository_open_ext(ret, dir, 0, getenv("GIT_CEILING_DIRECTORIES"));
+	int rc = git_lib.git_repository_open_ext(ret, dir, 0, sys.getenv("GIT_CEILING_DIRECTORIES"));
 	if (rc == 0)
 		return check_owner(*ret, err);
 	*ret = NULL;
@@ -110,13 +110,13 @@ static int open_discovered(const char *dir, git_repository **ret, struct err *er
 /* A repository whose .git is elsewhere, as GIT_DIR says; the work tree is GIT_WORK_TREE, else the current directory. */
 static int open_from_environment(const char *dir, git_repository **ret, struct err *err)
 {
-	const char *git_dir = getenv("GIT_DIR");
+	const char *git_dir = sys.getenv("GIT_DIR");
 	if (!git_dir || !*git_dir)
 		return 0;
 	struct buf cwd CLEANUP(buf_release) = BUF_INIT;
 	if (path_cwd(&cwd, err) < 0)
 		return -1;
-	const char *work_tree = getenv("GIT_WORK_TREE");
+	const char *work_tree = sys.getenv("GIT_WORK_TREE");
 	OWNED char *joined = path_joined(cwd.data, work_tree && *work_tree ? work_tree : ".");
 	struct buf normal CLEANUP(buf_release) = BUF_INIT;
 	path_normalize(&normal, joined);
@@ -135,7 +135,7 @@ static int open_from_environment(const char *dir, git_repository **ret, struct e
 static void find_index(struct git_repo *repo)
 {
 	OWNED char *own = path_joined(git_lib.git_repository_path(repo->repo), "index");
-	const char *given = getenv("GIT_INDEX_FILE");
+	const char *given = sys.getenv("GIT_INDEX_FILE");
 	if (!given || !*given) {
 		repo->index_path = mem_strdup(own);
 		return;
@@ -150,6 +150,7 @@ static void find_index(struct git_repo *repo)
 int git_open(const char *dir, struct git_repo **ret, struct err *err)
 {
 	*ret = NULL;
+	sys.unseen("git was asked");
 	if (git_lib_need(err) < 0)
 		return -1;
 	git_repository *opened CLEANUP(free_repository) = NULL;

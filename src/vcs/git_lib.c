@@ -1,5 +1,6 @@
 #include "vcs/git_lib.h"
 
+#include "base/sys.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -40,7 +41,7 @@ static void load(void)
 	/* The objects were checked by git; hashing each blob again is half of the time of reading it. */
 	git_lib.git_libgit2_opts(GIT_OPT_ENABLE_STRICT_HASH_VERIFICATION, 0);
 	git_lib.git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0); /* check_owner does it */
-	const char *no_system = getenv("GIT_CONFIG_NOSYSTEM");
+	const char *no_system = sys.getenv("GIT_CONFIG_NOSYSTEM");
 	if (no_system && *no_system && !text_eq(no_system, "0") && !text_eq(no_system, "false"))
 		git_lib.git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_SYSTEM, "");
 }

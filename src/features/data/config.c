@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/path.h"
+#include "base/sys.h"
 #include "base/text.h"
 
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 
 static char *global_dir(void)
 {
-	const char *own = getenv("DVC_GLOBAL_CONFIG_DIR"), *xdg = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+	const char *own = sys.getenv("DVC_GLOBAL_CONFIG_DIR"), *xdg = sys.getenv("XDG_CONFIG_HOME"), *home = sys.getenv("HOME");
 	if (own && *own)
 		return mem_strdup(own);
 	if (xdg && *xdg)
@@ -19,7 +20,7 @@ static char *global_dir(void)
 
 static char *system_dir(void)
 {
-	const char *own = getenv("DVC_SYSTEM_CONFIG_DIR"), *xdg = getenv("XDG_CONFIG_DIRS");
+	const char *own = sys.getenv("DVC_SYSTEM_CONFIG_DIR"), *xdg = sys.getenv("XDG_CONFIG_DIRS");
 	if (own && *own)
 		return mem_strdup(own);
 	if (!xdg || !*xdg)
@@ -73,7 +74,7 @@ int config_bool(const struct data_config *config, const char *section, const cha
 static char *resolve_path(const struct data_config *config, enum data_level level, const char *value)
 {
 	struct buf joined CLEANUP(buf_release) = BUF_INIT, dir CLEANUP(buf_release) = BUF_INIT, out = BUF_INIT;
-	const char *home = getenv("HOME");
+	const char *home = sys.getenv("HOME");
 	if (value[0] == '~' && (value[1] == '/' || !value[1]) && home)
 		path_join(&joined, home, value[1] ? value + 2 : "");
 	else {

@@ -1,0 +1,37 @@
+/*
+ * The short way to "nothing to do": a snapshot (store/snapshot.h) of an earlier run with the same arguments that had nothing to do.
+ *
+ *     struct shortcut shortcut CLEANUP(shortcut_release) = SHORTCUT_INIT;
+ *     shortcut_begin(&shortcut, cli, names, overrides, args);
+ *     if (shortcut.found) print shortcut.wanted and shortcut.up_to_date, and be done
+ *     ... load the project, run ...
+ *     shortcut_keep(&shortcut, wanted, &summary);
+ */
+#ifndef CLI_SHORTCUT_H
+#define CLI_SHORTCUT_H
+
+#include "cli/cli.h"
+#include "engine/engine.h"
+#include "store/snapshot.h"
+
+struct shortcut {
+	struct cli *cli;
+	struct buf question;
+	struct snapshot *snapshot;
+	bool found;
+	struct buf answer;
+	const char *wanted; /* in answer */
+	uint64_t up_to_date, files;
+};
+#define SHORTCUT_INIT { .question = BUF_INIT, .answer = BUF_INIT }
+
+/* Looks for an answer; where there is none, all that is read from here on is witnessed, until the release at the latest. An error leads
+ * the long way, which says what is wrong. */
+void shortcut_begin(struct shortcut *shortcut, struct cli *cli, const struct string_list *names, const struct string_list *overrides,
+		    const struct string_list *args);
+
+/* After a run: remembers it if there was nothing to do. */
+void shortcut_keep(struct shortcut *shortcut, const char *wanted, const struct run_summary *summary);
+void shortcut_release(struct shortcut *shortcut);
+
+#endif

@@ -1,0 +1,406 @@
+#include "store/snapshot.h"
+
+#include "base/map.h"
+#include "base/path.h"
+#include "base/pool.h"
+#include "base/text.h"
+#include "base/witness.h"
+#include "store/clock.h"
+#include "store/codec.h"
+#include "store/state.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAGIC 0x534b4c4du /* "MLKS" */
+#define VERSION 1u
+#define SLOTS 64u         /* so many questions are remembered at most */
+#define SIZE_LIMIT ((size_t)1 << 30)
+#define BLOCK_MAX 256u
+#define PARALLEL_FILES 4096 /* below that a thread costs more than it saves */
+#define OPEN_DIR_MIN 3    /* so many entries make it worth while to open their directory */
+
+enum { ENTRY_EXISTS = 1, ENTRY_FOLLOW = 2 };
+
+static bool find_place(const char *root, const struct buf *question, struct buf *dir, struct buf *file)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	if (state_find_dir(root, dir, &ignored) < 0)
+		return false;
+	buf_addf(file, "%s/snapshots/%02x", dir->data, (unsigned)(codec_checksum(question->data, question->len) % SLOTS));
+	return true;
+}
+
+static void add_stamp(struct buf *out, const struct fs_stamp *stamp)
+{
+	codec_add_u64(out, stamp->size);
+	codec_add_u64(out, (uint64_t)stamp->mtime_ns);
+	codec_add_u64(out, (uint64_t)stamp->ctime_ns);
+	codec_add_u64(out, stamp->ino);
+	codec_add_u64(out, stamp->dev);
+	codec_add_u32(out, stamp->mode);
+	codec_add_u32(out, stamp->nlink);
+}
+
+static void read_stamp(struct codec_in *in, struct fs_stamp *ret)
+{
+	ret->size = codec_u64(in);
+	ret->mtime_ns = (int64_t)codec_u64(in);
+	ret->ctime_ns = (int64_t)codec_u64(in);
+	ret->ino = codec_u64(in);
+	ret->dev = codec_u64(in);
+	ret->mode = codec_u32(in);
+	ret->nlink = codec_u32(in);
+}
+
+/* In every field: what fs_stamp_same forgives may be looked at the long way. */
+static bool is_identical(const struct fs_stamp *a, const struct fs_stamp *b)
+{
+	return a->size == b->size && a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns && a->ino == b->ino && a->dev == b->dev &&
+	       a->mode == b->mode && a->nlink == b->nlink;
+}
+
+/* Asking. */
+
+struct block {
+	const char *dir;
+	uint32_t count;
+	struct codec_in entries;
+};
+
+struct asking {
+	VEC(struct block) blocks;
+	atomic_bool differs;
+};
+
+/* dir_fd: of the block's directory; -1: it is not open; -2: there is no such directory. */
+static bool entry_holds(const struct block *block, int dir_fd, struct codec_in *in)
+{
+	char joined[PATH_MAX];
+	struct fs_stamp then = { 0 }, now;
+	struct stat st;
+	uint8_t flags = codec_u8(in);
+	const char *name = codec_str(in);
+	if (flags & ENTRY_EXISTS)
+		read_stamp(in, &then);
+	if (!codec_ok(in))
+		return false;
+	if (dir_fd == -2)
+		return !(flags & ENTRY_EXISTS);
+	if (dir_fd == -1 && (size_t)snprintf(joined, sizeof(joined), "%s/%s", block->dir, name) >= sizeof(joined))
+		return false;
+	if (sys.fstatat(dir_fd < 0 ? AT_FDCWD : dir_fd, dir_fd < 0 ? joined : name, &st, flags & ENTRY_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW) < 0)
+		return (errno == ENOENT || errno == ENOTDIR) && !(flags & ENTRY_EXISTS);
+	fs_stamp_of(&now, &st);
+	return (flags & ENTRY_EXISTS) && is_identical(&then, &now);
+}
+
+static bool block_holds(const struct block *block)
+{
+	struct codec_in in = block->entries;
+	int fd CLEANUP(fs_close_fd) = -1;
+	int dir_fd = -1;
+	if (block->count >= OPEN_DIR_MIN) {
+		fd = sys.openat(AT_FDCWD, *block->dir ? block->dir : "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+		if (fd < 0 && errno != ENOENT && errno != ENOTDIR)
+			return false;
+		dir_fd = fd < 0 ? -2 : fd;
+	}
+	for (uint32_t i = 0; i < block->count; i++)
+		if (!entry_holds(block, dir_fd, &in))
+			return false;
+	return codec_done(&in);
+}
+
+static void ask_block(void *ctx, size_t index)
+{
+	struct asking *asking = ctx;
+	if (!atomic_load_explicit(&asking->differs, memory_order_relaxed) && !block_holds(&asking->blocks.at[index]))
+		atomic_store_explicit(&asking->differs, true, memory_order_relaxed);
+}
+
+static bool files_hold(struct codec_in *in, uint64_t files)
+{
+	struct asking asking = { .differs = false };
+	uint32_t count = codec_u32(in);
+	for (uint32_t i = 0; i < count && codec_ok(in); i++) {
+		struct block block = { .dir = codec_str(in), .count = codec_u32(in) };
+		size_t len;
+		const void *bytes = codec_bytes(in, &len);
+		block.entries = codec_in(bytes, len);
+		vec_push(&asking.blocks, block);
+	}
+	if (codec_done(in))
+		pool_each(files < PARALLEL_FILES ? 1 : 0, asking.blocks.len, ask_block, &asking);
+	vec_release(&asking.blocks);
+	return codec_done(in) && !asking.differs;
+}
+
+static bool vars_hold(struct codec_in *in)
+{
+	uint32_t count = codec_u32(in);
+	bool same = true;
+	for (uint32_t i = 0; i < count && codec_ok(in) && same; i++) {
+		struct digest then, now = { .kind = DIGEST_NONE };
+		const char *value = sys.getenv(codec_str(in));
+		bool was_set = codec_u8(in) == 1;
+		codec_digest(in, &then);
+		if (value)
+			digest_bytes(DIGEST_SHA256, value, strlen(value), &now);
+		same = was_set == (value != NULL) && digest_eq(&then, &now);
+	}
+	return same && codec_ok(in);
+}
+
+bool snapshot_ask(const char *root, const struct buf *question, struct buf *ret_answer, uint64_t *ret_files)
+{
+	struct buf dir CLEANUP(buf_release) = BUF_INIT;
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	if (!find_place(root, question, &dir, &path) || fs_read_file(path.data, SIZE_LIMIT, &bytes, &ignored) < 0)
+		return false;
+	struct codec_in in = codec_in(bytes.data, bytes.len);
+	uint32_t magic = codec_u32(&in), version = codec_u32(&in);
+	uint64_t sum = codec_u64(&in);
+	if (!codec_ok(&in) || magic != MAGIC || version != VERSION || sum != codec_checksum(in.at, codec_left(&in)))
+		return false;
+	uint64_t boot = codec_u64(&in), transaction = codec_u64(&in);
+	size_t question_len, answer_len;
+	const void *asked = codec_bytes(&in, &question_len), *answer = codec_bytes(&in, &answer_len);
+	*ret_files = codec_u64(&in);
+	if (!codec_ok(&in) || question_len != question->len || memcmp(asked, question->data, question_len) != 0)
+		return false;
+	if (!boot || boot != clock_boot() || !transaction || transaction != state_last(dir.data))
+		return false;
+	if (!vars_hold(&in) || !files_hold(&in, *ret_files))
+		return false;
+	buf_add(ret_answer, answer, answer_len);
+	return true;
+}
+
+/* Keeping. */
+
+struct snapshot {
+	char *root;
+	char *dir; /* of the state */
+	int64_t clock;
+	struct witness *witness;
+};
+
+/* What mlmake writes for itself says nothing about the project: its content is vouched for by the transaction. */
+static bool is_ours(void *ctx, const char *path)
+{
+	static const char *const names[] = { "state", "state.aside", "locks", "logs", "snapshots", "clock", ".gitignore" };
+	const struct snapshot *snapshot = ctx;
+	size_t root = strcmp(snapshot->root, "/") == 0 ? 0 : strlen(snapshot->root), dir = strlen(snapshot->dir);
+	if (text_starts(path, "/proc/"))
+		return true;
+	const char *below = NULL;
+	if (strncmp(path, snapshot->dir, dir) == 0 && (path[dir] == '/' || !path[dir]))
+		below = path + dir;
+	else if (strncmp(path, snapshot->root, root) == 0 && text_starts(path + root, "/.mlmake"))
+		below = path + root + strlen("/.mlmake");
+	if (!below || (*below && *below != '/'))
+		return false;
+	below += *below == '/';
+	size_t len = strcspn(below, "/");
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strlen(names[i]) == len && strncmp(names[i], below, len) == 0)
+			return true;
+	return !*below;
+}
+
+struct snapshot *snapshot_begin(const char *root)
+{
+	struct buf dir CLEANUP(buf_release) = BUF_INIT;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	int fd CLEANUP(fs_close_fd) = clock_open(root, false);
+	int64_t clock = clock_now(fd);
+	if (clock == CLOCK_NONE || state_find_dir(root, &dir, &ignored) < 0)
+		return NULL;
+	struct snapshot *snapshot = mem_alloc(sizeof(*snapshot));
+	snapshot->root = mem_strdup(root);
+	snapshot->dir = buf_detach(&dir);
+	snapshot->clock = clock;
+	snapshot->witness = witness_begin(is_ours, snapshot);
+	return snapshot;
+}
+
+struct open_block {
+	char *dir;
+	uint32_t count;
+	struct buf entries;
+};
+
+struct keeping {
+	const struct snapshot *snapshot;
+	struct map seen;    /* path and F or N -> const struct witness_file */
+	struct map current; /* directory -> index + 1 of the block that takes more */
+	VEC(struct open_block) blocks;
+	uint64_t files;
+	struct buf key, dir;
+};
+
+static void keeping_release(struct keeping *keeping)
+{
+	for (size_t i = 0; i < keeping->blocks.len; i++) {
+		free(keeping->blocks.at[i].dir);
+		buf_release(&keeping->blocks.at[i].entries);
+	}
+	vec_release(&keeping->blocks);
+	map_release(&keeping->seen);
+	map_release(&keeping->current);
+	buf_release(&keeping->key);
+	buf_release(&keeping->dir);
+}
+
+static const char *key_of(struct keeping *keeping, const char *path, bool follow)
+{
+	buf_setstr(&keeping->key, path);
+	buf_addch(&keeping->key, '/');
+	buf_addch(&keeping->key, follow ? 'F' : 'N');
+	return keeping->key.data;
+}
+
+static bool says_the_same(const struct witness_file *a, const struct witness_file *b)
+{
+	return a->exists == b->exists && is_identical(&a->stamp, &b->stamp);
+}
+
+/* NULL, or why that cannot be kept. */
+static const char *take_in(struct keeping *keeping, const struct witness_file *file)
+{
+	struct map_entry *entry = map_entry(&keeping->seen, key_of(keeping, file->path, file->follow));
+	if (entry->value && !says_the_same(entry->value, file))
+		return "a file changed meanwhile";
+	entry->value = (void *)(uintptr_t)file;
+	if (file->exists && (file->stamp.mtime_ns >= keeping->snapshot->clock || file->stamp.ctime_ns >= keeping->snapshot->clock))
+		return "a file is too new";
+	return NULL;
+}
+
+static struct open_block *block_of(struct keeping *keeping, const char *path, const char *name)
+{
+	buf_reset(&keeping->dir);
+	buf_add(&keeping->dir, path, (size_t)(name - path) - 1);
+	struct map_entry *entry = map_entry(&keeping->current, keeping->dir.data);
+	size_t index = (size_t)(uintptr_t)entry->value;
+	if (!index || keeping->blocks.at[index - 1].count == BLOCK_MAX) {
+		vec_push(&keeping->blocks, (struct open_block){ .dir = mem_strdup(keeping->dir.data), .entries = BUF_INIT });
+		index = keeping->blocks.len;
+		entry->value = (void *)(uintptr_t)index;
+	}
+	return &keeping->blocks.at[index - 1];
+}
+
+static void add_file(struct keeping *keeping, const struct witness_file *file)
+{
+	/* Followed or not is one question where there is no link. */
+	const struct witness_file *twin = file->follow ? map_get(&keeping->seen, key_of(keeping, file->path, false)) : NULL;
+	if (twin && says_the_same(twin, file) && !S_ISLNK(twin->stamp.mode))
+		return;
+	const char *name = path_base(file->path);
+	struct open_block *block = block_of(keeping, file->path, name);
+	codec_add_u8(&block->entries, (uint8_t)((file->exists ? ENTRY_EXISTS : 0) | (file->follow ? ENTRY_FOLLOW : 0)));
+	codec_add_str(&block->entries, *name ? name : ".");
+	if (file->exists)
+		add_stamp(&block->entries, &file->stamp);
+	block->count++;
+	keeping->files++;
+}
+
+static const char *sort_files(struct keeping *keeping)
+{
+	const struct witness_files *files = witness_files(keeping->snapshot->witness);
+	for (size_t i = 0; i < files->len; i++) {
+		const char *why = take_in(keeping, &files->at[i]);
+		if (why)
+			return why;
+	}
+	for (size_t i = 0; i < keeping->seen.len; i++)
+		add_file(keeping, keeping->seen.entries[i].value);
+	return NULL;
+}
+
+static void add_vars(const struct witness_vars *vars, struct buf *out)
+{
+	codec_add_u32(out, (uint32_t)vars->len);
+	for (size_t i = 0; i < vars->len; i++) {
+		const char *value = vars->at[i].value;
+		struct digest digest = { .kind = DIGEST_NONE };
+		if (value)
+			digest_bytes(DIGEST_SHA256, value, strlen(value), &digest);
+		codec_add_str(out, vars->at[i].name);
+		codec_add_u8(out, value != NULL);
+		codec_add_digest(out, &digest);
+	}
+}
+
+static void put_together(struct keeping *keeping, uint64_t boot, const struct buf *question, const struct buf *answer, uint64_t seen,
+			 struct buf *out)
+{
+	struct buf head CLEANUP(buf_release) = BUF_INIT;
+	codec_add_u32(out, MAGIC);
+	codec_add_u32(out, VERSION);
+	size_t sum_at = out->len;
+	codec_add_u64(out, 0);
+	codec_add_u64(out, boot);
+	codec_add_u64(out, seen);
+	codec_add_bytes(out, question->data, question->len);
+	codec_add_bytes(out, answer->data, answer->len);
+	codec_add_u64(out, keeping->files);
+	add_vars(witness_vars(keeping->snapshot->witness), out);
+	codec_add_u32(out, (uint32_t)keeping->blocks.len);
+	for (size_t i = 0; i < keeping->blocks.len; i++) {
+		const struct open_block *block = &keeping->blocks.at[i];
+		codec_add_str(out, block->dir);
+		codec_add_u32(out, block->count);
+		codec_add_bytes(out, block->entries.data, block->entries.len);
+	}
+	codec_add_u64(&head, codec_checksum(out->data + sum_at + 8, out->len - sum_at - 8));
+	memcpy(out->data + sum_at, head.data, head.len);
+}
+
+static const char *keep(struct snapshot *snapshot, const struct buf *question, const struct buf *answer, uint64_t seen)
+{
+	struct keeping keeping CLEANUP(keeping_release) = { .snapshot = snapshot, .key = BUF_INIT, .dir = BUF_INIT };
+	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
+	struct buf dir CLEANUP(buf_release) = BUF_INIT;
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	uint64_t boot = clock_boot();
+	if (!seen)
+		return "another process wrote to the state database";
+	if (!boot)
+		return "the kernel does not tell one boot from another";
+	const char *why = sort_files(&keeping);
+	if (why)
+		return why;
+	put_together(&keeping, boot, question, answer, seen, &bytes);
+	if (bytes.len > SIZE_LIMIT || !find_place(snapshot->root, question, &dir, &path) || fs_mkdirs_for(path.data, &ignored) < 0 ||
+	    fs_write_file(path.data, bytes.data, bytes.len, 0666, FS_VOLATILE, &ignored) < 0)
+		return "it cannot be written";
+	return NULL;
+}
+
+void snapshot_end(struct snapshot *snapshot, const struct buf *question, const struct buf *answer, uint64_t seen, const char **ret_why_not)
+{
+	const char *ignored;
+	if (!ret_why_not)
+		ret_why_not = &ignored;
+	*ret_why_not = "mlmake has not run here before";
+	if (!snapshot)
+		return;
+	witness_end(snapshot->witness);
+	*ret_why_not = witness_fault(snapshot->witness);
+	if (!*ret_why_not)
+		*ret_why_not = answer ? keep(snapshot, question, answer, seen) : "there was something to do";
+	witness_free(snapshot->witness);
+	free(snapshot->root);
+	free(snapshot->dir);
+	free(snapshot);
+}
