@@ -17,7 +17,7 @@
 
 #define MAGIC 0x534b4c4du /* "MLKS" */
 #define VERSION 1u
-#define SLOTS 64u         /* so many questions are remembered at most */
+#define SLOTS 16u         /* so many questions are remembered at most */
 #define SIZE_LIMIT ((size_t)1 << 30)
 #define BLOCK_MAX 256u
 #define PARALLEL_FILES 4096 /* below that a thread costs more than it saves */

@@ -1,0 +1,342 @@
+#include "unit/scratch.h"
+
+#include "store/codec.h"
+#include "store/snapshot.h"
+#include "store/state.h"
+
+#include <sys/wait.h>
+
+struct setting {
+	struct scratch *s;
+	struct buf question, answer;
+	char *place; /* of the snapshot; NULL until one was kept */
+};
+
+static void commit(struct scratch *s, const char *name)
+{
+	struct state *state;
+	OK(state_open(s->root.data, &state, &s->err));
+	OK(state_put(state, STATE_RESULTS, name, "x", 2, &s->err));
+	OK(state_flush(state, &s->err));
+	state_close(state);
+}
+
+/* What a run looks at: two files, one that is absent, a directory, a variable. */
+static void look_around(struct scratch *s)
+{
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	char *a OWNED = path_joined(s->root.data, "in/a"), *b OWNED = path_joined(s->root.data, "in/b");
+	char *absent OWNED = path_joined(s->root.data, "in/absent"), *dir OWNED = path_joined(s->root.data, "in");
+	OK(fs_read_file(a, 100, &text, &s->err));
+	assert_true(fs_exists(b));
+	assert_false(fs_exists(absent));
+	assert_true(fs_is_dir(dir));
+	sys.getenv("SNAPSHOT_TEST");
+}
+
+static const char *keep(struct setting *set)
+{
+	struct scratch *s = set->s;
+	const char *why_not;
+	struct state *state;
+	const void *bytes;
+	size_t len;
+	struct snapshot *snapshot = snapshot_begin(s->root.data);
+	look_around(s);
+	OK(state_open(s->root.data, &state, &s->err));
+	state_get(state, STATE_RESULTS, "x", &bytes, &len);
+	uint64_t seen = state_seen(state);
+	state_close(state);
+	snapshot_end(snapshot, &set->question, &set->answer, seen, &why_not);
+	return why_not;
+}
+
+static bool holds(struct setting *set)
+{
+	struct buf answer CLEANUP(buf_release) = BUF_INIT;
+	uint64_t files;
+	if (!snapshot_ask(set->s->root.data, &set->question, &answer, &files))
+		return false;
+	assert_string_equal(answer.data, set->answer.data);
+	assert_int_equal(files, 4);
+	return true;
+}
+
+static int find_snapshot(void *ctx, const struct fs_entry *entry, struct err *err)
+{
+	struct setting *set = ctx;
+	(void)err;
+	free(set->place);
+	set->place = mem_strdup(entry->path);
+	return 0;
+}
+
+/* A snapshot that holds. */
+static void prepare(struct setting *set, struct scratch *s)
+{
+	char *dir OWNED = path_joined(s->root.data, ".mlmake/snapshots");
+	char *clock OWNED = path_joined(s->root.data, ".mlmake/clock");
+	*set = (struct setting){ .s = s, .question = BUF_INIT, .answer = BUF_INIT };
+	buf_addstr(&set->question, "anything?");
+	buf_addstr(&set->answer, "nothing");
+	setenv("SNAPSHOT_TEST", "one", 1);
+	scratch_write(s, "in/a", "alpha");
+	scratch_write(s, "in/b", "beta");
+	commit(s, "x");
+	OK(fs_write_file(clock, "", 0, 0644, FS_VOLATILE, &s->err));
+	scratch_tick(s);
+	assert_null(keep(set));
+	OK(fs_walk(dir, find_snapshot, set, &s->err));
+	assert_non_null(set->place);
+	assert_true(holds(set));
+}
+
+static void release(struct setting *set)
+{
+	buf_release(&set->question);
+	buf_release(&set->answer);
+	free(set->place);
+}
+
+static void whatever_changes_makes_it_void(void **ctx)
+{
+	struct setting set CLEANUP(release);
+	struct scratch *s = *ctx;
+	prepare(&set, s);
+
+	scratch_write(s, "in/absent", "");
+	assert_false(holds(&set));
+	scratch_remove(s, "in/absent");
+	assert_false(holds(&set)); /* the directory is another */
+	scratch_tick(s);
+	assert_null(keep(&set));
+	assert_true(holds(&set));
+
+	/* The same bytes, size and mtime: ctime tells. */
+	char *path OWNED = path_joined(s->root.data, "in/a");
+	struct stat st;
+	assert_int_equal(sys.fstatat(AT_FDCWD, path, &st, 0), 0);
+	int fd = sys.openat(AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
+	assert_int_equal(sys.pwrite(fd, "alphA", 5, 0), 5);
+	assert_int_equal(futimens(fd, (struct timespec[]){ st.st_atim, st.st_mtim }), 0);
+	sys.close(fd);
+	assert_false(holds(&set));
+	scratch_tick(s);
+	assert_null(keep(&set));
+	assert_true(holds(&set));
+
+	setenv("SNAPSHOT_TEST", "two", 1);
+	assert_false(holds(&set));
+	unsetenv("SNAPSHOT_TEST");
+	assert_false(holds(&set));
+	setenv("SNAPSHOT_TEST", "one", 1);
+	assert_true(holds(&set));
+
+	buf_addstr(&set.question, " else");
+	assert_false(holds(&set));
+	buf_setstr(&set.question, "anything?");
+	assert_true(holds(&set));
+
+	commit(s, "y");
+	assert_false(holds(&set));
+}
+
+static void what_does_not_lie_still_is_not_kept(void **ctx)
+{
+	struct setting set CLEANUP(release);
+	struct scratch *s = *ctx;
+	prepare(&set, s);
+	/* In the tick of the clock, or after it: how often it strikes is chance, that it is never believed is not. */
+	for (int i = 0; i < 200; i++) {
+		char text[16];
+		snprintf(text, sizeof(text), "%05d", i);
+		scratch_write(s, "in/a", text);
+		if (i % 3 == 0)
+			scratch_tick(s);
+		const char *why_not = keep(&set);
+		snprintf(text, sizeof(text), "%05d", i + 1000);
+		char *path OWNED = path_joined(s->root.data, "in/a");
+		int fd = sys.openat(AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
+		assert_int_equal(sys.pwrite(fd, text, 5, 0), 5);
+		sys.close(fd);
+		assert_false(holds(&set));
+		if (i % 3 == 0)
+			assert_null(why_not);
+	}
+}
+
+static void no_snapshot_without_a_whole_view(void **ctx)
+{
+	struct setting set CLEANUP(release);
+	struct scratch *s = *ctx;
+	const char *why_not;
+	prepare(&set, s);
+	scratch_remove(s, ".mlmake/snapshots");
+	struct snapshot *snapshot = snapshot_begin(s->root.data);
+	snapshot_end(snapshot, &set.question, &set.answer, 0, &why_not);
+	assert_string_equal(why_not, "another process wrote to the state database");
+	snapshot = snapshot_begin(s->root.data);
+	sys.unseen("a test");
+	snapshot_end(snapshot, &set.question, &set.answer, 1, &why_not);
+	assert_string_equal(why_not, "a test");
+	snapshot = snapshot_begin(s->root.data);
+	look_around(s);
+	char *path OWNED = path_joined(s->root.data, "in/b");
+	assert_int_equal(sys.fchmodat(AT_FDCWD, path, 0600, 0), 0);
+	snapshot_end(snapshot, &set.question, &set.answer, 1, &why_not);
+	assert_string_equal(why_not, "something was written");
+	snapshot_end(snapshot_begin("/nowhere"), &set.question, &set.answer, 1, &why_not);
+	assert_non_null(why_not);
+	assert_false(holds(&set));
+}
+
+/* Two transactions within one view are none. */
+static void state_tells_of_other_writers(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct state *state;
+	const void *bytes;
+	size_t len;
+	commit(s, "x");
+	char *dir OWNED = path_joined(s->root.data, ".mlmake");
+	uint64_t last = state_last(dir);
+	assert_int_not_equal(last, 0);
+	OK(state_open(s->root.data, &state, &s->err));
+	assert_true(state_get(state, STATE_RESULTS, "x", &bytes, &len));
+	assert_int_equal(state_seen(state), last);
+	OK(state_put(state, STATE_RESULTS, "z", "x", 2, &s->err));
+	OK(state_flush(state, &s->err));
+	assert_int_equal(state_seen(state), last + 1);
+	state_refresh(state);
+	pid_t pid = fork();
+	if (pid == 0) {
+		char self[] = "other";
+		char *const argv[] = { self, s->root.data, NULL };
+		execv("/proc/self/exe", argv);
+		_exit(1);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	state_get(state, STATE_RESULTS, "x", &bytes, &len);
+	assert_int_equal(state_seen(state), 0);
+	state_close(state);
+	assert_int_equal(state_last(dir), last + 2);
+	assert_int_equal(state_last("/nowhere"), 0);
+}
+
+static void write_snapshot(struct setting *set, const struct buf *bytes)
+{
+	struct scratch *s = set->s;
+	OK(fs_write_file(set->place, bytes->data, bytes->len, 0644, FS_VOLATILE, &s->err));
+}
+
+static void mend_checksum(struct buf *bytes)
+{
+	struct buf sum CLEANUP(buf_release) = BUF_INIT;
+	codec_add_u64(&sum, codec_checksum(bytes->data + 16, bytes->len - 16));
+	memcpy(bytes->data + 8, sum.data, 8);
+}
+
+static void a_damaged_one_is_none(void **ctx)
+{
+	struct setting set CLEANUP(release);
+	struct buf good CLEANUP(buf_release) = BUF_INIT;
+	struct buf bad CLEANUP(buf_release) = BUF_INIT;
+	struct buf answer CLEANUP(buf_release) = BUF_INIT;
+	struct scratch *s = *ctx;
+	uint64_t files;
+	prepare(&set, s);
+	OK(fs_read_file(set.place, 1 << 20, &good, &s->err));
+	for (size_t len = 0; len < good.len; len++) {
+		buf_reset(&bad);
+		buf_add(&bad, good.data, len);
+		write_snapshot(&set, &bad);
+		assert_false(holds(&set));
+		if (len < 16)
+			continue;
+		mend_checksum(&bad);
+		write_snapshot(&set, &bad);
+		assert_false(holds(&set));
+	}
+	for (size_t i = 0; i < good.len; i++) {
+		buf_reset(&bad);
+		buf_add(&bad, good.data, good.len);
+		bad.data[i] = (char)(bad.data[i] ^ (1 << (i % 8)));
+		write_snapshot(&set, &bad);
+		assert_false(holds(&set));
+		/* With a checksum that fits it may say anything, but must be read within its bounds. */
+		if (i < 16)
+			continue;
+		mend_checksum(&bad);
+		write_snapshot(&set, &bad);
+		buf_reset(&answer);
+		bool taken = snapshot_ask(s->root.data, &set.question, &answer, &files);
+		/* magic, version, boot, transaction and question are never forgiven */
+		if (i < 32 + 4 + set.question.len)
+			assert_false(taken);
+	}
+	buf_reset(&bad);
+	buf_add(&bad, good.data, good.len);
+	bad.data[4]++; /* the version */
+	mend_checksum(&bad);
+	write_snapshot(&set, &bad);
+	assert_false(holds(&set));
+	write_snapshot(&set, &good);
+	assert_true(holds(&set));
+}
+
+/* More than one block of one directory, over several threads. */
+static void many_files(void **ctx)
+{
+	struct setting set CLEANUP(release);
+	struct scratch *s = *ctx;
+	struct buf answer CLEANUP(buf_release) = BUF_INIT;
+	const char *why_not;
+	uint64_t files;
+	char name[32];
+	prepare(&set, s);
+	buf_addstr(&set.question, " of many");
+	struct snapshot *snapshot = snapshot_begin(s->root.data);
+	for (int i = 0; i < 6000; i++) {
+		snprintf(name, sizeof(name), "in/none-%d", i);
+		char *path OWNED = path_joined(s->root.data, name);
+		assert_false(fs_exists(path));
+	}
+	snapshot_end(snapshot, &set.question, &set.answer, 1, &why_not);
+	assert_null(why_not);
+	char *dir OWNED = path_joined(s->root.data, ".mlmake");
+	/* The transaction was made up; with the true one it holds. */
+	assert_false(snapshot_ask(s->root.data, &set.question, &answer, &files));
+	snapshot = snapshot_begin(s->root.data);
+	for (int i = 0; i < 6000; i++) {
+		snprintf(name, sizeof(name), "in/none-%d", i);
+		char *path OWNED = path_joined(s->root.data, name);
+		assert_false(fs_exists(path));
+	}
+	snapshot_end(snapshot, &set.question, &set.answer, state_last(dir), &why_not);
+	assert_null(why_not);
+	assert_true(snapshot_ask(s->root.data, &set.question, &answer, &files));
+	assert_int_equal(files, 6000);
+	scratch_write(s, "in/none-5999", "");
+	assert_false(snapshot_ask(s->root.data, &set.question, &answer, &files));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
+
+int main(int argc, char **argv)
+{
+	/* The other process of state_tells_of_other_writers. */
+	if (argc == 2) {
+		struct scratch s = { .root = BUF_INIT };
+		buf_addstr(&s.root, argv[1]);
+		commit(&s, "from another process");
+		buf_release(&s.root);
+		return 0;
+	}
+	const struct CMUnitTest tests[] = {
+		TEST(whatever_changes_makes_it_void), TEST(what_does_not_lie_still_is_not_kept), TEST(no_snapshot_without_a_whole_view),
+		TEST(state_tells_of_other_writers), TEST(a_damaged_one_is_none), TEST(many_files),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
