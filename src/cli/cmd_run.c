@@ -134,8 +134,6 @@ static void show_shortcut(struct cli *cli, const struct shortcut *shortcut, cons
 	const struct run_summary summary = { .up_to_date = shortcut->up_to_date };
 	show_begin(&show, cli, NULL, shortcut->wanted);
 	show.silent = request->question;
-	if (cli->verbosity)
-		cli_note(cli, "%llu files and directories are as they were", (unsigned long long)shortcut->files);
 	show_end(&show, &summary);
 }
 
@@ -175,9 +173,16 @@ static int answer_request(struct cli *cli, struct request *request, struct err *
 	const struct string_list names = { .at = request->names.at, .len = request->names.len };
 	const struct string_list overrides = { .at = request->overrides.at, .len = request->overrides.len };
 	const struct string_list args = { .at = request->args.at, .len = request->args.len };
-	/* Forced targets run; events of single targets are not in the snapshot. */
-	if (!request->force && !cli->json)
-		shortcut_begin(&shortcut, cli, &names, &overrides, &args);
+	const struct shortcut_request wanted = {
+		.names = &names,
+		.overrides = &overrides,
+		.args = &args,
+		.dry_run = request->dry_run || request->question,
+		/* These say something of single targets, which the snapshot does not know. */
+		.long_way = cli->json || cli->verbosity || request->replay,
+	};
+	if (!request->force)
+		shortcut_begin(&shortcut, cli, &wanted);
 	if (!shortcut.found)
 		return run_request(cli, request, &shortcut, err);
 	show_shortcut(cli, &shortcut, request);

@@ -42,23 +42,30 @@ static void look_at_program(void)
 		sys.unseen("the program is gone");
 }
 
-void shortcut_begin(struct shortcut *shortcut, struct cli *cli, const struct string_list *names, const struct string_list *overrides,
-		    const struct string_list *args)
+static void look(struct shortcut *shortcut, const char *root)
+{
+	uint64_t files;
+	if (!snapshot_ask(root, &shortcut->question, &shortcut->answer, &files))
+		return;
+	struct codec_in in = codec_in(shortcut->answer.data, shortcut->answer.len);
+	shortcut->wanted = codec_str(&in);
+	shortcut->up_to_date = codec_u64(&in);
+	shortcut->found = codec_done(&in);
+}
+
+void shortcut_begin(struct shortcut *shortcut, struct cli *cli, const struct shortcut_request *request)
 {
 	struct buf root CLEANUP(buf_release) = BUF_INIT;
 	struct err err CLEANUP(err_release) = ERR_INIT;
 	*shortcut = (struct shortcut){ .cli = cli, .question = BUF_INIT, .answer = BUF_INIT };
 	if (project_find_root(NULL, &root, &err) < 0 || put_question(&shortcut->question, root.data, cli, &err) < 0)
 		return;
-	add_list(&shortcut->question, names);
-	add_list(&shortcut->question, overrides);
-	add_list(&shortcut->question, args);
-	if (snapshot_ask(root.data, &shortcut->question, &shortcut->answer, &shortcut->files)) {
-		struct codec_in in = codec_in(shortcut->answer.data, shortcut->answer.len);
-		shortcut->wanted = codec_str(&in);
-		shortcut->up_to_date = codec_u64(&in);
-		shortcut->found = codec_done(&in);
-	}
+	codec_add_u8(&shortcut->question, request->dry_run);
+	add_list(&shortcut->question, request->names);
+	add_list(&shortcut->question, request->overrides);
+	add_list(&shortcut->question, request->args);
+	if (!request->long_way)
+		look(shortcut, root.data);
 	if (shortcut->found)
 		return;
 	shortcut->snapshot = snapshot_begin(root.data);

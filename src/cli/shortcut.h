@@ -2,7 +2,7 @@
  * The short way to "nothing to do": a snapshot (store/snapshot.h) of an earlier run with the same arguments that had nothing to do.
  *
  *     struct shortcut shortcut CLEANUP(shortcut_release) = SHORTCUT_INIT;
- *     shortcut_begin(&shortcut, cli, names, overrides, args);
+ *     shortcut_begin(&shortcut, cli, &request);
  *     if (shortcut.found) print shortcut.wanted and shortcut.up_to_date, and be done
  *     ... load the project, run ...
  *     shortcut_keep(&shortcut, wanted, &summary);
@@ -21,14 +21,18 @@ struct shortcut {
 	bool found;
 	struct buf answer;
 	const char *wanted; /* in answer */
-	uint64_t up_to_date, files;
+	uint64_t up_to_date;
 };
 #define SHORTCUT_INIT { .question = BUF_INIT, .answer = BUF_INIT }
 
 /* Looks for an answer; where there is none, all that is read from here on is witnessed, until the release at the latest. An error leads
  * the long way, which says what is wrong. */
-void shortcut_begin(struct shortcut *shortcut, struct cli *cli, const struct string_list *names, const struct string_list *overrides,
-		    const struct string_list *args);
+struct shortcut_request {
+	const struct string_list *names, *overrides, *args;
+	bool dry_run;
+	bool long_way; /* do not look, but remember */
+};
+void shortcut_begin(struct shortcut *shortcut, struct cli *cli, const struct shortcut_request *request);
 
 /* After a run: remembers it if there was nothing to do. */
 void shortcut_keep(struct shortcut *shortcut, const char *wanted, const struct run_summary *summary);

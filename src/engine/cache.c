@@ -1,5 +1,6 @@
 #include "engine/cache.h"
 
+#include "base/sys.h"
 #include "base/text.h"
 #include "engine/components.h"
 #include "engine/record.h"
@@ -8,7 +9,7 @@
 
 int cache_limit(uint64_t *ret, struct err *err)
 {
-	const char *text = getenv("MLMAKE_CACHE_SIZE");
+	const char *text = sys.getenv("MLMAKE_CACHE_SIZE");
 	*ret = OUTPUTS_MAX_BYTES;
 	if (!text || !text[0] || text_parse_size(text, ret))
 		return 0;

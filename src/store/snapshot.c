@@ -17,7 +17,7 @@
 
 #define MAGIC 0x534b4c4du /* "MLKS" */
 #define VERSION 1u
-#define SLOTS 16u         /* so many questions are remembered at most */
+#define SNAPSHOTS_MAX 32  /* so many questions are remembered */
 #define SIZE_LIMIT ((size_t)1 << 30)
 #define BLOCK_MAX 256u
 #define PARALLEL_FILES 4096 /* below that a thread costs more than it saves */
@@ -30,7 +30,7 @@ static bool find_place(const char *root, const struct buf *question, struct buf 
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	if (state_find_dir(root, dir, &ignored) < 0)
 		return false;
-	buf_addf(file, "%s/snapshots/%02x", dir->data, (unsigned)(codec_checksum(question->data, question->len) % SLOTS));
+	buf_addf(file, "%s/snapshots/%016llx", dir->data, (unsigned long long)codec_checksum(question->data, question->len));
 	return true;
 }
 
@@ -365,6 +365,41 @@ static void put_together(struct keeping *keeping, uint64_t boot, const struct bu
 	memcpy(out->data + sum_at, head.data, head.len);
 }
 
+struct crowd {
+	size_t count;
+	char *oldest;
+	int64_t oldest_ns;
+};
+
+static int count_in(void *ctx, const struct fs_entry *entry, struct err *err)
+{
+	struct crowd *crowd = ctx;
+	struct fs_stamp stamp;
+	(void)err;
+	fs_stamp_of(&stamp, entry->st);
+	if (!crowd->count++ || stamp.mtime_ns < crowd->oldest_ns) {
+		free(crowd->oldest);
+		crowd->oldest = mem_strdup(entry->path);
+		crowd->oldest_ns = stamp.mtime_ns;
+	}
+	return 1;
+}
+
+/* The one that was kept first makes room for a new one. */
+static int make_room(const char *file, struct err *err)
+{
+	struct buf dir CLEANUP(buf_release) = BUF_INIT;
+	struct crowd crowd = { .count = 0 };
+	if (fs_exists(file))
+		return 0;
+	path_dir(&dir, file);
+	int failed = fs_walk(dir.data, count_in, &crowd, err);
+	if (!failed && crowd.count >= SNAPSHOTS_MAX)
+		failed = fs_remove(crowd.oldest, err);
+	free(crowd.oldest);
+	return failed;
+}
+
 static const char *keep(struct snapshot *snapshot, const struct buf *question, const struct buf *answer, uint64_t seen)
 {
 	struct keeping keeping CLEANUP(keeping_release) = { .snapshot = snapshot, .key = BUF_INIT, .dir = BUF_INIT };
@@ -382,7 +417,7 @@ static const char *keep(struct snapshot *snapshot, const struct buf *question, c
 		return why;
 	put_together(&keeping, boot, question, answer, seen, &bytes);
 	if (bytes.len > SIZE_LIMIT || !find_place(snapshot->root, question, &dir, &path) || fs_mkdirs_for(path.data, &ignored) < 0 ||
-	    fs_write_file(path.data, bytes.data, bytes.len, 0666, FS_VOLATILE, &ignored) < 0)
+	    make_room(path.data, &ignored) < 0 || fs_write_file(path.data, bytes.data, bytes.len, 0666, FS_VOLATILE, &ignored) < 0)
 		return "it cannot be written";
 	return NULL;
 }

@@ -18,7 +18,7 @@
  * same variables, the same stamps in every field, the device and the count of links included. Everything else, a damaged file
  * of another version too, is no answer: the long way is always right.
  *
- * Format, in <state dir>/snapshots/<two hex digits: a hash of the question>, by store/codec.h:
+ * Format, in <state dir>/snapshots/<hash of the question>, by store/codec.h:
  *     u32 magic   u32 version   u64 checksum of what follows
  *     u64 boot   u64 transaction   bytes question   bytes answer   u64 number of files
  *     u32 variables, of each: str name, u8 is set, digest of the value (values are nobody's business)

@@ -3,6 +3,8 @@
  * so that no file of the project changes.
  *
  *     .mlmake/state/        LMDB: stat records and results (store/state.h)
+ *     .mlmake/snapshots/    answers that hold while nothing changes (store/snapshot.h)
+ *     .mlmake/clock         what time it is for the files (store/clock.h)
  *     .mlmake/locks/        one file a target (store/lock.h)
  *     .mlmake/logs/         what a target last printed
  *     .mlmake/interrupted/  what an interrupted target had written

@@ -1,7 +1,7 @@
 #include "vcs/git_lib.h"
 
-#include "base/sys.h"
 #include "base/mem.h"
+#include "base/sys.h"
 #include "base/text.h"
 
 #include <dlfcn.h>
