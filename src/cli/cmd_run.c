@@ -179,7 +179,7 @@ static int answer_request(struct cli *cli, struct request *request, struct err *
 		.args = &args,
 		.dry_run = request->dry_run || request->question,
 		/* These say something of single targets, which the snapshot does not know. */
-		.long_way = cli->json || cli->verbosity || request->replay,
+		.long_way = cli->json || cli->verbose || request->replay,
 	};
 	if (!request->force)
 		shortcut_begin(&shortcut, cli, &wanted);

@@ -80,7 +80,7 @@ static void end(struct shortcut *shortcut, const struct buf *answer, uint64_t se
 		return;
 	snapshot_end(shortcut->snapshot, &shortcut->question, answer, seen, &why_not);
 	shortcut->snapshot = NULL;
-	if (answer && shortcut->cli->verbosity)
+	if (answer && shortcut->cli->verbose)
 		cli_note(shortcut->cli, why_not ? "no snapshot of this answer: %s" : "this answer is kept as a snapshot", why_not);
 }
 
