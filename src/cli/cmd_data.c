@@ -66,7 +66,7 @@ static int run_init(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct data_init_options init = { .no_scm = false };
 	const struct option options[] = {
-		{ 0, "no-scm", NULL, "do without git, even where it is", OPTION_FLAG, &init.no_scm },
+		{ 0, "no-scm", NULL, "do without git", OPTION_FLAG, &init.no_scm },
 		{ 0, "subdir", NULL, "make a repository of a directory below the top of the git repository", OPTION_FLAG, &init.subdir },
 		{ 'f', "force", NULL, "replace the config of an existing one; the cache stays", OPTION_FLAG, &init.force },
 		OPTION_END,
@@ -90,7 +90,7 @@ static const struct command cmd_data_init = {
 	.name = "init",
 	.summary = "make this directory a data repository, as dvc init does",
 	.usage = "[OPTIONS]",
-	.help = "Makes .dvc and .dvcignore here and, in a git repository, stages them. dvc and mlmake may both be used then.\n\n"
+	.help = "Makes .dvc and .dvcignore at the top of a git repository, and stages them. dvc and mlmake may both be used then.\n\n"
 		"  mlmake data init",
 	.run = run_init,
 };

@@ -97,7 +97,12 @@ static void list_text(struct cli *cli, const struct project *project, const stru
 		cli_out(cli, "%s\n", line.data);
 		shown++;
 	}
-	if (shown == 0)
+	if (shown == 0 && project->config_path)
+		cli_note(cli,
+			 "nothing to run: %s declares no targets%s, and no rule knows anything here\n"
+			 "hint: 'mlmake help init' and docs/language.md show what can stand in it",
+			 project->config_path, project->target_count ? " that are not private" : "");
+	else if (shown == 0)
 		cli_note(cli,
 			 "nothing to run in %s: no mlmake.yaml, and nothing that a rule knows\n"
 			 "hint: 'mlmake init' writes a first mlmake.yaml",

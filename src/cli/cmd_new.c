@@ -46,6 +46,7 @@ static int run_new(struct cli *cli, int argc, char **argv, struct err *err)
 	cli_note(cli,
 		 "\nmade %zu files from the template %s. Next:\n"
 		 "    cd %s && git init\n"
+		 "    mlmake data init   lets data and models be versioned\n"
 		 "    mlmake list        what there is to run\n"
 		 "    mlmake test        installs what the project needs, then tests it\n",
 		 files.len, argv[1], quoted.data);
@@ -56,7 +57,7 @@ const struct command cmd_new = {
 	.name = "new",
 	.summary = "make a project from a template",
 	.usage = "[TEMPLATE DIR]",
-	.help = "Writes the files of a template into DIR, which must be absent or empty. Without arguments it\n"
+	.help = "Writes the files of a template into DIR, which must be absent or empty (but for .git). Without arguments it\n"
 		"lists the templates.\n"
 		"\n"
 		"    mlmake new\n"

@@ -49,7 +49,8 @@ static int find_file(struct params *params, const struct param_ref *ref, const s
 		return -1;
 	if (!exists) {
 		err_set(err, ERR_CONFIG, "the parameter file '%s' does not exist", ref->file);
-		return err_at(err, &ref->span);
+		err_at(err, &ref->span);
+		return err_hint(err, "params: names a YAML or JSON file in the project, or keys of it: params.yaml:train.lr");
 	}
 	fs_stamp_of(&stamp, &st);
 	struct map_entry *entry = map_entry(&params->files, ref->file);

@@ -100,7 +100,8 @@ static struct node *pop_ready(struct run *run)
 /* The longest chain behind each target, by how long they took last time; asked only once something must run. */
 static void find_critical(struct run *run)
 {
-	if (run->knows_critical)
+	/* One at a time, the longest first gains nothing: then the order in which things are written down holds. */
+	if (run->knows_critical || run->options->jobs == 1)
 		return;
 	run->knows_critical = true;
 	for (size_t i = run->plan->len; i-- > 0;) {

@@ -133,6 +133,10 @@ static int mdb_fail(struct err *err, const struct state *state, int code, const 
 		err_set_errno(err, ERR_FAILED, code, "cannot %s the state database in '%s'", doing, state->path);
 	else
 		err_set(err, ERR_FAILED, "cannot %s the state database in '%s': %s", doing, state->path, mdb_strerror(code));
+	if (code == EACCES || code == EROFS || code == EPERM)
+		return err_hint(err, "make it writable for you, or let MLMAKE_STATE_DIR name another directory");
+	if (code == ENOSPC || code == EDQUOT)
+		return -1; /* err_set_errno has given a hint */
 	return err_hint(err, "removing that directory costs time, never data");
 }
 

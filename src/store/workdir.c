@@ -24,7 +24,7 @@ int workdir_path(const char *root, const char *sub, struct buf *out, struct err 
 	size_t start = out->len;
 	buf_addf(out, "%s/.mlmake", strcmp(root, "/") == 0 ? "" : root);
 	if (workdir_make(out->data + start, err) < 0)
-		return -1;
+		return err->hint ? -1 : err_hint(err, "make that possible, or let MLMAKE_STATE_DIR name a directory for it");
 	if (!sub)
 		return 0;
 	buf_addf(out, "/%s", sub);

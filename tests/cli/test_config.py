@@ -52,6 +52,16 @@ BAD = {
         targets:
           a: {outputs: [../m.bin], run: x}
         """, None, "mlmake.yaml:2:17: error: output '../m.bin' lies outside the repository"),
+    "a command where a target's keys belong": ("""\
+        targets:
+          hello: echo hello
+        """, """\
+        mlmake.yaml:2:10: error: 'hello' is a string, not a map
+            2 |   hello: echo hello
+              |          ^~~~~~~~~~
+        note: in target 'hello'
+        hint: a command stands in run: 'hello: {run: ...}'
+        """, None),
     "unknown name": ("""\
         vars: {image: x}
         targets:
@@ -169,6 +179,18 @@ def test_list_in_a_subdirectory_and_with_another_file(box):
 def test_nothing_to_run(box):
     result = box.mlmake("list")
     assert result.stdout == "" and "nothing to run" in result.stderr and "mlmake init" in result.stderr
+
+
+def test_a_file_without_targets_is_not_a_missing_file(box):
+    box.write("mlmake.yaml", "version: 1\n")
+    result = box.mlmake("list")
+    assert "mlmake.yaml declares no targets" in result.stderr and "no mlmake.yaml" not in result.stderr
+
+
+def test_a_missing_parameter_file_says_what_is_wanted(box):
+    box.write("mlmake.yaml", "targets:\n  a: {params: [params.yaml:x], run: x}\n")
+    result = box.mlmake("a", check=2)
+    assert "mlmake.yaml:2:16: error: the parameter file 'params.yaml' does not exist" in result.stderr and "hint: " in result.stderr
 
 
 def test_schema_knows_what_the_check_knows(box):

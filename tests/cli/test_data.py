@@ -359,7 +359,7 @@ def test_without_a_remote(data):
     data.mlmake("data", "add", "f")
     for command in ("push", "pull", "fetch"):
         assert "mlmake data remote add" in data.mlmake("data", command, check=2).stderr
-    data.mlmake("data", "remote", "add", "-d", "s", "gs://bucket")
+    data.write(".dvc/config", "[core]\n    remote = s\n['remote \"s\"']\n    url = gs://bucket\n")
     assert "not supported" in data.mlmake("data", "push", check=2).stderr
     assert "no remote 'x'" in data.mlmake("data", "push", "-r", "x", check=2).stderr
 
@@ -375,6 +375,26 @@ def test_a_pinned_remote(stored, tmp_path):
 
 
 # remote, locks, the rest
+
+@pytest.mark.parametrize("url, words", [
+    ("gs://bucket/x", "cannot use a remote of the kind 'gs://'"),
+    ("ssh://host/x", "dvc remote add"),
+    ("s3://", "write s3://bucket/prefix"),
+    ("s3:/bucket/x", "write s3://bucket/prefix"),
+])
+def test_a_remote_that_could_not_be_used_is_not_added(data, url, words):
+    before = data.read(".dvc/config")
+    assert words in data.mlmake("data", "remote", "add", "-d", "r", url, check=2).stderr
+    assert data.read(".dvc/config") == before
+
+
+def test_init_wants_git(box):
+    """As dvc does: else the .gitignore is not written, and git takes the data."""
+    result = box.mlmake("data", "init", check=2)
+    assert "is in no git repository" in result.stderr and "git init" in result.stderr and "--no-scm" in result.stderr
+    assert not (box.path / ".dvc").exists()
+    box.mlmake("data", "init", "--no-scm")
+
 
 def test_remote_edits_change_one_line(data):
     text = "# ours\n[core]\n    remote = a ; not a comment\n\n['remote \"a\"']\n    url = s3://x/y   # keep\n    # the slow one\n    jobs = 3\n"

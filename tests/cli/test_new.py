@@ -76,6 +76,26 @@ def test_a_full_disk_leaves_nothing(box):
     assert not (box.path / "made" / "p").exists()
 
 
+def test_in_a_clone_of_an_empty_repository(gitbox):
+    gitbox.mlmake("new", "tabular", ".")
+    assert (gitbox.path / "mlmake.yaml").exists() and (gitbox.path / ".git/HEAD").exists()
+    assert "is not empty" in gitbox.mlmake("new", "tabular", ".", check=2).stderr
+
+
+def test_a_name_that_would_be_an_option(box):
+    assert "cannot be the name" in box.mlmake("new", "tabular", "--", "-odd", check=2).stderr
+    assert not list(box.path.iterdir())
+
+
+def test_what_it_says_next_works(box):
+    """Up to the training, whose output is tracked as data."""
+    said = box.mlmake("new", "tabular", "p").stderr
+    assert "cd p && git init" in said and "mlmake data init" in said
+    box.git("init", "-q", cwd=box.path / "p")
+    box.mlmake("data", "init", cwd=box.path / "p")
+    box.mlmake("-n", "train", cwd=box.path / "p")
+
+
 def test_init(box):
     result = box.mlmake("init")
     assert result.stdout == "mlmake.yaml\n"

@@ -636,6 +636,23 @@ def test_a_tracked_output_that_could_not_be_versioned_is_found_first(gitbox):
     assert "2 ran" in box.mlmake("train").stderr
 
 
+def test_one_at_a_time_goes_in_the_order_written(box):
+    """Whatever took longest the last time."""
+    box.write("mlmake.yaml", json.dumps({"version": 1, "rules": [], "targets": {
+        "quick": {"run": "echo ran quick >> ran"}, "slow": {"run": "sleep 0.2; echo ran slow >> ran"},
+        "all": {"needs": ["quick", "slow"]}}}))
+    for _ in range(2):
+        box.mlmake("-j1", "all")
+        assert ran(box) == ["quick", "slow"]
+
+
+def test_a_place_that_cannot_be_written_to(box):
+    one(box, "true")
+    box.write(".mlmake", "a file")
+    result = box.mlmake("t", check=1)
+    assert "/.mlmake'" in result.stderr and "MLMAKE_STATE_DIR" in result.stderr
+
+
 def test_a_missing_directory_is_named(box):
     one(box, "true", dir="nowhere")
     assert "cannot run in directory" in (said := box.mlmake("t", check=1).stderr) and "nowhere': No such file" in said

@@ -20,8 +20,11 @@ static int check_git(const char *root, const struct data_init_options *options, 
 		return 0;
 	if (git_open(root, git, err) < 0)
 		return -1;
-	if (!*git || !git_top(*git))
-		return 0;
+	if (!*git || !git_top(*git)) {
+		/* Without it no .gitignore is written, and a later `git add .` would take the data itself. */
+		err_set(err, ERR_CONFIG, "%s is in no git repository", root);
+		return err_hint(err, "git init first; or give --no-scm for data that git shall never know of");
+	}
 	if (!text_eq(git_top(*git), root) && !options->subdir) {
 		err_set(err, ERR_CONFIG, "%s is not the top of its git repository, which is %s", root, git_top(*git));
 		return err_hint(err, "run it there, or give --subdir for a data repository of this directory alone");

@@ -95,10 +95,25 @@ static int check_exists(const struct data_repo *repo, enum data_level level, con
 	return err_hint(err, "mlmake data remote list shows those there are");
 }
 
+static int check_url(const char *url, struct err *err)
+{
+	size_t scheme = strspn(url, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
+	if (text_starts(url, "s3://") && url[5] && url[5] != '/')
+		return 0;
+	if (text_starts(url, "s3:")) {
+		err_set(err, ERR_CONFIG, "'%s' names no bucket", url);
+		return err_hint(err, "write s3://bucket/prefix");
+	}
+	if (!scheme || !text_starts(url + scheme, "://") || text_starts(url, "file:///"))
+		return 0;
+	err_set(err, ERR_CONFIG, "mlmake cannot use a remote of the kind '%.*s://'", (int)scheme, url);
+	return err_hint(err, "supported are directories and s3://bucket/prefix; `dvc remote add` takes the others, for dvc alone");
+}
+
 int data_remote_add(struct data_repo *repo, enum data_level level, const char *name, const char *url, bool make_default, bool force,
 		    struct err *err)
 {
-	if (check_name(name, err) < 0 || begin(repo, level, err) < 0)
+	if (check_name(name, err) < 0 || check_url(url, err) < 0 || begin(repo, level, err) < 0)
 		return -1;
 	struct ini *ini = &repo->config.files[level];
 	char *section OWNED = config_remote_section(name);
@@ -132,7 +147,8 @@ int data_remote_modify(struct data_repo *repo, enum data_level level, const char
 	if (!known) {
 		const char *near = text_nearest(option, option_names, ARRAY_LEN(option_names));
 		err_set(err, ERR_CONFIG, "a remote has no option '%s'", option);
-		return near ? err_hint(err, "did you mean '%s'?", near) : -1;
+		return near ? err_hint(err, "did you mean '%s'?", near)
+			    : err_hint(err, "there are url, endpointurl, region, profile and the others of DVC's S3 remotes");
 	}
 	if (begin(repo, level, err) < 0)
 		return -1;

@@ -65,9 +65,9 @@ static int project_name(const char *dir, struct buf *out, struct err *err)
 	buf_addstr(out, path_base(normal.data));
 	for (const char *c = out->data; *c; c++) {
 		bool letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9');
-		if (!letter && !strchr("._-", *c)) {
+		if (!letter && (!strchr("._-", *c) || (*c == '-' && c == out->data))) {
 			err_set(err, ERR_CONFIG, "'%s' cannot be the name of a project", out->data);
-			return err_hint(err, "use letters, digits, '.', '_' and '-'");
+			return err_hint(err, "use letters, digits, '.', '_' and '-', and do not begin with '-'");
 		}
 	}
 	if (out->len == 0) {
@@ -81,7 +81,8 @@ static int find_any(void *ctx, const struct fs_entry *entry, struct err *err)
 {
 	(void)err;
 	struct buf *found = ctx;
-	if (!found->len)
+	/* A clone of an empty repository, or `git init`, is where a project begins. */
+	if (!found->len && !text_eq(entry->rel, ".git"))
 		buf_addstr(found, entry->rel);
 	return 1;
 }
@@ -138,7 +139,7 @@ static int write_one(const struct embedded_file *file, const char *dir, const ch
 	return fs_write_file(path, content.data, content.len, (mode_t)file->mode, FS_VOLATILE, err);
 }
 
-/* Removes what was written. The first component of each path is enough: the directory was empty. */
+/* Removes what was written. The first component of each path is enough: the directory was empty, or held .git alone. */
 static void undo(const char *dir, bool made, const struct strlist *files)
 {
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
