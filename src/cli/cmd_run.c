@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "cli/shortcut.h"
 #include "cli/show_run.h"
+#include "cli/trace.h"
 
 #include <string.h>
 
@@ -12,6 +13,7 @@
 struct request {
 	bool keep_going, dry_run, question, force, why, no_cache, replay;
 	unsigned jobs;
+	const char *trace;
 	VEC(const char *) names;
 	VEC(const char *) overrides;
 	VEC(const char *) args;
@@ -42,6 +44,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct request *ret, in
 		{ 'v', "verbose", NULL, "the same, and name the targets that are up to date", OPTION_FLAG, &cli->verbose },
 		{ 0, "no-cache", NULL, "neither take outputs from the output cache nor keep them there", OPTION_FLAG, &ret->no_cache },
 		{ 0, "replay", NULL, "print what up-to-date and restored targets printed when they ran", OPTION_FLAG, &ret->replay },
+		{ 0, "trace", "FILE", "write a timeline of the run, for ui.perfetto.dev", OPTION_STRING, &ret->trace },
 		OPTION_CONFIG_FILE(cli),
 		OPTION_END,
 	};
@@ -120,8 +123,13 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 	show.silent = request->question;
 	show.replay = request->replay ? plan : NULL;
 	show.explain = request->why || cli->verbose;
+	struct trace trace CLEANUP(trace_release);
 	const struct run_sink sink = { .event = show_event, .ctx = &show };
-	if (engine_run(project, plan, &options, &sink, &summary, err) < 0)
+	trace_begin(&trace, &sink);
+	const struct run_sink traced = { .event = trace_event, .ctx = &trace };
+	if (engine_run(project, plan, &options, request->trace ? &traced : &sink, &summary, err) < 0)
+		return -1;
+	if (request->trace && trace_write(&trace, request->trace, err) < 0)
 		return -1;
 	shortcut_keep(shortcut, wanted, &summary);
 	show_end(&show, &summary);
@@ -179,7 +187,7 @@ static int answer_request(struct cli *cli, struct request *request, struct err *
 		.args = &args,
 		.dry_run = request->dry_run || request->question,
 		/* These say something of single targets, which the snapshot does not know. */
-		.long_way = cli->json || cli->verbose || request->replay,
+		.long_way = cli->json || cli->verbose || request->replay || request->trace,
 	};
 	if (!request->force)
 		shortcut_begin(&shortcut, cli, &wanted);

@@ -26,7 +26,7 @@ void show_release(struct show *show)
 	vec_release(&show->running);
 }
 
-static const char *outcome_name(enum run_outcome outcome)
+const char *show_outcome_name(enum run_outcome outcome)
 {
 	switch (outcome) {
 	case RUN_UP_TO_DATE:
@@ -62,7 +62,7 @@ static void put_reasons(struct json_writer *w, const struct run_event *event)
 
 static void put_finished(struct json_writer *w, const struct run_event *event)
 {
-	json_pair_str(w, "outcome", outcome_name(event->outcome));
+	json_pair_str(w, "outcome", show_outcome_name(event->outcome));
 	if (event->outcome == RUN_FAILED || event->exit_code)
 		json_pair_int(w, "exit_code", event->exit_code);
 	if (event->timed_out)

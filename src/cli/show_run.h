@@ -37,4 +37,6 @@ void show_event(void *ctx, const struct run_event *event);
 void show_end(struct show *show, const struct run_summary *summary);
 void show_release(struct show *show);
 
+const char *show_outcome_name(enum run_outcome outcome); /* as in JSON */
+
 #endif
