@@ -173,6 +173,47 @@ static int run_add(struct cli *cli, int argc, char **argv, struct err *err)
 	return 0;
 }
 
+static int run_commit(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	bool force = false;
+	const struct option options[] = {
+		{ 'f', "force", NULL, "nothing is asked anyway; for scripts that give it to dvc", OPTION_FLAG, &force },
+		OPTION_END,
+	};
+	int operands, done;
+	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+		return -1;
+	if (done >= 0)
+		return done;
+	struct data_ui ui = data_cli_ui(cli);
+	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
+	struct data_add_report report CLEANUP(data_add_report_release) = { .staged = false };
+	struct strlist absent CLEANUP(strlist_release) = { 0 };
+	if (data_open(NULL, &ui, &repo, err) < 0 ||
+	    data_commit(repo, (const char *const *)argv + 1, (size_t)operands, &report, &absent, err) < 0)
+		return -1;
+	cli_progress_clear(cli);
+	if (cli->json)
+		print_added_json(cli, &report);
+	else
+		show_added(cli, &report);
+	data_warn_list(cli, "not here, so left as recorded:", &absent);
+	return 0;
+}
+
+static const struct command cmd_data_commit = {
+	.name = "commit",
+	.summary = "record the data as it is now, where it is tracked already",
+	.usage = "[OPTIONS] [PATH...]",
+	.help = "Does what mlmake data add does, for what is tracked: all of it, or PATHs. Outputs whose data is not checked out stay as they\n"
+		"are recorded.\n\n"
+		"Examples:\n"
+		"  mlmake data commit\n"
+		"  mlmake data commit data/train.csv\n",
+	.has_json = true,
+	.run = run_commit,
+};
+
 static const struct command cmd_data_add = {
 	.name = "add",
 	.summary = "put files and directories under version control as data",
@@ -284,9 +325,9 @@ static const struct command cmd_data_root = {
 };
 
 static const struct command *const subcommands[] = {
-	&cmd_data_init, &cmd_data_add,  &cmd_data_status, &cmd_data_checkout, &cmd_data_push,
-	&cmd_data_fetch, &cmd_data_pull, &cmd_data_verify, &cmd_data_remote,   &cmd_data_root,
-	NULL,
+	&cmd_data_init,     &cmd_data_add,  &cmd_data_commit, &cmd_data_status, &cmd_data_diff,
+	&cmd_data_checkout, &cmd_data_ls,   &cmd_data_get,    &cmd_data_push,   &cmd_data_fetch,
+	&cmd_data_pull,     &cmd_data_verify, &cmd_data_remote, &cmd_data_root, NULL,
 };
 
 const struct command cmd_data = {

@@ -59,6 +59,11 @@ struct data_add_report {
 int data_add(struct data_repo *repo, const char *const *paths, size_t count, struct data_add_report *ret, struct err *err) MUST_CHECK;
 void data_add_report_release(struct data_add_report *report);
 
+/* commit: add for what is tracked already; no paths: all of it. Outputs whose data is not here go to ret_absent and stay as recorded;
+ * those of stages and imports are recorded by who makes them. */
+int data_commit(struct data_repo *repo, const char *const *paths, size_t count, struct data_add_report *ret, struct strlist *ret_absent,
+		struct err *err) MUST_CHECK;
+
 /* status. Names of directories end in '/'. */
 struct data_rename {
 	char *from, *to;
@@ -149,6 +154,55 @@ struct data_verify_report {
 int data_verify(struct data_repo *repo, const char *const *paths, size_t count, const struct data_verify_options *options,
 		struct data_verify_report *ret, struct err *err) MUST_CHECK;
 void data_verify_report_release(struct data_verify_report *report);
+
+/* ls: what is tracked, in the work tree's records or a revision's. Manifests that the cache lacks are fetched. */
+struct data_ls_options {
+	const char *rev;    /* NULL: the work tree */
+	bool recursive;     /* files alone; else what lies directly in path */
+	bool sizes;         /* of members, too, as far as the cache has them */
+};
+struct data_listed {
+	char *path;         /* relative to what was listed */
+	char *md5;          /* with ".dir"; NULL: a directory that is no output itself */
+	bool is_out;        /* data; else a directory that has some in it */
+	bool is_dir, exec, has_size;
+	uint64_t size;
+};
+struct data_listing {
+	VEC(struct data_listed) list; /* sorted by path */
+	struct strlist broken;
+};
+int data_ls(struct data_repo *repo, const char *path, const struct data_ls_options *options, struct data_listing *ret, struct err *err)
+	MUST_CHECK;
+void data_listing_release(struct data_listing *listing);
+
+/* get: a tracked file or directory, or a part of one, to where it is asked for; verified. */
+struct data_get_options {
+	const char *rev;    /* NULL: the work tree's records */
+	const char *out;    /* NULL: its own name, here; in a directory if that is one */
+	bool force;         /* overwrite a file */
+};
+int data_get(struct data_repo *repo, const char *path, const struct data_get_options *options, struct buf *ret_target, size_t *ret_files,
+	     struct err *err) MUST_CHECK;
+
+/* diff: from (NULL: HEAD) to to (NULL: the data in the work tree). Sorted by path; directories end in '/'. */
+struct data_diff_entry {
+	char *path, *hash;
+	char *new_path, *new_hash; /* of what is there twice: modified and renamed */
+};
+struct data_diff_list {
+	struct data_diff_entry *at;
+	size_t len, cap;
+};
+struct data_diff {
+	struct data_diff_list added, deleted, modified, renamed;
+	struct data_diff_list not_in_cache; /* of the old side; only against the work tree */
+	bool with_missing;
+	struct strlist warnings, broken;
+};
+int data_diff(struct data_repo *repo, const char *from, const char *to, const char *const *paths, size_t count, struct data_diff *ret,
+	      struct err *err) MUST_CHECK;
+void data_diff_release(struct data_diff *diff);
 
 /* Remotes in the config files. */
 enum data_level { DATA_SYSTEM, DATA_GLOBAL, DATA_PROJECT, DATA_LOCAL };
