@@ -93,8 +93,9 @@ check: all units fault
 check-full: all units fault
 	python3 tests/run.py --build $(B)
 
-lint:
+lint: $(LIB)
 	python3 tests/lint/layers.py
+	python3 tests/lint/habits.py $(LIB)
 
 bench: all
 	python3 tests/bench/bench.py --build $(B)

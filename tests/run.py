@@ -3,7 +3,7 @@
 
     tests/run.py [--quick] [--build DIR] [-k WORDS]
 
-In order: the layer check, the unit binaries in DIR/tests/unit, the fuzz corpora, then pytest on tests/cli,
+In order: the lint, the unit binaries in DIR/tests/unit, the fuzz corpora, then pytest on tests/cli,
 tests/interop and tests/fault (--quick: without those marked slow). Each failure is printed with its output, each skip
 with its reason. The last line is `N passed, N failed`, with `, N skipped` where there are some; the exit code is 1
 when something failed or nothing ran.
@@ -76,12 +76,13 @@ def how_it_ended(code, timeout):
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def run_layers(results):
-    code, output = run([sys.executable, "tests/lint/layers.py"], UNIT_TIMEOUT)
-    if code == 0:
-        results.ok()
-    else:
-        results.fail("tests/lint/layers.py", output)
+def run_lint(build, results):
+    for script, *arguments in (["tests/lint/layers.py"], ["tests/lint/habits.py", str(build / "libmlmake.a")]):
+        code, output = run([sys.executable, script, *arguments], UNIT_TIMEOUT)
+        if code == 0:
+            results.ok()
+        else:
+            results.fail(script, output)
 
 
 TAP = re.compile(r"^(ok|not ok)\s+\d+\s*(?:-\s*)?(.*)$", re.M)
@@ -199,7 +200,7 @@ def main():
     build = options.build.resolve()
     results = Results()
     started = time.monotonic()
-    for step in (lambda: run_layers(results), lambda: run_units(build, results), lambda: run_fuzz(build, results),
+    for step in (lambda: run_lint(build, results), lambda: run_units(build, results), lambda: run_fuzz(build, results),
                  lambda: run_pytest(build, options, results)):
         step()
     print(f"{time.monotonic() - started:.0f} s")

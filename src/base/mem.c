@@ -7,12 +7,24 @@
 #include <string.h>
 #include <unistd.h>
 
+static void say(const char *text)
+{
+	ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
+	(void)ignored;
+}
+
 void mem_exhausted(void)
 {
-	static const char message[] = "mlmake: out of memory\n";
-	ssize_t ignored = write(STDERR_FILENO, message, sizeof(message) - 1);
-	(void)ignored;
+	say("mlmake: out of memory\n");
 	_exit(ERR_NOMEM);
+}
+
+void mem_bug(const char *what)
+{
+	say("mlmake: this is a bug: ");
+	say(what);
+	say("\n");
+	_exit(ERR_BUG);
 }
 
 void *mem_alloc(size_t size)

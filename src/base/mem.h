@@ -9,7 +9,9 @@
 
 #include <stdarg.h>
 
-NORETURN void mem_exhausted(void);                  /* says so and ends the process; for a library's NULL */
+/* Say so on stderr and end the process, with 71 and with 70: for a library that has no memory, and for what cannot be. */
+NORETURN void mem_exhausted(void);
+NORETURN void mem_bug(const char *what);
 void *mem_alloc(size_t size);                       /* zeroed */
 void *mem_resize(void *ptr, size_t size);
 void *mem_resize_array(void *ptr, size_t count, size_t each);

@@ -8,7 +8,6 @@
 
 #include <openssl/evp.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,18 +27,12 @@ static void algorithms_fetch(void)
 	algorithms.sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 }
 
-static NORETURN void broken(const char *what)
-{
-	fprintf(stderr, "mlmake: OpenSSL cannot do %s\n", what);
-	abort();
-}
-
 static const EVP_MD *algorithm(enum digest_kind kind)
 {
 	pthread_once(&algorithms.once, algorithms_fetch);
 	const EVP_MD *md = kind == DIGEST_MD5 ? algorithms.md5 : algorithms.sha256;
 	if (!md)
-		broken(kind == DIGEST_MD5 ? "MD5" : "SHA-256");
+		mem_bug(kind == DIGEST_MD5 ? "OpenSSL cannot do MD5" : "OpenSSL cannot do SHA-256");
 	return md;
 }
 
@@ -88,14 +81,14 @@ struct digest_stream *digest_begin(enum digest_kind kind)
 	stream->kind = kind;
 	stream->ctx = EVP_MD_CTX_new();
 	if (!stream->ctx || EVP_DigestInit_ex2(stream->ctx, algorithm(kind), NULL) != 1)
-		broken("a digest");
+		mem_bug("OpenSSL cannot make a digest");
 	return stream;
 }
 
 void digest_add(struct digest_stream *stream, const void *bytes, size_t len)
 {
 	if (EVP_DigestUpdate(stream->ctx, bytes, len) != 1)
-		broken("a digest");
+		mem_bug("OpenSSL cannot make a digest");
 }
 
 void digest_end(struct digest_stream *stream, struct digest *ret)
@@ -103,7 +96,7 @@ void digest_end(struct digest_stream *stream, struct digest *ret)
 	memset(ret, 0, sizeof(*ret));
 	ret->kind = (uint8_t)stream->kind;
 	if (EVP_DigestFinal_ex(stream->ctx, ret->bytes, NULL) != 1)
-		broken("a digest");
+		mem_bug("OpenSSL cannot make a digest");
 	digest_drop(stream);
 }
 
@@ -120,7 +113,7 @@ void digest_bytes(enum digest_kind kind, const void *bytes, size_t len, struct d
 	memset(ret, 0, sizeof(*ret));
 	ret->kind = (uint8_t)kind;
 	if (EVP_Digest(bytes, len, ret->bytes, NULL, algorithm(kind), NULL) != 1)
-		broken("a digest");
+		mem_bug("OpenSSL cannot make a digest");
 }
 
 /* RFC 2104. */

@@ -1,6 +1,8 @@
 /* The writer; formats/json.c reads. */
 #include "formats/json.h"
 
+#include "base/mem.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,7 +131,7 @@ static void open_container(struct json_writer *w, char opener, char closer)
 	separate(w);
 	buf_addch(w->out, opener);
 	if (w->depth == JSON_WRITER_MAX_DEPTH)
-		abort();
+		mem_bug("JSON is nested deeper than its writer allows");
 	w->closer[w->depth] = closer;
 	w->filled[w->depth] = false;
 	w->depth++;

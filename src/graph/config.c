@@ -149,7 +149,6 @@ static int read_config(struct config *config, struct err *err)
 
 static int build_ci(struct config *config, struct err *err)
 {
-	static const char *main_branch[] = {"main"};
 	const struct yaml_node *ci = schema_get(config->root, "ci"), *node;
 	struct project *project = config->project;
 	struct ci_settings *settings = &project->ci;
@@ -163,8 +162,10 @@ static int build_ci(struct config *config, struct err *err)
 	if (vars_expand_list(config, NULL, schema_get(ci, "targets"), &settings->targets, err) < 0 ||
 	    vars_expand_list(config, NULL, schema_get(ci, "branches"), &settings->branches, err) < 0)
 		return -1;
-	if (settings->branches.len == 0)
-		settings->branches = (struct string_list){main_branch, 1};
+	if (settings->branches.len == 0) {
+		settings->branches = (struct string_list){ arena_alloc(&project->arena, sizeof(*settings->branches.at)), 1 };
+		settings->branches.at[0] = "main";
+	}
 	for (size_t i = 0; i < settings->targets.len; i++)
 		if (!map_has(&project->by_name, settings->targets.at[i])) {
 			node = schema_get(ci, "targets");
