@@ -91,6 +91,24 @@ static char *joined(const char *first, const char *const *words, size_t count)
 	return buf_detach(&text);
 }
 
+/* What stands before and behind a target's name when it is run again as now. */
+static void add_again(struct buf *before, struct buf *behind, const struct cli *cli, const struct request *request)
+{
+	buf_addstr(before, "mlmake");
+	if (cli->config_file) {
+		buf_addstr(before, " -f ");
+		text_add_shell_quoted(before, cli->config_file);
+	}
+	for (size_t i = 0; i < request->overrides.len; i++) {
+		buf_addch(before, ' ');
+		text_add_shell_quoted(before, request->overrides.at[i]);
+	}
+	for (size_t i = 0; i < request->args.len; i++) {
+		buf_addstr(behind, i ? " " : " -- ");
+		text_add_shell_quoted(behind, request->args.at[i]);
+	}
+}
+
 static int exit_code_of(const struct request *request, const struct run_summary *summary)
 {
 	if (summary->signal_number)
@@ -105,6 +123,7 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 {
 	OWNED char *wanted = joined("", request->names.at, request->names.len);
 	OWNED char *command = joined("mlmake", request->names.at, request->names.len);
+	struct buf again CLEANUP(buf_release) = BUF_INIT, args CLEANUP(buf_release) = BUF_INIT;
 	struct show show CLEANUP(show_release);
 	struct run_summary summary;
 	const struct run_options options = {
@@ -120,6 +139,10 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 		.args = { .at = request->args.at, .len = request->args.len },
 	};
 	show_begin(&show, cli, project, wanted);
+	add_again(&again, &args, cli, request);
+	show.again = again.data;
+	show.args = args.data;
+	show.args_target = args.len && plan->requested_len ? &project->targets[plan->requested[plan->requested_len - 1]] : NULL;
 	show.silent = request->question;
 	show.replay = request->replay ? plan : NULL;
 	show.explain = request->why || cli->verbose;

@@ -313,6 +313,7 @@ static void people_event(struct show *show, const struct run_event *event)
 		break;
 	case RUN_OUTPUT:
 		cli_progress_clear(show->cli);
+		show->printed = event->target;
 		fwrite(event->bytes, 1, event->len, event->is_stderr ? stderr : stdout);
 		fflush(event->is_stderr ? stderr : stdout);
 		break;
@@ -340,17 +341,26 @@ void show_event(void *ctx, const struct run_event *event)
 		people_event(show, event);
 }
 
+/* Whether both streams are read in one place, as on a terminal: then what a target printed stands there already. */
+static bool same_place(void)
+{
+	struct stat out, err;
+	return sys.fstat(STDOUT_FILENO, &out) == 0 && sys.fstat(STDERR_FILENO, &err) == 0 && out.st_dev == err.st_dev && out.st_ino == err.st_ino;
+}
+
 static void print_failures(struct show *show)
 {
 	for (size_t i = 0; i < show->failures.len; i++) {
 		const struct failure *failure = &show->failures.at[i];
+		bool stands_above = show->failures.len == 1 && show->printed == failure->target && same_place();
 		cli_progress_clear(show->cli);
 		fprintf(stderr, "\nfailed: %s (%s)\n", failure->target->name, failure->message ? failure->message : "no reason given");
-		if (failure->tail)
+		if (failure->tail && !stands_above)
 			fprintf(stderr, "  its last lines:\n%s", failure->tail);
 		struct buf again CLEANUP(buf_release) = BUF_INIT;
 		text_add_shell_quoted(&again, failure->target->name);
-		fprintf(stderr, "  to run it again: mlmake %s\n", again.data);
+		fprintf(stderr, "  to run it again: %s %s%s\n", show->again ? show->again : "mlmake", again.data,
+			show->args_target == failure->target ? show->args : "");
 	}
 }
 

@@ -27,7 +27,11 @@ struct show {
 	bool explain;              /* --why */
 	bool dry;
 	const struct plan *replay; /* its requested targets print their kept log where they do not run; NULL: none does */
+	const char *again;         /* "mlmake" and what is to be given again with a target that failed */
+	const struct target *args_target; /* the one that args are for; NULL: there are none */
+	const char *args;          /* " -- ...", quoted */
 	uint64_t started_ms;
+	const struct target *printed; /* whose output stands last in what was printed */
 	VEC(const struct target *) running;
 	VEC(struct failure) failures;
 };

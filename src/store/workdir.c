@@ -14,9 +14,9 @@ int workdir_make(const char *dir, struct err *err)
 	char *ignore OWNED = path_joined(dir, ".gitignore");
 	if (fs_exists(ignore))
 		return 0;
-	if (fs_mkdirs(dir, err) < 0)
-		return -1;
-	return fs_write_file(ignore, "*\n", 2, 0666, FS_VOLATILE, err);
+	if (fs_mkdirs(dir, err) == 0 && fs_write_file(ignore, "*\n", 2, 0666, FS_VOLATILE, err) == 0)
+		return 0;
+	return err->hint ? -1 : err_hint(err, "make that possible, or let MLMAKE_STATE_DIR name a directory for it");
 }
 
 int workdir_path(const char *root, const char *sub, struct buf *out, struct err *err)
@@ -24,7 +24,7 @@ int workdir_path(const char *root, const char *sub, struct buf *out, struct err 
 	size_t start = out->len;
 	buf_addf(out, "%s/.mlmake", strcmp(root, "/") == 0 ? "" : root);
 	if (workdir_make(out->data + start, err) < 0)
-		return err->hint ? -1 : err_hint(err, "make that possible, or let MLMAKE_STATE_DIR name a directory for it");
+		return -1;
 	if (!sub)
 		return 0;
 	buf_addf(out, "/%s", sub);

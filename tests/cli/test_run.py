@@ -281,6 +281,22 @@ def test_failure_shows_the_last_lines(box):
     assert "line 3" in summary and "to stderr" in summary
 
 
+def test_the_last_lines_are_not_repeated_below_themselves(box):
+    """On a terminal, where they stand above; of what others printed after, they are told again."""
+    box.write("mlmake.yaml", json.dumps({"version": 1, "rules": [], "targets": {
+        "bad": {"run": "echo the reason; exit 1"}, "good": {"run": "sleep 0.3; echo more"}}}))
+    both = f"{box.binary} {{}} 2>&1"
+    assert box.run("sh", "-c", both.format("bad"), check=1).stdout.count("the reason") == 1
+    assert box.run("sh", "-c", both.format("-k -j2 bad good"), check=1).stdout.count("the reason") == 2
+
+
+def test_to_run_it_again_has_all_that_counts(box):
+    box.write("other.yaml", json.dumps({"version": 1, "rules": [], "vars": {"x": 1}, "targets": {
+        "before": {"run": "true"}, "bad": {"needs": ["before"], "run": "exit ${vars.x}"}}}))
+    said = box.mlmake("-f", "other.yaml", "bad", "vars.x=2", "--", "-k", "a b", check=1).stderr
+    assert "to run it again: mlmake -f other.yaml vars.x=2 bad -- -k 'a b'\n" in said
+
+
 def test_missing_outputs_fail_and_are_named(box):
     one(box, "echo x > here", outputs=["here", "there/x", "elsewhere"])
     result = box.mlmake("t", check=1)
