@@ -301,7 +301,7 @@ static void add_file(struct keeping *keeping, const struct witness_file *file)
 {
 	/* Followed or not is one question where there is no link. */
 	const struct witness_file *twin = file->follow ? map_get(&keeping->seen, key_of(keeping, file->path, false)) : NULL;
-	if (twin && says_the_same(twin, file) && !S_ISLNK(twin->stamp.mode))
+	if (twin && says_the_same(twin, file))
 		return;
 	const char *name = path_base(file->path);
 	struct open_block *block = block_of(keeping, file->path, name);

@@ -180,12 +180,14 @@ def test_a_file_that_nothing_asks_for(project):
 
 
 def test_what_is_asked_counts(project):
-    assert not is_short(Asked(project, "prepare"))
-    assert not is_short(Asked(project, "check", "prepare"))
-    assert not is_short(Asked(project, "check", "vars.greeting=hey"))
-    assert ran(project) == CHECK
-    assert not is_short(Asked(project, "check", "--", "word"))
-    assert ran(project) == CHECK
+    for words, expected in ((["prepare"], []), (["check", "prepare"], []), (["check", "vars.greeting=hey"], CHECK),
+                            (["check", "--", "word"], CHECK), (["check", "--", "two", "words"], CHECK),
+                            (["check", "--", "two words"], CHECK)):
+        assert is_short(Asked(project, "check"))
+        assert not is_short(Asked(project, *words)), words
+        assert ran(project) == expected
+        settle(project, "check", "--", "word")
+        settle(project, "check")
 
 
 def test_each_question_has_its_own_answer(project):
