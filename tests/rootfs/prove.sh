@@ -38,8 +38,14 @@ done
 work=$(mktemp -d /var/tmp/mlmake-rootfs-XXXXXX)
 chmod 0755 "$work" # apt's own user reads in it
 root=$work/root
+unmount_root() {
+    local place
+    for place in "$root/proc" "$root"; do
+        ! mountpoint -q "$place" || umount "$place" || { echo "prove.sh: $place stays mounted" >&2; return 1; }
+    done
+}
 clean_up() {
-    ! mountpoint -q "$root/proc" || umount "$root/proc" || { echo "prove.sh: $root/proc stays mounted" >&2; return; }
+    unmount_root || return
     if [ -n "$keep" ]; then say "kept $root"; else rm -rf --one-file-system "$work"; fi
 }
 trap clean_up EXIT
@@ -77,6 +83,8 @@ make_root() {
     for variable in SSL_CERT_FILE REQUESTS_CA_BUNDLE CURL_CA_BUNDLE PIP_CERT PIP_CONFIG_FILE GIT_SSL_CAINFO; do
         [ -z "${!variable-}" ] || copy_setting "${!variable}"
     done
+    # A mount of its own, as the root of a machine is one: buildah remounts it.
+    mount --bind "$root" "$root" && mount --make-private "$root"
     mount -t proc proc "$root/proc" 2>/dev/null || say "proc cannot be mounted here; going on without"
 }
 
@@ -104,7 +112,7 @@ for word in "${words[@]}"; do
     fi
     say "proven in $((SECONDS - started)) s: ./bootstrap.sh ${word#build}"
     if [ "$word" != "${words[-1]}" ]; then
-        ! mountpoint -q "$root/proc" || umount "$root/proc"
+        unmount_root
         rm -rf --one-file-system "$root"
     fi
 done
