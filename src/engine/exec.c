@@ -222,9 +222,20 @@ static int clear_outputs(struct job *job, struct err *err)
 	return fs_remove(log.data, err);
 }
 
+/* A target whose glob is misspelt would never again see a change. What a rule infers may well match nothing. */
+static void warn_unmatched(struct job *job)
+{
+	const struct target *target = job->node->target;
+	const struct input_pattern *input = target->inferred ? NULL : project_files_unmatched(job->run->fps.files, target);
+	if (input)
+		run_warn(job->run, target, "%s:%u:%u: the input '%s' of '%s' matches no file", input->span.file, input->span.line,
+			 input->span.col, input->glob, target->name);
+}
+
 static void start_running(struct job *job)
 {
 	struct err err CLEANUP(err_release) = ERR_INIT;
+	warn_unmatched(job);
 	if (finish_can_track(job->run, job->node->target, false, &err) < 0 || materialize(job, &err) < 0) {
 		job_error(job, &err);
 		return;

@@ -298,3 +298,20 @@ int project_files_of(struct project_files *files, const struct target *target, s
 	drop_duplicates(ret);
 	return 0;
 }
+
+const struct input_pattern *project_files_unmatched(struct project_files *files, const struct target *target)
+{
+	for (size_t i = 0; i < target->inputs.len; i++) {
+		const struct input_pattern *input = &target->inputs.at[i];
+		struct err err CLEANUP(err_release) = ERR_INIT;
+		struct input_files found = {.at = NULL};
+		struct collector c = {.files = files, .target = target, .ret = &found};
+		if (input->named || input->exclude)
+			continue;
+		bool none = collect_glob(&c, input->glob, &err) == 0 && found.len == 0;
+		vec_release(&found);
+		if (none)
+			return input;
+	}
+	return NULL;
+}

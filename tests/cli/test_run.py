@@ -669,6 +669,14 @@ def test_a_place_that_cannot_be_written_to(box):
     assert "/.mlmake'" in result.stderr and "MLMAKE_STATE_DIR" in result.stderr
 
 
+def test_a_glob_that_matches_nothing_is_told(box):
+    box.write("a.txt", "")
+    box.write("mlmake.yaml", "targets:\n  t: {inputs: ['*.txt', 'src/**/*.py'], run: 'true'}\n")
+    assert "warning: mlmake.yaml:2:25: the input 'src/**/*.py' of 't' matches no file" in box.mlmake("t").stderr
+    box.write("src/x/a.py", "")
+    assert "matches no file" not in box.mlmake("t").stderr
+
+
 def test_a_missing_directory_is_named(box):
     one(box, "true", dir="nowhere")
     assert "cannot run in directory" in (said := box.mlmake("t", check=1).stderr) and "nowhere': No such file" in said

@@ -293,7 +293,7 @@ def test_without_git_as_no_scm(tmp_path):
     need_peer("dvc")
     one, two = Sandbox(tmp_path / "a"), Sandbox(tmp_path / "b")
     one.dvc("init", "-q", "--no-scm")
-    two.mlmake("data", "init")
+    two.mlmake("data", "init", "--no-scm")
     for box in (one, two):
         box.write("f", "x")
     one.dvc("add", "-q", "f")
