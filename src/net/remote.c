@@ -65,6 +65,13 @@ int remote_get(struct remote *remote, struct remote_item *items, size_t count, c
 	return count == 0 ? 0 : remote->class->get(remote, items, count, sink, err);
 }
 
+int remote_remove(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err)
+{
+	if (begin(items, count, false, err) < 0)
+		return -1;
+	return count == 0 ? 0 : remote->class->remove(remote, items, count, sink, err);
+}
+
 int remote_list(struct remote *remote, const char *prefix, remote_visit_fn *visit, void *ctx, struct err *err)
 {
 	return remote->class->list(remote, prefix, visit, ctx, err);

@@ -70,6 +70,9 @@ int remote_put(struct remote *remote, struct remote_item *items, size_t count, c
 int remote_get(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink,
 	       struct err *err) MUST_CHECK;
 
+/* Deletes objects; one that is not there counts as DONE. */
+int remote_remove(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err) MUST_CHECK;
+
 /* Every object below prefix (relative to the root). visit returns -1 to stop with err. */
 typedef int remote_visit_fn(void *ctx, const char *key, uint64_t size, struct err *err);
 int remote_list(struct remote *remote, const char *prefix, remote_visit_fn *visit, void *ctx, struct err *err) MUST_CHECK;

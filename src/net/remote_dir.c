@@ -292,6 +292,21 @@ struct listing {
 	void *ctx;
 };
 
+static int dir_remove(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct err failure CLEANUP(err_release) = ERR_INIT;
+		char *path OWNED = object_path((struct remote_dir *)remote, items[i].key);
+		if (fs_remove(path, &failure) < 0)
+			remote_item_failed(&items[i], &failure);
+		else
+			items[i].ret_state = REMOTE_DONE;
+		if (remote_tell(sink, i + 1, 0, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int list_one(void *ctx, const struct fs_entry *entry, struct err *err)
 {
 	struct listing *listing = ctx;
@@ -329,7 +344,7 @@ static void dir_close(struct remote *remote)
 int remote_dir_open(const struct remote_spec *spec, struct remote **ret, struct err *err UNUSED)
 {
 	static const struct remote_class class = {
-		.check = dir_check, .put = dir_put, .get = dir_get, .list = dir_list, .close = dir_close,
+		.check = dir_check, .put = dir_put, .get = dir_get, .remove = dir_remove, .list = dir_list, .close = dir_close,
 	};
 	struct remote_dir *dir = mem_alloc(sizeof(*dir));
 	struct buf root CLEANUP(buf_release) = BUF_INIT;

@@ -148,6 +148,34 @@ static int check_items(struct remote *remote, struct remote_item *items, size_t 
 	return s3_check((struct remote_s3 *)remote, items, count, sink, err);
 }
 
+static void on_removed(struct s3_op *op)
+{
+	struct s3_slot *slot = op->ctx;
+	struct s3_run *run = slot->run;
+	struct remote_item *item = slot->item;
+	if (op->ret_outcome == S3_FAILED) {
+		s3_run_failed(run, item, op, false);
+	} else {
+		item->ret_state = REMOTE_DONE;
+		s3_run_settled(run, item);
+	}
+	s3_slot_clear(slot, false);
+	s3_run_fill(run);
+}
+
+static void begin_remove(struct s3_slot *slot, struct remote_item *item)
+{
+	s3_slot_use(slot, item, "DELETE");
+	slot->op.done = on_removed;
+	s3_start(slot->run->remote->s3, &slot->op);
+}
+
+static int remove_items(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err)
+{
+	struct s3_run run = { .remote = (struct remote_s3 *)remote, .items = items, .count = count, .begin = begin_remove, .sink = sink };
+	return s3_run_items(&run, err);
+}
+
 struct visiting {
 	remote_visit_fn *visit;
 	void *ctx;
@@ -194,7 +222,7 @@ static void close_remote(struct remote *remote)
 int remote_s3_open(const struct remote_spec *spec, struct remote **ret, struct err *err)
 {
 	static const struct remote_class class = {
-		.check = check_items, .put = put_items, .get = get_items, .list = list_items, .close = close_remote,
+		.check = check_items, .put = put_items, .get = get_items, .remove = remove_items, .list = list_items, .close = close_remote,
 	};
 	struct remote_s3 *s3 = mem_alloc(sizeof(*s3));
 	s3->remote.class = &class;

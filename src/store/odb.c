@@ -48,6 +48,19 @@ void odb_add_path(const struct odb *odb, struct buf *out, const struct odb_id *i
 	odb_add_key(out, id);
 }
 
+bool odb_id_of_key(const char *key, struct odb_id *ret)
+{
+	char hex[33] = "";
+	const char *rest = text_starts(key, "files/md5/") ? key + strlen("files/md5/") : "";
+	size_t len = strlen(rest);
+	ret->is_dir = len == 37 && text_ends(rest, ".dir");
+	if ((len != 33 && !ret->is_dir) || rest[2] != '/')
+		return false;
+	memcpy(hex, rest, 2);
+	memcpy(hex + 2, rest + 3, 30);
+	return digest_parse(&ret->digest, DIGEST_MD5, hex);
+}
+
 /* md5 of nothing. */
 static bool is_empty_digest(const struct digest *digest)
 {

@@ -41,6 +41,9 @@ void odb_release(struct odb *odb);
 void odb_add_key(struct buf *out, const struct odb_id *id);
 void odb_add_path(const struct odb *odb, struct buf *out, const struct odb_id *id);
 
+/* The reverse, of "files/md5/ab/cdef...[.dir]"; false for another kind of key. */
+bool odb_id_of_key(const char *key, struct odb_id *ret);
+
 /* Whether the object is there, by its stat alone: a regular file that nobody may write, empty only if its name says so.
  * An object with write permission is hashed first; a right one is made read-only, a wrong one counts as absent. */
 bool odb_has(const struct odb *odb, const struct odb_id *id, uint64_t *ret_size);

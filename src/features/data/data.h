@@ -204,6 +204,35 @@ int data_diff(struct data_repo *repo, const char *from, const char *to, const ch
 	      struct err *err) MUST_CHECK;
 void data_diff_release(struct data_diff *diff);
 
+/* gc: deletes objects that nothing in the chosen scopes records. The work tree and git's index are always in. Refused when a record
+ * cannot be read. */
+struct data_gc_report;
+struct data_gc_options {
+	bool branches, tags, commits; /* besides the work tree; all commits of all refs */
+	struct strlist revs;          /* and these */
+	struct strlist projects;      /* directories of further data repositories that share the cache, each with the same scopes */
+	bool strict;       /* delete what branches and tags outside of the scopes record; else it stays */
+	bool skip_failed;  /* go on without records of revisions, and manifests, that cannot be read */
+	bool dry;
+	bool with_remote;
+	const char *remote; /* NULL: the default one */
+	unsigned jobs;
+	bool (*confirm)(void *ctx, const struct data_gc_report *report); /* NULL: yes. Asked once, before anything is deleted */
+	void *ctx;
+};
+struct data_gc_report {
+	char *remote;
+	size_t used;              /* objects that are recorded, here or not */
+	size_t kept;              /* by the branches and tags outside of the scopes, here and on the remote */
+	size_t objects, remote_objects; /* that are not recorded */
+	uint64_t bytes, remote_bytes;
+	struct strlist names;     /* of the objects, those of the remote last */
+	struct strlist failed;
+	bool deleted;
+};
+int data_gc(struct data_repo *repo, const struct data_gc_options *options, struct data_gc_report *ret, struct err *err) MUST_CHECK;
+void data_gc_report_release(struct data_gc_report *report);
+
 /* Remotes in the config files. */
 enum data_level { DATA_SYSTEM, DATA_GLOBAL, DATA_PROJECT, DATA_LOCAL };
 #define DATA_LEVELS 4

@@ -52,7 +52,7 @@ void outs_take_broken(struct outs *outs, const char *dvc_path, struct err *why)
 void outs_take(struct outs *outs, const char *dir, const char *dvc_path, const char *stage, struct dvc_file *file)
 {
 	struct err failure CLEANUP(err_release) = ERR_INIT;
-	if (check_paths(dir, dvc_path, file, &failure) < 0) {
+	if (!outs->everything && check_paths(dir, dvc_path, file, &failure) < 0) {
 		outs_take_broken(outs, dvc_path, &failure);
 		dvc_file_release(file);
 		*file = (struct dvc_file)DVC_FILE_INIT;
@@ -117,12 +117,14 @@ static void load_lock(struct search *search, const char *dir)
 	char *lock_abs OWNED = repo_abs(search->repo, lock_path);
 	char *yaml_abs OWNED = repo_abs(search->repo, yaml_path);
 	size_t before = search->outs->list.len;
-	if (!fs_exists(yaml_abs))
+	bool everything = search->outs->everything;
+	if (!fs_exists(yaml_abs) && !everything)
 		return;
-	if (fs_read_file(lock_abs, MAX_LOCK_FILE, &lock, &failure) < 0 || fs_read_file(yaml_abs, MAX_LOCK_FILE, &yaml, &failure) < 0)
+	if (fs_read_file(lock_abs, MAX_LOCK_FILE, &lock, &failure) < 0 ||
+	    (!everything && fs_read_file(yaml_abs, MAX_LOCK_FILE, &yaml, &failure) < 0))
 		outs_take_broken(search->outs, yaml_path, &failure);
 	else
-		outs_take_lock(search->outs, dir, lock.data, lock.len, yaml.data, yaml.len);
+		outs_take_lock(search->outs, dir, lock.data, lock.len, everything ? NULL : yaml.data, yaml.len);
 	mark_outputs(search, before);
 }
 
@@ -258,7 +260,7 @@ int outs_load(struct data_repo *repo, struct outs *ret, struct err *err)
 	ignore_free(search.git_ignore);
 	map_release(&search.out_paths);
 	outs_sort(ret);
-	return status < 0 ? -1 : check_overlaps(ret, err);
+	return status < 0 || ret->everything ? status : check_overlaps(ret, err);
 }
 
 void outs_release(struct outs *outs)

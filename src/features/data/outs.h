@@ -30,6 +30,8 @@ struct outs {
 	VEC(struct tracked) list; /* sorted by path */
 	VEC(struct dvc_file) files;
 	VEC(struct broken_file) broken; /* .dvc files that cannot be read */
+	bool everything; /* set before loading, for those who ask what content is in use: stages that dvc.yaml does not name any more,
+			  * too, wherever they lead */
 };
 #define OUTS_INIT { .list = { 0 } }
 
@@ -44,6 +46,7 @@ int outs_load_commit(struct data_repo *repo, const char *commit, struct outs *re
 /* In pieces, for those who find the records elsewhere: any number of takes, then one sort. dir is that of the record. outs_take takes
  * over what is in file. */
 void outs_take(struct outs *outs, const char *dir, const char *dvc_path, const char *stage, struct dvc_file *file);
+/* yaml_text NULL: every stage. */
 void outs_take_lock(struct outs *outs, const char *dir, const char *lock_text, size_t lock_len, const char *yaml_text, size_t yaml_len);
 void outs_take_broken(struct outs *outs, const char *dvc_path, struct err *why);
 void outs_sort(struct outs *outs);

@@ -355,25 +355,12 @@ static int take_cached(void *ctx, const struct odb_id *id, uint64_t size UNUSED,
 	return 0;
 }
 
-static bool id_of_key(const char *key, struct odb_id *ret)
-{
-	char hex[33] = "";
-	const char *rest = text_starts(key, "files/md5/") ? key + strlen("files/md5/") : "";
-	size_t len = strlen(rest);
-	ret->is_dir = len == 37 && text_ends(rest, ".dir");
-	if ((len != 33 && !ret->is_dir) || rest[2] != '/')
-		return false;
-	memcpy(hex, rest, 2);
-	memcpy(hex + 2, rest + 3, 30);
-	return digest_parse(&ret->digest, DIGEST_MD5, hex);
-}
-
 static int take_listed(void *ctx, const char *key, uint64_t size UNUSED, struct err *err UNUSED)
 {
 	struct remote_run *run = ctx;
 	struct verify *verify = run->verify;
 	struct odb_id id;
-	if (!id_of_key(key, &id))
+	if (!odb_id_of_key(key, &id))
 		return 0;
 	uint32_t index = objects_add_id(verify->repo, &verify->objects, &id, "an object that no .dvc here refers to");
 	extend(verify, false);

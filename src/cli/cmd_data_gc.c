@@ -1,0 +1,160 @@
+/* mlmake data gc */
+#include "cli/cmd_data.h"
+
+#include "base/text.h"
+
+#include <string.h>
+
+struct gc_flags {
+	struct data_gc_options gc;
+	bool workspace, force;
+};
+
+static void gc_flags_release(struct gc_flags *flags)
+{
+	strlist_release(&flags->gc.revs);
+	strlist_release(&flags->gc.projects);
+}
+
+static void add_amount(struct buf *line, size_t objects, uint64_t bytes, const char *where)
+{
+	text_add_count(line, objects);
+	buf_addf(line, " %s (", objects == 1 ? "object" : "objects");
+	text_add_bytes(line, bytes);
+	buf_addf(line, ") %s", where);
+}
+
+static void add_all(struct buf *line, const struct data_gc_report *report)
+{
+	add_amount(line, report->objects, report->bytes, "of the cache");
+	if (!report->remote)
+		return;
+	buf_addstr(line, " and ");
+	add_amount(line, report->remote_objects, report->remote_bytes, "of the remote");
+	buf_addf(line, " '%s'", report->remote);
+}
+
+static bool ask(void *ctx, const struct data_gc_report *report)
+{
+	struct buf line CLEANUP(buf_release) = BUF_INIT;
+	char answer[16] = "";
+	add_all(&line, report);
+	cli_progress_clear(ctx);
+	fprintf(stderr, "Nothing in the chosen scopes records %s. Delete for good? [y/N] ", line.data);
+	fflush(stderr);
+	return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+static void print_json(struct cli *cli, const struct data_gc_report *report)
+{
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	struct json_writer w;
+	json_begin(&w, &text, JSON_PYTHON);
+	json_open_object(&w);
+	json_pair_bool(&w, "deleted", report->deleted);
+	json_pair_uint(&w, "used", report->used);
+	json_pair_uint(&w, "kept_for_other_branches", report->kept);
+	json_pair_uint(&w, "objects", report->objects);
+	json_pair_uint(&w, "bytes", report->bytes);
+	if (report->remote) {
+		json_pair_str(&w, "remote", report->remote);
+		json_pair_uint(&w, "remote_objects", report->remote_objects);
+		json_pair_uint(&w, "remote_bytes", report->remote_bytes);
+	}
+	data_json_list(&w, "unused", &report->names);
+	data_json_list(&w, "failed", &report->failed);
+	json_end(&w);
+	data_json_print(cli, &text);
+}
+
+static int show(struct cli *cli, const struct data_gc_report *report, bool dry)
+{
+	struct buf line CLEANUP(buf_release) = BUF_INIT;
+	bool any = report->objects || report->remote_objects;
+	cli_progress_clear(cli);
+	add_all(&line, report);
+	if (cli->json)
+		print_json(cli, report);
+	for (size_t i = 0; dry && !cli->json && i < report->names.len; i++)
+		cli_out(cli, "%s\n", report->names.at[i]);
+	if (!any)
+		cli_note(cli, "nothing to delete");
+	else
+		cli_note(cli, "%s %s", report->deleted ? "deleted" : dry ? "would delete" : "left", line.data);
+	if (report->kept)
+		cli_note(cli, "kept %zu %s that only other branches or tags record; --strict deletes them", report->kept,
+			 report->kept == 1 ? "object" : "objects");
+	data_warn_list(cli, "could not be deleted:", &report->failed);
+	if (report->failed.len)
+		return ERR_NET;
+	return any && !dry && !report->deleted ? ERR_FAILED : 0;
+}
+
+static int check(struct cli *cli, const struct gc_flags *flags, int operands, struct err *err)
+{
+	const struct data_gc_options *gc = &flags->gc;
+	if (operands)
+		return err_set(err, ERR_CONFIG, "'%s' takes no paths", cli->full_name);
+	if (!flags->workspace && !gc->branches && !gc->tags && !gc->commits && !gc->revs.len) {
+		err_set(err, ERR_CONFIG, "'%s' wants to know what is to be kept", cli->full_name);
+		return err_hint(err, "-w the work tree, -a all branches, -T all tags, -A all commits, --rev REV");
+	}
+	if (!flags->force && !gc->dry && !isatty(STDIN_FILENO)) {
+		err_set(err, ERR_CONFIG, "there is nobody to ask whether to delete");
+		return err_hint(err, "--dry shows what would go, -f deletes it without asking");
+	}
+	return 0;
+}
+
+static int run(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	struct gc_flags flags CLEANUP(gc_flags_release) = { .force = false };
+	struct data_gc_options *gc = &flags.gc;
+	const struct option options[] = {
+		{ 'w', "workspace", NULL, "keep what the work tree and git's index record (always kept)", OPTION_FLAG, &flags.workspace },
+		{ 'a', "all-branches", NULL, "keep what the branches record", OPTION_FLAG, &gc->branches },
+		{ 'T', "all-tags", NULL, "keep what the tags record", OPTION_FLAG, &gc->tags },
+		{ 'A', "all-commits", NULL, "keep what any commit of any branch or tag records", OPTION_FLAG, &gc->commits },
+		{ 0, "rev", "REV", "keep what that revision records (may be repeated)", OPTION_LIST, &gc->revs },
+		{ 'p', "projects", "DIR", "keep what that data repository records, too (may be repeated)", OPTION_LIST, &gc->projects },
+		{ 0, "strict", NULL, "delete what only other branches and tags record", OPTION_FLAG, &gc->strict },
+		{ 'c', "cloud", NULL, "the default remote's objects, too", OPTION_FLAG, &gc->with_remote },
+		{ 'r', "remote", "NAME", "that remote's objects, too", OPTION_STRING, &gc->remote },
+		{ 0, "skip-failed", NULL, "go on without revisions' records and manifests that cannot be read", OPTION_FLAG, &gc->skip_failed },
+		{ 0, "dry", NULL, "list what would be deleted", OPTION_FLAG, &gc->dry },
+		{ 'f', "force", NULL, "do not ask", OPTION_FLAG, &flags.force },
+		{ 'j', "jobs", "N", "requests at once", OPTION_UINT, &gc->jobs },
+		OPTION_END,
+	};
+	int operands, done;
+	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+		return -1;
+	if (done >= 0)
+		return done;
+	if (check(cli, &flags, operands, err) < 0)
+		return -1;
+	gc->with_remote = gc->with_remote || gc->remote;
+	gc->confirm = flags.force ? NULL : ask;
+	gc->ctx = cli;
+	struct data_ui ui = data_cli_ui(cli);
+	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
+	struct data_gc_report report CLEANUP(data_gc_report_release) = { .remote = NULL };
+	if (data_open(NULL, &ui, &repo, err) < 0 || data_gc(repo, gc, &report, err) < 0)
+		return -1;
+	return show(cli, &report, gc->dry);
+}
+
+const struct command cmd_data_gc = {
+	.name = "gc",
+	.summary = "delete objects that nothing records any more",
+	.usage = "SCOPE... [OPTIONS]",
+	.help = "Deletes objects of the cache, and with -c or -r of a remote, that neither the work tree nor git's index nor the chosen scopes\n"
+		"record. What only other branches and tags record stays, too, unless --strict is given. When a .dvc file, dvc.lock or manifest\n"
+		"cannot be read, nothing is deleted. Repositories that share the cache are named with -p.\n\n"
+		"Examples:\n"
+		"  mlmake data gc -w --dry          what would go\n"
+		"  mlmake data gc -a -T             keeps what branches and tags record; asks first\n"
+		"  mlmake data gc -A -r storage -f  keeps what any commit records, cleans that remote, too\n",
+	.has_json = true,
+	.run = run,
+};

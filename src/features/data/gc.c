@@ -1,0 +1,321 @@
+/*
+ * data gc. What is in use is collected first, and anything that cannot be read ends it before an object is touched: an object is
+ * deleted because it is known to be unused, never because nobody could tell.
+ */
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/text.h"
+#include "features/data/browse.h"
+#include "features/data/transfer.h"
+#include "vcs/git_revs.h"
+
+#include <string.h>
+
+#define MAX_RECORD ((size_t)64 << 20)
+
+enum use { USED = 1, USED_ELSEWHERE = 2 }; /* elsewhere: branches and tags outside of the scopes */
+
+struct unused {
+	struct odb_id id;
+	uint64_t size;
+	bool on_remote;
+};
+
+struct gc {
+	struct data_repo *repo;
+	const struct data_gc_options *options;
+	struct data_gc_report *ret;
+	struct map used;  /* "ab/cd...[.dir]" to enum use */
+	struct map blobs; /* git objects and manifests that were read */
+	VEC(struct unused) unused;
+};
+
+static void gc_release(struct gc *gc)
+{
+	map_release(&gc->used);
+	map_release(&gc->blobs);
+	vec_release(&gc->unused);
+}
+
+static bool mark(struct gc *gc, const struct odb_id *id, enum use use)
+{
+	struct buf key CLEANUP(buf_release) = BUF_INIT;
+	odb_add_key(&key, id);
+	struct map_entry *entry = map_entry(&gc->used, key.data);
+	bool fresh = !entry->value || (uintptr_t)entry->value > use;
+	if (fresh)
+		entry->value = (void *)(uintptr_t)use;
+	return fresh;
+}
+
+static enum use use_of(const struct gc *gc, const struct odb_id *id)
+{
+	struct buf key CLEANUP(buf_release) = BUF_INIT;
+	odb_add_key(&key, id);
+	return (enum use)(uintptr_t)map_get(&gc->used, key.data);
+}
+
+/* An unreadable record: the end; or skipped, where that is allowed and the record is neither of the work tree nor of the index. */
+static int unreadable(struct gc *gc, const char *what, const char *why, bool may_skip, struct err *err)
+{
+	if (may_skip && gc->options->skip_failed) {
+		repo_warn(gc->repo, "skipped: %s: %s", what, why);
+		return 0;
+	}
+	err_set(err, ERR_DATA, "%s cannot be read, so nobody can tell what is in use: %s", what, why);
+	return may_skip ? err_hint(err, "--skip-failed goes on as if it recorded nothing") : err_hint(err, "mend or remove it first");
+}
+
+static int mark_members(struct gc *gc, struct data_repo *owner, const struct tracked *tracked, enum use use, bool may_skip, struct err *err)
+{
+	struct dvc_dir manifest CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
+	struct err failure CLEANUP(err_release) = ERR_INIT;
+	if (browse_manifest(owner, tracked, &manifest, &failure) < 0) {
+		char *what OWNED = mem_printf("the manifest of %s", tracked->path);
+		return unreadable(gc, what, failure.message, may_skip, err);
+	}
+	for (size_t i = 0; i < manifest.len; i++) {
+		struct odb_id id = { { .kind = DIGEST_MD5 }, false };
+		memcpy(id.digest.bytes, manifest.entries[i].md5, 16);
+		mark(gc, &id, use);
+	}
+	return 0;
+}
+
+static int mark_outs(struct gc *gc, struct data_repo *owner, const struct outs *outs, enum use use, bool may_skip, struct err *err)
+{
+	for (size_t i = 0; i < outs->broken.len; i++)
+		if (unreadable(gc, outs->broken.at[i].dvc_path, outs->broken.at[i].err.message, may_skip, err) < 0)
+			return -1;
+	for (size_t i = 0; i < outs->list.len; i++) {
+		const struct tracked *tracked = &outs->list.at[i];
+		struct odb_id id = tracked_id(tracked);
+		if (tracked->out->has_files) {
+			err_set(err, ERR_CONFIG, "%s lists files versioned by a cloud remote, and which objects they are is not known here",
+				tracked->dvc_path);
+			return err_hint(err, "use dvc gc in this repository");
+		}
+		/* Objects of DVC 2 have a place of their own, which is left alone. */
+		if (tracked->out->legacy || id.digest.kind == DIGEST_NONE || !mark(gc, &id, use))
+			continue;
+		if (id.is_dir && mark_members(gc, owner, tracked, use, may_skip, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static bool is_record(const char *name)
+{
+	return dvc_file_is_name(name) || text_eq(name, "dvc.lock");
+}
+
+static int mark_blob(struct gc *gc, struct data_repo *owner, struct git_repo *git, const struct git_entry *entry, enum use use,
+		     bool may_skip, struct err *err)
+{
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	struct outs outs CLEANUP(outs_release) = { .everything = true };
+	struct dvc_file file CLEANUP(dvc_file_release) = DVC_FILE_INIT;
+	struct err failure CLEANUP(err_release) = ERR_INIT;
+	char *seen OWNED = mem_printf("%d %s %s", use, owner->root, entry->oid);
+	if (!map_set(&gc->blobs, seen, NULL))
+		return 0;
+	if (git_blob_read(git, entry->oid, MAX_RECORD, &text, err) < 0)
+		return -1;
+	if (text_eq(path_base(entry->path), "dvc.lock"))
+		outs_take_lock(&outs, "", text.data, text.len, NULL, 0);
+	else if (dvc_file_parse(text.data, text.len, entry->path, &file, &failure) < 0)
+		outs_take_broken(&outs, entry->path, &failure);
+	else
+		outs_take(&outs, "", entry->path, NULL, &file);
+	return mark_outs(gc, owner, &outs, use, may_skip, err);
+}
+
+static int mark_entries(struct gc *gc, struct data_repo *owner, struct git_repo *git, const struct git_entries *entries, enum use use,
+			bool may_skip, struct err *err)
+{
+	for (size_t i = 0; i < entries->len; i++)
+		if (is_record(path_base(entries->at[i].path)) && mark_blob(gc, owner, git, &entries->at[i], use, may_skip, err) < 0)
+			return -1;
+	return 0;
+}
+
+static int mark_commits(struct gc *gc, struct data_repo *owner, struct git_repo *git, const struct strlist *commits, enum use use,
+			struct err *err)
+{
+	struct git_entries entries CLEANUP(git_entries_release) = { 0 };
+	if (git_commits_entries(git, commits, is_record, &entries, err) < 0)
+		return -1;
+	return mark_entries(gc, owner, git, &entries, use, true, err);
+}
+
+static int choose_commits(const struct data_gc_options *options, struct git_repo *git, struct strlist *ret, struct err *err)
+{
+	struct strlist tips CLEANUP(strlist_release) = { 0 };
+	if (options->commits)
+		return git_tips(git, GIT_EVERY_REF, &tips, err) < 0 ? -1 : git_ancestors(git, &tips, ret, err);
+	if ((options->branches && git_tips(git, GIT_BRANCHES, ret, err) < 0) || (options->tags && git_tips(git, GIT_TAGS, ret, err) < 0))
+		return -1;
+	for (size_t i = 0; i < options->revs.len; i++) {
+		char commit[GIT_HEX];
+		if (git_resolve(git, options->revs.at[i], commit, err) < 0)
+			return -1;
+		strlist_add(ret, commit);
+	}
+	return 0;
+}
+
+static int mark_repo(struct gc *gc, struct data_repo *owner, struct err *err)
+{
+	struct outs outs CLEANUP(outs_release) = { .everything = true };
+	struct git_entries index CLEANUP(git_entries_release) = { 0 };
+	struct strlist commits CLEANUP(strlist_release) = { 0 }, others CLEANUP(strlist_release) = { 0 };
+	const struct data_gc_options *options = gc->options;
+	struct git_repo *git;
+	if (outs_load(owner, &outs, err) < 0 || mark_outs(gc, owner, &outs, USED, false, err) < 0 || repo_git(owner, &git, err) < 0)
+		return -1;
+	if (!git && (options->branches || options->tags || options->commits || options->revs.len)) {
+		err_set(err, ERR_CONFIG, "%s is not in a git repository, so it has no branches, tags or commits", owner->root);
+		return err_hint(err, "-w alone is about the work tree");
+	}
+	if (!git)
+		return 0;
+	if (git_entries_read(git, &index, err) < 0 || mark_entries(gc, owner, git, &index, USED, false, err) < 0 ||
+	    choose_commits(options, git, &commits, err) < 0 || mark_commits(gc, owner, git, &commits, USED, err) < 0)
+		return -1;
+	if (options->strict || options->commits)
+		return 0;
+	return git_tips(git, GIT_BRANCHES_AND_TAGS, &others, err) < 0 ? -1 : mark_commits(gc, owner, git, &others, USED_ELSEWHERE, err);
+}
+
+static int mark_projects(struct gc *gc, struct err *err)
+{
+	for (size_t i = 0; i < gc->options->projects.len; i++) {
+		struct data_repo *other;
+		if (data_open(gc->options->projects.at[i], gc->repo->ui, &other, err) < 0)
+			return -1;
+		int status = mark_repo(gc, other, err);
+		data_close(other);
+		if (status < 0)
+			return err_note(err, "in the project %s", gc->options->projects.at[i]);
+	}
+	return 0;
+}
+
+/* What is there and unused. */
+
+static void consider(struct gc *gc, const struct odb_id *id, uint64_t size, bool on_remote)
+{
+	enum use use = use_of(gc, id);
+	gc->ret->kept += use == USED_ELSEWHERE;
+	if (use)
+		return;
+	struct buf name CLEANUP(buf_release) = BUF_INIT;
+	odb_add_key(&name, id);
+	vec_push(&gc->unused, ((struct unused){ *id, size, on_remote }));
+	strlist_take(&gc->ret->names, mem_printf("%s%s", on_remote ? "remote: " : "", name.data));
+	*(on_remote ? &gc->ret->remote_objects : &gc->ret->objects) += 1;
+	*(on_remote ? &gc->ret->remote_bytes : &gc->ret->bytes) += size;
+}
+
+static int consider_cached(void *ctx, const struct odb_id *id, uint64_t size, struct err *err UNUSED)
+{
+	consider(ctx, id, size, false);
+	return 0;
+}
+
+static int consider_listed(void *ctx, const char *key, uint64_t size, struct err *err UNUSED)
+{
+	struct odb_id id;
+	if (odb_id_of_key(key, &id))
+		consider(ctx, &id, size, true);
+	return 0;
+}
+
+/* Manifests go first: whoever sees one may rely on its members. */
+static int delete_cached(struct gc *gc, bool manifests, struct err *err)
+{
+	for (size_t i = 0; i < gc->unused.len; i++) {
+		struct buf path CLEANUP(buf_release) = BUF_INIT;
+		if (gc->unused.at[i].on_remote || gc->unused.at[i].id.is_dir != manifests)
+			continue;
+		odb_add_path(&gc->repo->odb, &path, &gc->unused.at[i].id);
+		if (fs_remove(path.data, err) < 0)
+			return -1;
+		repo_progress(gc->repo, "deleting", i + 1, gc->unused.len, 0);
+	}
+	return 0;
+}
+
+static int delete_remote(struct gc *gc, struct remote *remote, bool manifests, struct err *err)
+{
+	struct remote_item *items OWNED = mem_alloc((gc->unused.len + 1) * sizeof(*items));
+	struct arena keys CLEANUP(arena_release) = { 0 };
+	size_t count = 0;
+	for (size_t i = 0; i < gc->unused.len; i++) {
+		struct buf key CLEANUP(buf_release) = BUF_INIT;
+		if (!gc->unused.at[i].on_remote || gc->unused.at[i].id.is_dir != manifests)
+			continue;
+		buf_addstr(&key, "files/md5/");
+		odb_add_key(&key, &gc->unused.at[i].id);
+		items[count++] = (struct remote_item){ .key = arena_strdup(&keys, key.data) };
+	}
+	int status = remote_remove(remote, items, count, NULL, err);
+	for (size_t i = 0; i < count; i++) {
+		if (items[i].ret_state == REMOTE_FAILED)
+			strlist_take(&gc->ret->failed, mem_printf("%s: %s", items[i].key,
+								  items[i].ret_err.message ? items[i].ret_err.message : "failed"));
+		err_release(&items[i].ret_err);
+	}
+	return status;
+}
+
+static int sweep(struct gc *gc, struct remote *remote, struct err *err)
+{
+	const struct data_gc_options *options = gc->options;
+	if (odb_each(&gc->repo->odb, consider_cached, gc, err) < 0 ||
+	    (remote && remote_list(remote, "files/md5/", consider_listed, gc, err) < 0))
+		return -1;
+	if (options->dry || !gc->unused.len || (options->confirm && !options->confirm(options->ctx, gc->ret)))
+		return 0;
+	if (remote && (delete_remote(gc, remote, true, err) < 0 || delete_remote(gc, remote, false, err) < 0))
+		return -1;
+	if (delete_cached(gc, true, err) < 0 || delete_cached(gc, false, err) < 0)
+		return -1;
+	gc->ret->deleted = true;
+	return 0;
+}
+
+static int collect_locked(struct gc *gc, struct err *err)
+{
+	struct arena arena CLEANUP(arena_release) = { 0 };
+	struct remote *remote = NULL;
+	if (mark_repo(gc, gc->repo, err) < 0 || mark_projects(gc, err) < 0)
+		return -1;
+	for (size_t i = 0; i < gc->used.len; i++)
+		gc->ret->used += (uintptr_t)gc->used.entries[i].value == USED;
+	if (gc->options->with_remote &&
+	    transfer_open_remote(gc->repo, gc->options->remote, gc->options->jobs, &arena, &remote, &gc->ret->remote, err) < 0)
+		return -1;
+	int status = sweep(gc, remote, err);
+	remote_close(remote);
+	return status;
+}
+
+int data_gc(struct data_repo *repo, const struct data_gc_options *options, struct data_gc_report *ret, struct err *err)
+{
+	struct gc gc CLEANUP(gc_release) = { .repo = repo, .options = options, .ret = ret };
+	*ret = (struct data_gc_report){ .remote = NULL };
+	if (repo_lock(repo, err) < 0)
+		return -1;
+	int status = collect_locked(&gc, err);
+	repo_unlock(repo);
+	return status;
+}
+
+void data_gc_report_release(struct data_gc_report *report)
+{
+	strlist_release(&report->names);
+	strlist_release(&report->failed);
+	free(report->remote);
+	report->remote = NULL;
+}

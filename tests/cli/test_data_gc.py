@@ -1,0 +1,190 @@
+"""mlmake data gc: what is deleted, and above all what is not."""
+import json
+import os
+import pty
+import shutil
+import subprocess
+
+import pytest
+
+from test_data import cached, data, md5, on_remote, stored, wipe_cache  # noqa: F401 (fixtures)
+from conftest import Sandbox
+
+
+@pytest.fixture
+def history(stored):
+    """One version of v on each of: an old commit, a tag, another branch, the index, the work tree; and one nowhere."""
+    def version(name, commit=True):
+        stored.write("v", name)
+        stored.mlmake("data", "add", "v")
+        stored.git("add", "-A")
+        if commit:
+            stored.git("commit", "-qm", name)
+    version("old")
+    version("tagged")
+    stored.git("tag", "t1")
+    stored.git("checkout", "-q", "-b", "other")
+    version("branch")
+    stored.git("checkout", "-q", "main")
+    version("head")
+    version("index", commit=False)
+    stored.write("v", "nowhere")
+    stored.mlmake("data", "add", "v")
+    stored.write("v", "tree")
+    stored.mlmake("data", "add", "v")
+    return stored
+
+
+VERSIONS = ["old", "tagged", "branch", "head", "index", "nowhere", "tree"]
+
+
+def gc(box, *args, check=0):
+    return json.loads(box.mlmake("data", "gc", "--json", *args, check=check).stdout)
+
+
+def left(box):
+    return [v for v in VERSIONS if cached(box, v).exists()]
+
+
+@pytest.mark.parametrize("scope, kept", [
+    (["-w"], ["tagged", "branch", "head", "index", "tree"]),
+    (["-w", "--strict"], ["index", "tree"]),
+    (["-a", "--strict"], ["branch", "head", "index", "tree"]),
+    (["-T", "--strict"], ["tagged", "head", "index", "tree"]),
+    (["-A"], ["old", "tagged", "branch", "head", "index", "tree"]),
+    (["--rev", "HEAD~2", "--strict"], ["old", "index", "tree"]),
+])
+def test_scopes(history, scope, kept):
+    dry = gc(history, *scope, "--dry")
+    assert left(history) == VERSIONS and not dry["deleted"]
+    assert dry["objects"] == len(VERSIONS) - len(kept)
+    gc(history, *scope, "-f")
+    assert left(history) == kept
+    history.mlmake("data", "verify", "d", "f")
+    assert "unused" not in gc(history, *scope, "-f")
+
+
+def test_the_only_copy_of_another_branch_stays(history):
+    said = history.mlmake("data", "gc", "-w", "-f").stderr
+    assert "kept 3 objects that only other branches or tags record" in said
+    history.git("stash", "-q")
+    history.git("checkout", "-q", "other")
+    history.mlmake("data", "checkout", "v", "--force")
+    assert history.read("v") == b"branch"
+
+
+def test_nothing_is_deleted_unasked(history):
+    assert "-w the work tree" in history.mlmake("data", "gc", "-f", check=2).stderr
+    assert "nobody to ask" in history.mlmake("data", "gc", "-w", check=2).stderr
+    assert left(history) == VERSIONS
+    for answer, code in ((b"n\n", 1), (b"y\n", 0)):
+        ours, theirs = pty.openpty()
+        os.write(ours, answer)
+        done = subprocess.run([history.binary, "data", "gc", "-w"], cwd=history.path, env=history.env, stdin=theirs, capture_output=True)
+        os.close(ours)
+        os.close(theirs)
+        assert done.returncode == code and b"Delete for good?" in done.stderr
+        assert ("nowhere" in left(history)) == (code == 1)
+
+
+@pytest.mark.parametrize("record", ["v.dvc", "dvc.lock"])
+def test_a_record_that_cannot_be_read_ends_it(history, record):
+    history.write(record, "<<<<<<< HEAD\n")
+    for args in ([], ["--skip-failed"]):
+        refused = history.mlmake("data", "gc", "-w", "-f", *args, check=3).stderr
+        assert record in refused and "nobody can tell what is in use" in refused
+    assert left(history) == VERSIONS
+
+
+def test_a_broken_record_of_history_ends_it_unless_skipped(history):
+    history.git("stash", "-q")
+    history.write("x.dvc", "")
+    history.git("add", "-f", "x.dvc")
+    history.git("commit", "-qm", "broken")
+    history.git("rm", "-q", "x.dvc")
+    history.git("commit", "-qm", "mended")
+    assert "x.dvc" in history.mlmake("data", "gc", "-A", "-f", check=3).stderr
+    assert left(history) == VERSIONS
+    assert "skipped: x.dvc" in history.mlmake("data", "gc", "-A", "-f", "--skip-failed").stderr
+    assert left(history) == ["old", "tagged", "branch", "head", "index", "tree"], "what is stashed is reachable"
+
+
+def test_a_missing_manifest_is_fetched_or_ends_it(stored):
+    manifest = next((stored.path / ".dvc/cache/files/md5").glob("*/*.dir"))
+    manifest.chmod(0o644)
+    manifest.unlink()
+    gc(stored, "-w", "-f")
+    assert cached(stored, "content of d/a\n").exists() and manifest.exists()
+    manifest.unlink()
+    shutil.rmtree(stored.remote)
+    assert "manifest of d" in stored.mlmake("data", "gc", "-w", "-f", check=3).stderr
+    assert cached(stored, "content of d/a\n").exists()
+
+
+def test_a_remote_and_another_project(history, tmp_path):
+    history.mlmake("data", "push")
+    history.git("stash", "-q")
+    history.mlmake("data", "push")
+    other = Sandbox(tmp_path / "other")
+    other.mlmake("data", "init", "--no-scm")
+    other.write("w", "of the other project")
+    other.mlmake("data", "add", "w")
+    other.mlmake("data", "remote", "add", "-d", "store", history.remote)
+    other.mlmake("data", "push")
+    junk = history.remote / "files/md5/00" / ("0" * 30)
+    junk.parent.mkdir(exist_ok=True)
+    junk.write_text("x")
+    (history.remote / "files/md5/00/notes.txt").write_text("mine")
+    found = gc(history, "-w", "-r", "store", "--dry", "-p", other.path)
+    assert found["remote_objects"] == 2 and junk.exists(), "tree, which is in no ref that counts, and the junk"
+    gc(history, "-w", "-c", "-f", "-p", other.path)
+    assert not junk.exists() and not on_remote(history, "tree").exists()
+    assert on_remote(history, "of the other project").exists() and on_remote(history, "head").exists()
+    assert (history.remote / "files/md5/00/notes.txt").exists()
+    gc(history, "-w", "-c", "-f")
+    assert not on_remote(history, "of the other project").exists()
+
+
+def test_s3(data, s3_server, bucket):
+    data.write("a", "kept")
+    data.mlmake("data", "add", "a")
+    data.mlmake("data", "remote", "add", "-d", "s3", f"s3://{bucket}/x")
+    data.mlmake("data", "remote", "modify", "s3", "endpointurl", s3_server.endpoint)
+    data.env.update(s3_server.env)
+    data.mlmake("data", "push")
+    data.write("a", "kept now")
+    data.mlmake("data", "add", "a")
+    data.mlmake("data", "push")
+    assert gc(data, "-w", "-c", "-f")["remote_objects"] == 1
+    names = [p.parent.name + p.name for p in (s3_server.root / bucket / "x/files/md5").rglob("*") if p.is_file()]
+    assert names == [md5("kept now")]
+
+
+PIPELINE_LOCK = "schema: '2.0'\nstages:\n  gone:\n    cmd: x\n    outs:\n    - path: ../o\n      hash: md5\n      md5: {}\n      size: 3\n"
+
+
+def test_outputs_of_pipelines_are_in_use(data):
+    data.write("old", "of a stage that is gone")
+    data.mlmake("data", "add", "old")
+    (data.path / "old.dvc").unlink()
+    data.write("dvc.lock", PIPELINE_LOCK.format(md5("of a stage that is gone")))
+    gc(data, "-w", "-f")
+    assert cached(data, "of a stage that is gone").exists()
+    data.git("add", "-A")
+    (data.path / "dvc.lock").unlink()
+    gc(data, "-w", "-f", "--strict")
+    assert cached(data, "of a stage that is gone").exists(), "git's index has it"
+
+
+@pytest.mark.slow
+def test_dvc_agrees_on_what_is_unused(history, tmp_path):
+    twin = Sandbox(tmp_path / "twin")
+    shutil.copytree(history.path, twin.path, dirs_exist_ok=True, symlinks=True)
+    twin.git("reset", "-q")
+    history.git("reset", "-q")
+    for scope in ("-A", "-a", "-w"):
+        history.mlmake("data", "gc", scope, "--strict", "-f")
+        twin.dvc("gc", "-q", "-f", scope)
+        in_index = ["head"] if scope == "-w" else []  # which dvc does not look at
+        assert left(history) == in_index + left(twin), scope
+    assert "up to date" in history.dvc("status").stdout
