@@ -270,8 +270,13 @@ static int dir_put(struct remote *remote, struct remote_item *items, size_t coun
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	time_t now = time(NULL);
 	if (fs_mkdirs(temp_root, err) < 0 || fs_walk(temp_root, drop_if_stale, &now, err) < 0 ||
-	    fs_temp_dir(temp_root, "put-", &temp, err) < 0)
+	    fs_temp_dir(temp_root, "put-", &temp, err) < 0) {
+		if (err->code == ERR_FAILED)
+			err->code = ERR_NET;
+		if (!err->hint)
+			err_hint(err, "is it mounted, a directory, and writable for you?");
 		return err_note(err, "in the remote directory %s", dir->root);
+	}
 	batch.temp = temp.data;
 	int status = move_all(&batch, items, count, sink, err);
 	if (fs_remove_tree(temp.data, &ignored) == 0)

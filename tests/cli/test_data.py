@@ -388,6 +388,16 @@ def test_a_remote_that_could_not_be_used_is_not_added(data, url, words):
     assert data.read(".dvc/config") == before
 
 
+def test_a_remote_directory_that_is_none(data):
+    """The remote's fault: exit code 4, as of a server that refuses."""
+    data.write("f", "x")
+    data.write("afile", "x")
+    data.mlmake("data", "add", "f")
+    data.mlmake("data", "remote", "add", "-d", "r", "afile")
+    result = data.mlmake("data", "push", check=4)
+    assert "in the remote directory" in result.stderr and "hint: is it mounted" in result.stderr
+
+
 def test_init_wants_git(box):
     """As dvc does: else the .gitignore is not written, and git takes the data."""
     result = box.mlmake("data", "init", check=2)
