@@ -185,6 +185,17 @@ def test_the_command_is_in_the_key(box):
     assert box.read("out") == b"two\n"
 
 
+def test_shell_and_directory_are_in_the_key(box):
+    box.write("in", "x")
+    box.write("d/keep", "")
+    variants = [{}, {"shell": ["sh", "-c"]}, {"dir": "d"}]
+    for variant in variants:
+        one(box, "echo ran t >> \"$TMPDIR/ran\"", inputs=["in"], **variant)
+        assert "nothing to do" not in box.mlmake("t", TMPDIR=box.path).stderr
+        assert "nothing to do" in box.mlmake("t", TMPDIR=box.path).stderr
+    assert ran(box) == ["t"] * len(variants)
+
+
 def test_executable_bit_and_link_target_are_content(box):
     one(box, "echo ran t >> ran", inputs=["in", "link"])
     box.write("in", "x")
