@@ -196,6 +196,17 @@ def test_shell_and_directory_are_in_the_key(box):
     assert ran(box) == ["t"] * len(variants)
 
 
+def test_declared_outputs_are_in_the_key(box):
+    """Else the output cache would restore what an earlier declaration named, and the new output would be missing."""
+    box.write("in", "x")
+    one(box, "echo a > a; echo b > b", inputs=["in"], outputs=["a"])
+    box.mlmake("t")
+    (box.path / "b").unlink()
+    one(box, "echo a > a; echo b > b", inputs=["in"], outputs=["a", "b"])
+    box.mlmake("t")
+    assert box.read("b") == b"b\n"
+
+
 def test_executable_bit_and_link_target_are_content(box):
     one(box, "echo ran t >> ran", inputs=["in", "link"])
     box.write("in", "x")

@@ -66,10 +66,14 @@ static void test_what_cannot_start(void **state)
 	spec.argv = missing;
 	assert_error(proc_spawn(&spec, &proc, &err), &err, ERR_FAILED, "not found");
 	assert_non_null(err.hint);
+#ifndef __SANITIZE_THREAD__ /* which makes vfork a fork, and what the child found stays with it */
 	assert_ok(fs_write_file("broken", "\177ELFxx", 6, 0755, FS_VOLATILE, &err), &err);
 	spec.argv = broken;
 	assert_error(proc_spawn(&spec, &proc, &err), &err, ERR_FAILED, "./broken");
 	assert_int_equal(err.sys_errno, ENOEXEC);
+#else
+	(void)broken;
+#endif
 }
 
 static void test_environment_and_directory(void **state)

@@ -167,13 +167,15 @@ static void each_file_fails_alone(void **state)
 }
 
 static ssize_t (*real_read)(int fd, void *to, size_t len);
-static const char *grown_path;
+static _Atomic(const char *) grown_path;
 
-/* A writer that appends while we read. */
+/* A writer that appends to grown_path, once, while we read that file. Several threads may be reading. */
 static ssize_t read_and_grow(int fd, void *to, size_t len)
 {
-	if (grown_path) {
-		int other = sys.openat(AT_FDCWD, grown_path, O_WRONLY | O_APPEND | O_CLOEXEC, 0);
+	const char *path = grown_path;
+	struct stat read, grown;
+	if (path && fstat(fd, &read) == 0 && stat(path, &grown) == 0 && read.st_ino == grown.st_ino) {
+		int other = sys.openat(AT_FDCWD, path, O_WRONLY | O_APPEND | O_CLOEXEC, 0);
 		assert_int_equal(sys.write(other, "x", 1), 1);
 		sys.close(other);
 		grown_path = NULL;
