@@ -107,6 +107,20 @@ void environment_make(struct environment *ret, const char *root, const struct ta
 	vec_push(&ret->vars, NULL);
 }
 
+void environment_set(struct environment *env, const char *name, const char *value)
+{
+	char *var = arena_printf(&env->arena, "%s=%s", name, value);
+	size_t len = strlen(name) + 1, last = env->vars.len - 1;
+	for (size_t i = 0; i < last; i++) {
+		if (strncmp(env->vars.at[i], var, len) != 0)
+			continue;
+		env->vars.at[i] = var;
+		return;
+	}
+	env->vars.at[last] = var;
+	vec_push(&env->vars, NULL);
+}
+
 void environment_release(struct environment *env)
 {
 	vec_release(&env->vars);

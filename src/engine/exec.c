@@ -12,6 +12,7 @@
 
 #define LOCK_RETRY_MS 50
 #define KILL_GRACE_MS 5000
+#define BACKOFF_MAX_MS (UINT64_C(5) * 60 * 1000)
 #define LINE_MAX_BYTES ((size_t)64 << 10)
 
 static void try_lock(void *ctx);
@@ -25,11 +26,12 @@ static void job_error(struct job *job, struct err *err)
 	run_job_over(run, job);
 }
 
-void exec_start(struct run *run, struct node *node)
+void exec_start(struct run *run, struct node *node, const struct claim *claim)
 {
 	struct job *job = mem_alloc(sizeof(*job));
 	job->run = run;
 	job->node = node;
+	job->claim = *claim;
 	job->fp = (struct fingerprint)FINGERPRINT_INIT;
 	job->fp.keeps_watch = true;
 	job->record = (struct record)RECORD_INIT;
@@ -75,6 +77,7 @@ void exec_free(struct job *job)
 	drop_process(job);
 	drop_timer(job, &job->lock_timer);
 	drop_timer(job, &job->timeout_timer);
+	drop_timer(job, &job->retry_timer);
 	for (int i = 0; i < 2; i++) {
 		close_stream(&job->streams[i]);
 		buf_release(&job->streams[i].line);
@@ -235,12 +238,20 @@ static void warn_unmatched(struct job *job)
 static void start_running(struct job *job)
 {
 	struct err err CLEANUP(err_release) = ERR_INIT;
+	if (job->claim.lacks_gpus) {
+		OWNED char *message = mem_printf("it wants %u GPUs, and this machine has %u; MLMAKE_GPUS=%u lets it run all the same",
+						 job->node->target->resources.gpus, job->claim.gpu_total, job->node->target->resources.gpus);
+		finish_failure(job, message);
+		return;
+	}
 	warn_unmatched(job);
 	if (finish_can_track(job->run, job->node->target, false, &err) < 0 || materialize(job, &err) < 0) {
 		job_error(job, &err);
 		return;
 	}
 	environment_make(&job->env, job->run->project->root, job->node->target);
+	if (job->claim.gpus)
+		environment_set(&job->env, "CUDA_VISIBLE_DEVICES", job->claim.gpus);
 	struct run_event event = { .kind = RUN_STARTED, .target = job->node->target };
 	if (job->run->options->explain) {
 		event.reasons = (const char *const *)job->reasons.at;
@@ -376,6 +387,34 @@ static bool is_success(const struct job *job)
 	return job->exit_code == 0;
 }
 
+static void on_retry(void *ctx)
+{
+	struct job *job = ctx;
+	job->retry_timer = NULL;
+	start_attempt(job);
+}
+
+/* Twice as long each time: what was busy a moment ago may need a while. */
+static void try_again(struct job *job, const char *failure)
+{
+	const struct target *target = job->node->target;
+	struct buf wait CLEANUP(buf_release) = BUF_INIT;
+	uint64_t ms = target->backoff_ms;
+	for (unsigned i = 0; i < job->attempt && ms < BACKOFF_MAX_MS; i++)
+		ms *= 2;
+	if (ms > BACKOFF_MAX_MS)
+		ms = target->backoff_ms < BACKOFF_MAX_MS ? BACKOFF_MAX_MS : target->backoff_ms;
+	text_add_duration(&wait, ms);
+	job->attempt++;
+	run_warn(job->run, target, "'%s' failed (%s); attempt %u of %u%s%s", target->name, failure, job->attempt + 1, target->retries + 1,
+		 ms ? " in " : "", ms ? wait.data : "");
+	drop_timer(job, &job->timeout_timer);
+	if (ms)
+		job->retry_timer = loop_add_timer(job->run->loop, ms, on_retry, job);
+	else
+		start_attempt(job);
+}
+
 static void command_ended(struct job *job, int status)
 {
 	struct buf message CLEANUP(buf_release) = BUF_INIT;
@@ -396,9 +435,7 @@ static void command_ended(struct job *job, int status)
 	}
 	add_failure(&message, job, status);
 	if (job->attempt < target->retries) {
-		job->attempt++;
-		run_warn(job->run, target, "'%s' failed (%s); attempt %u of %u", target->name, message.data, job->attempt + 1, target->retries + 1);
-		start_attempt(job);
+		try_again(job, message.data);
 		return;
 	}
 	finish_failure(job, message.data);

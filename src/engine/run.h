@@ -15,6 +15,7 @@
 #include "engine/environment.h"
 #include "engine/fingerprint.h"
 #include "engine/record.h"
+#include "engine/resources.h"
 #include "store/lock.h"
 #include "store/outputs.h"
 
@@ -54,7 +55,8 @@ struct job {
 	struct proc proc;
 	struct loop_source *exit_source;
 	struct stream streams[2];
-	struct loop_timer *timeout_timer, *kill_timer;
+	struct loop_timer *timeout_timer, *kill_timer, *retry_timer;
+	struct claim claim;          /* what it holds of run->resources */
 	size_t command;              /* that runs now */
 	unsigned attempt;
 	bool began;                  /* outputs were cleared: what is there now is this job's */
@@ -91,6 +93,7 @@ struct run {
 	size_t next_undecided;
 	VEC(struct node *) ready;    /* a heap: must run, longest chain first */
 	bool knows_critical;
+	struct resources resources;
 	VEC(struct job *) jobs;
 	size_t done;
 	bool stop;                   /* start nothing new */
@@ -120,7 +123,7 @@ struct string_list check_paths(const struct target *target);
 void check_result(const struct run *run, const struct target *target, const struct manifest *outputs, struct digest *ret);
 
 /* exec.c */
-void exec_start(struct run *run, struct node *node); /* takes a job; begins with the lock */
+void exec_start(struct run *run, struct node *node, const struct claim *claim); /* takes a job and the claim; begins with the lock */
 void exec_signal(struct job *job, int signal_number); /* of the user: ends the job as interrupted */
 void exec_free(struct job *job);
 

@@ -193,6 +193,11 @@ void run_job_over(struct run *run, struct job *job)
 		run->jobs.at[i] = run->jobs.at[--run->jobs.len];
 		break;
 	}
+	struct node_list woken = { 0 };
+	resources_give(&run->resources, &job->claim, &woken);
+	for (size_t i = 0; i < woken.list.len; i++)
+		push_ready(run, woken.list.at[i]);
+	vec_release(&woken.list);
 	exec_free(job);
 	if (!run->flush_timer && state_pending(run->state))
 		run->flush_timer = loop_add_timer(run->loop, FLUSH_AFTER_MS, on_flush, run);
@@ -310,14 +315,31 @@ static bool has_work(const struct run *run)
 	return !run->stop && (run->ready.len || run->next_undecided < run->undecided.len);
 }
 
+/* The most urgent first, as far as what they want is free. */
+static void start_ready(struct run *run)
+{
+	while (!run->stop && run->ready.len) {
+		struct node *node = pop_ready(run);
+		struct claim claim;
+		switch (resources_take(&run->resources, node, &claim)) {
+		case TAKE_DONE:
+			exec_start(run, node, &claim);
+			break;
+		case TAKE_WAIT:
+			push_ready(run, node);
+			return;
+		case TAKE_PARKED:
+			break;
+		}
+	}
+}
+
 static int run_loop(struct run *run, struct err *err)
 {
-	unsigned slots = run->options->jobs ? run->options->jobs : pool_processors();
 	while (has_work(run)) {
 		while (!run->stop && run->next_undecided < run->undecided.len)
 			decide(run, run->undecided.at[run->next_undecided++]);
-		while (!run->stop && run->ready.len && run->jobs.len < slots)
-			exec_start(run, pop_ready(run));
+		start_ready(run);
 		/* A job may have ended within exec_start, and released others. */
 		if (!run->stop && run->next_undecided < run->undecided.len)
 			continue;
@@ -408,6 +430,7 @@ static void close_stores(struct run *run)
 	state_close(run->state);
 	if (run->loop)
 		loop_free(run->loop);
+	resources_release(&run->resources);
 	vec_release(&run->undecided);
 	vec_release(&run->ready);
 	vec_release(&run->jobs);
@@ -437,6 +460,7 @@ static int run_all(struct run *run, struct err *err)
 	for (size_t i = 0; i < run->plan->len && !run->options->dry_run; i++)
 		if (finish_can_track(run, &run->project->targets[run->plan->order[i]], true, err) < 0)
 			return -1;
+	resources_init(&run->resources, run->project, run->options->jobs ? run->options->jobs : pool_processors());
 	lay_out(run);
 	prefetch(run);
 	struct run_event planned = { .kind = RUN_PLANNED };

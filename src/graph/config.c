@@ -188,6 +188,25 @@ static int build_default(struct config *config, struct err *err)
 	return hint_target(config->project, node->text, err);
 }
 
+static int build_pools(struct config *config, struct err *err)
+{
+	const struct yaml_node *pools = schema_get(config->root, "pools");
+	struct project *project = config->project;
+	if (pools == NULL)
+		return 0;
+	project->pools = arena_alloc(&project->arena, (pools->len + 1) * sizeof(*project->pools));
+	for (size_t i = 0; i < pools->len; i++) {
+		const struct yaml_node *value = pools->pairs[i].value;
+		uint64_t limit;
+		if (!text_parse_u64(value->text, &limit) || limit < 1 || limit > 1000000) {
+			yaml_err(err, value, "pool '%s' has no limit of '%s'", pools->pairs[i].key->text, value->text);
+			return err_hint(err, "it is a whole number from 1: how many of its targets run at once");
+		}
+		project->pools[project->pool_count++] = (struct pool_limit){pools->pairs[i].key->text, (unsigned)limit};
+	}
+	return 0;
+}
+
 static int build_targets(struct config *config, struct err *err)
 {
 	struct project *project = config->project;
@@ -217,7 +236,7 @@ static int load(struct config *config, struct err *err)
 		return -1;
 	project->target_count = config->decls.len;
 	project->targets = arena_alloc(&project->arena, (project->target_count + 1) * sizeof(*project->targets));
-	if (build_targets(config, err) < 0 || graph_link(config, err) < 0 || build_default(config, err) < 0 ||
+	if (build_pools(config, err) < 0 || build_targets(config, err) < 0 || graph_link(config, err) < 0 || build_default(config, err) < 0 ||
 	    build_ci(config, err) < 0)
 		return -1;
 	return vars_check_overrides(config, err);

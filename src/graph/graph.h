@@ -61,6 +61,12 @@ struct tool_ref {
 	struct string_list version_argv; /* empty: the resolved executable's identity counts */
 };
 
+/* `pools`: so many targets of a pool run at once. */
+struct pool_limit {
+	const char *name;
+	unsigned limit;
+};
+
 struct target {
 	uint32_t id;            /* index in project->targets */
 	const char *name;
@@ -87,6 +93,12 @@ struct target {
 	const char *stamp;      /* a file whose content is this target's result instead of its outputs (.venv/...), NULL if none */
 	uint64_t timeout_ms;    /* 0: none */
 	unsigned retries;
+	uint64_t backoff_ms;    /* before the second attempt; twice as long before each one after it */
+	struct {
+		unsigned cpus, gpus;     /* 0: not said */
+		uint64_t memory;         /* bytes */
+	} resources;
+	const struct pool_limit *pool; /* NULL if none */
 
 	struct { uint32_t *at; size_t len; } needs;   /* in the key */
 	struct { uint32_t *at; size_t len; } after;   /* order alone: says nothing about what is in a plan */
@@ -129,6 +141,8 @@ struct project {
 	struct map by_name;      /* struct target * */
 	struct matched_rule *rules;
 	size_t rule_count;
+	struct pool_limit *pools;
+	size_t pool_count;
 	struct ci_settings ci;
 	const struct provider *provider;
 	struct project_internal *internal; /* graph/internal.h */

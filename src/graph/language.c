@@ -34,6 +34,13 @@ static const struct schema_key target_ci_keys[] = {
 	END,
 };
 
+static const struct schema_key resource_keys[] = {
+	{"cpu", SCHEMA_INT, "processors: so many of the places of -j", NULL, NULL},
+	{"memory", SCHEMA_TEXT, "8G, 512M", NULL, NULL},
+	{"gpu", SCHEMA_INT, "GPUs, given to it in CUDA_VISIBLE_DEVICES", NULL, NULL},
+	END,
+};
+
 const struct schema_key target_keys[] = {
 	{"desc", SCHEMA_TEXT, "one line for `mlmake list`", NULL, NULL},
 	{"needs", SCHEMA_TEXTS, "targets that run first and whose result is part of this one's key", NULL, NULL},
@@ -47,6 +54,9 @@ const struct schema_key target_keys[] = {
 	{"shell", SCHEMA_TEXTS, "what runs the commands instead of `sh -eu -c`", NULL, NULL},
 	{"timeout", SCHEMA_DURATION, "how long it may take: 90s, 15m, 2h", NULL, NULL},
 	{"retries", SCHEMA_INT, "how often it is run again after a failure", NULL, NULL},
+	{"backoff", SCHEMA_DURATION, "how long to wait before it is run again, 1s by default; twice as long each time", NULL, NULL},
+	{"resources", SCHEMA_OBJECT, "what it takes of the machine while it runs", NULL, resource_keys},
+	{"pool", SCHEMA_TEXT, "one of pools: so many of its targets run at once", NULL, NULL},
 	{"env", SCHEMA_TEXT_MAP, "environment that is set, and part of the key", NULL, NULL},
 	{"pass_env", SCHEMA_TEXTS, "environment variables passed through, and part of the key", NULL, NULL},
 	{"secrets", SCHEMA_TEXTS, "environment variables passed through, masked, and never part of the key", NULL,
@@ -66,11 +76,9 @@ const struct schema_key target_keys[] = {
 	 NULL},
 	{"ci", SCHEMA_OBJECT, "the job of this target in the generated workflow", NULL, target_ci_keys},
 	{"matrix", SCHEMA_LATER, "write one target for each instance", NULL, NULL},
-	{"resources", SCHEMA_LATER, "limit parallel targets with -j", NULL, NULL},
 	{"kind", SCHEMA_LATER, "write the command in run:", NULL, NULL},
 	{"with", SCHEMA_LATER, "write the command in run:", NULL, NULL},
 	{"when", SCHEMA_LATER, "test the condition in run:", NULL, NULL},
-	{"pool", SCHEMA_LATER, "order targets with after:", NULL, NULL},
 	{"gate", SCHEMA_LATER, "test the metric in run:", NULL, NULL},
 	{"on", SCHEMA_LATER, "targets run on this machine", NULL, NULL},
 	{"sandbox", SCHEMA_LATER, "targets run without a sandbox", NULL, NULL},
@@ -96,6 +104,7 @@ const struct schema_key config_keys[] = {
 	{"rules", SCHEMA_TEXTS, "auto (every rule that matches), none, or a list of rules", auto_none, NULL},
 	{"default", SCHEMA_TEXT, "the target that a bare `mlmake` runs", NULL, NULL},
 	{"targets", SCHEMA_OBJECTS, "what can be run", NULL, target_keys},
+	{"pools", SCHEMA_TEXT_MAP, "names for targets' pool, and how many of each run at once", NULL, NULL},
 	{"ci", SCHEMA_OBJECT, "the generated workflow", NULL, ci_keys},
 	{"data", SCHEMA_FREE, "settings of `mlmake data`", NULL, NULL},
 	{"include", SCHEMA_LATER, "write the targets into this file", NULL, NULL},

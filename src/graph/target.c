@@ -380,6 +380,60 @@ static int build_scalars(struct builder *b, struct err *err)
 	return 0;
 }
 
+static int build_pool(struct builder *b, struct err *err)
+{
+	const struct project *project = b->config->project;
+	const struct yaml_node *node = get(b, "pool");
+	const char *name;
+	VEC(const char *) names = {0};
+	if (node == NULL)
+		return 0;
+	if (vars_expand(b->config, b->decl, node, &name, err) < 0)
+		return -1;
+	for (size_t i = 0; i < project->pool_count; i++) {
+		if (text_eq(project->pools[i].name, name))
+			b->target->pool = &project->pools[i];
+		vec_push(&names, project->pools[i].name);
+	}
+	const char *near = text_nearest(name, names.at, names.len);
+	vec_release(&names);
+	if (b->target->pool != NULL)
+		return 0;
+	yaml_err(err, node, "there is no pool '%s'", name);
+	if (near != NULL)
+		return err_hint(err, "did you mean '%s'?", near);
+	return err_hint(err, "declare it at the top level: pools: {%s: 1}", name);
+}
+
+static int build_resources(struct builder *b, struct err *err)
+{
+	const struct yaml_node *resources = get(b, "resources"), *node;
+	struct target *target = b->target;
+	const char *text;
+	if ((node = schema_get(resources, "cpu")) != NULL)
+		target->resources.cpus = (unsigned)node->integer;
+	if ((node = schema_get(resources, "gpu")) != NULL)
+		target->resources.gpus = (unsigned)node->integer;
+	if ((node = schema_get(resources, "memory")) != NULL) {
+		if (vars_expand(b->config, b->decl, node, &text, err) < 0)
+			return -1;
+		if (!text_parse_size(text, &target->resources.memory)) {
+			yaml_err(err, node, "memory '%s' is no size", text);
+			return err_hint(err, "write it as 8G or 512M");
+		}
+	}
+	target->backoff_ms = 1000;
+	if ((node = get(b, "backoff")) != NULL) {
+		if (vars_expand(b->config, b->decl, node, &text, err) < 0)
+			return -1;
+		if (!text_parse_duration(text, &target->backoff_ms)) {
+			yaml_err(err, node, "backoff '%s' is no duration", text);
+			return err_hint(err, "write it as 500ms, 10s or 2m");
+		}
+	}
+	return build_pool(b, err);
+}
+
 static int build_path(struct builder *b, struct err *err)
 {
 	const struct yaml_node *node = get(b, "path");
@@ -427,7 +481,7 @@ static int build(struct builder *b, size_t index, struct err *err)
 					  : config->project->config_path;
 	if (target_build_outputs(config, index, err) < 0 || build_scalars(b, err) < 0 || build_inputs(b, err) < 0 ||
 	    build_params(b, err) < 0 || build_shell(b, err) < 0 || build_tools(b, err) < 0 || build_codes(b) < 0 ||
-	    build_ci(b, err) < 0 || build_path(b, err) < 0)
+	    build_ci(b, err) < 0 || build_path(b, err) < 0 || build_resources(b, err) < 0)
 		return -1;
 	if (vars_expand_list(config, b->decl, get(b, "run"), &target->run, err) < 0)
 		return -1;
