@@ -12,7 +12,7 @@
 
 static uint64_t memory_of_machine(void)
 {
-	const char *text = getenv("MLMAKE_MEMORY");
+	const char *text = sys.getenv("MLMAKE_MEMORY");
 	uint64_t bytes;
 	if (text && text_parse_size(text, &bytes) && bytes)
 		return bytes;
@@ -90,7 +90,7 @@ static uint64_t ask_nvidia(void)
 
 static void find_gpus(struct resources *res)
 {
-	const char *told = getenv("MLMAKE_GPUS"), *visible = getenv("CUDA_VISIBLE_DEVICES");
+	const char *told = sys.getenv("MLMAKE_GPUS"), *visible = sys.getenv("CUDA_VISIBLE_DEVICES");
 	uint64_t count;
 	if (res->knows_gpus)
 		return;
