@@ -1,8 +1,11 @@
 /* All that mlmake prints: results on stdout, the rest on stderr. */
 #include "cli/cli.h"
 
+#include "base/fs.h"
 #include "base/loop.h"
+#include "base/path.h"
 #include "base/text.h"
+#include "graph/graph.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -153,13 +156,31 @@ static void print_source_line(const struct cli *cli, const struct span *span)
 	fputs(cli->color ? "\033[0m\n" : "\n", stderr);
 }
 
+/* Positions are in files relative to the project's root; they are shown relative to where one stands, for editors that jump there. */
+static void add_shown_file(struct buf *out, const char *file)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct buf root CLEANUP(buf_release) = BUF_INIT, cwd CLEANUP(buf_release) = BUF_INIT, full CLEANUP(buf_release) = BUF_INIT;
+	if (file[0] != '/' && !fs_exists(file) && path_cwd(&cwd, &ignored) == 0 && project_find_root(NULL, &root, &ignored) == 0) {
+		path_join(&full, root.data, file);
+		if (fs_exists(full.data)) {
+			path_relative(out, cwd.data, full.data);
+			return;
+		}
+	}
+	buf_addstr(out, file);
+}
+
 void cli_print_err(struct cli *cli, const struct err *err)
 {
 	const char *red = cli->color ? "\033[31m" : "", *plain = cli->color ? "\033[0m" : "";
 	cli_progress_clear(cli);
 	fflush(stdout);
+	struct buf file CLEANUP(buf_release) = BUF_INIT;
 	if (err->span.file && err->span.line)
-		fprintf(stderr, "%s:%u:%u: %serror:%s %s\n", err->span.file, err->span.line, err->span.col, red, plain,
+		add_shown_file(&file, err->span.file);
+	if (file.len)
+		fprintf(stderr, "%s:%u:%u: %serror:%s %s\n", file.data, err->span.line, err->span.col, red, plain,
 			err->message ? err->message : "unknown");
 	else
 		fprintf(stderr, "mlmake: %serror:%s %s\n", red, plain, err->message ? err->message : "unknown");

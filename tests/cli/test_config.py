@@ -181,6 +181,14 @@ def test_nothing_to_run(box):
     assert result.stdout == "" and "nothing to run" in result.stderr and "mlmake init" in result.stderr
 
 
+def test_positions_are_relative_to_where_one_stands(box):
+    box.write("mlmake.yaml", "targets:\n  a: {rum: x}\n")
+    (box.path / "sub/deep").mkdir(parents=True)
+    for where, shown in ((".", "mlmake.yaml:2:7: "), ("sub", "../mlmake.yaml:2:7: "), ("sub/deep", "../../mlmake.yaml:2:7: ")):
+        assert box.mlmake("list", cwd=box.path / where, check=2).stderr.startswith(shown)
+    assert box.mlmake("-C", box.path, "list", cwd=box.home, check=2).stderr.startswith("mlmake.yaml:2:7: ")
+
+
 def test_a_file_without_targets_is_not_a_missing_file(box):
     box.write("mlmake.yaml", "version: 1\n")
     result = box.mlmake("list")
