@@ -38,14 +38,21 @@ static bool is_blind(const struct witness *w)
 /* The path that dir and path stand for, in the arena; NULL where that is unknown. The lock is held. */
 static const char *resolve(struct witness *w, int dir, const char *path)
 {
-	const char *base = dir == AT_FDCWD ? w->cwd : dir >= 0 && dir < FDS_MAX ? w->fds[dir] : NULL;
-	size_t len = strlen(path);
-	const char *tail = len && path[len - 1] == '/' ? "." : "";
-	if (path[0] == '/')
-		return arena_printf(&w->arena, "%s%s", path, tail);
-	if (!base)
+	const char *base = path[0] == '/' ? "" : dir == AT_FDCWD ? w->cwd : dir >= 0 && dir < FDS_MAX ? w->fds[dir] : NULL;
+	if (!base) {
 		add_fault(w, "a directory of unknown name");
-	return base ? arena_printf(&w->arena, "%s/%s%s", strcmp(base, "/") == 0 ? "" : base, len ? path : ".", tail) : NULL;
+		return NULL;
+	}
+	size_t base_len = strlen(base), len = strlen(path);
+	char *full = arena_alloc(&w->arena, base_len + len + 3), *at = full;
+	memcpy(at, base, base_len);
+	at += base_len;
+	if (base_len && base[base_len - 1] != '/')
+		*at++ = '/';
+	memcpy(at, path, len);
+	if (!len || path[len - 1] == '/')
+		at[len] = '.';
+	return full;
 }
 
 /* st is NULL where there is no such file. */

@@ -336,13 +336,29 @@ static bool is_result(const struct target *target, const char *word)
 	return target->stamp && strcmp(made.data, ".") != 0 && path_inside(made.data, path.data);
 }
 
+/* A bare name that is looked up in our own PATH is the same program for every target. */
+static bool is_plain(const struct target *target, const char *word)
+{
+	if (target->path_front.len || strchr(word, '/'))
+		return false;
+	for (size_t i = 0; i < target->env.len; i++)
+		if (strcmp(target->env.at[i].name, "PATH") == 0)
+			return false;
+	return true;
+}
+
 static int add_word(struct tools *tools, const struct target *target, const char *word, struct buf *list, struct err *err)
 {
-	const struct tool *tool;
+	const struct tool *tool = NULL;
 	if (is_declared(target, word) || is_result(target, word))
 		return 0;
-	if (find_tool(tools, target, word, NULL, &tool, err) < 0)
+	bool plain = is_plain(target, word);
+	if (plain)
+		tool = map_get(&tools->plain, word);
+	if (!tool && find_tool(tools, target, word, NULL, &tool, err) < 0)
 		return -1;
+	if (plain)
+		map_set(&tools->plain, word, (void *)(uintptr_t)tool);
 	add_component(list, word, tool);
 	return 0;
 }

@@ -112,6 +112,9 @@ void yaml_scalar_resolve(struct yaml_node *node)
 	node->kind = YAML_STR;
 	if (strlen(node->text) != node->text_len)
 		return;
+	/* Most scalars begin as nothing but a string can. */
+	if (node->text[0] && !strchr("~nNtTfF+-.0123456789", node->text[0]))
+		return;
 	if (one_of(node->text, nulls, ARRAY_LEN(nulls))) {
 		node->kind = YAML_NULL;
 	} else if (one_of(node->text, trues, ARRAY_LEN(trues))) {
