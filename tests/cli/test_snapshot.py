@@ -186,7 +186,6 @@ def test_what_is_asked_counts(project):
         assert is_short(Asked(project, "check"))
         assert not is_short(Asked(project, *words)), words
         assert ran(project) == expected
-        settle(project, "check", "--", "word")
         settle(project, "check")
 
 
