@@ -64,6 +64,16 @@ void data_add_report_release(struct data_add_report *report);
 int data_commit(struct data_repo *repo, const char *const *paths, size_t count, struct data_add_report *ret, struct strlist *ret_absent,
 		struct err *err) MUST_CHECK;
 
+/* remove: forgets outputs, named by path or by their .dvc. Their data stays, as files of its own; with with_data it goes too, unless
+ * that would lose bytes that are in no cache (force). ret_to_stage: files for `git add`. */
+int data_remove(struct data_repo *repo, const char *const *paths, size_t count, bool with_data, bool force, struct strlist *ret_removed,
+		struct strlist *ret_to_stage, struct err *err) MUST_CHECK;
+/* move: an output and its .dvc to another name, or into a directory. */
+int data_move(struct data_repo *repo, const char *from, const char *to, struct buf *ret_to, struct strlist *ret_to_stage, struct err *err)
+	MUST_CHECK;
+/* unprotect: files that are links into the cache become copies, which may be written to. */
+int data_unprotect(struct data_repo *repo, const char *const *paths, size_t count, size_t *ret_files, struct err *err) MUST_CHECK;
+
 /* status. Names of directories end in '/'. */
 struct data_rename {
 	char *from, *to;

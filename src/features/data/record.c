@@ -39,7 +39,7 @@ static bool has_line(const struct buf *text, const char *line)
 	return false;
 }
 
-static int write_gitignore(struct data_repo *repo, const char *path, struct strlist *to_stage, struct err *err)
+int record_ignore(struct data_repo *repo, const char *path, struct strlist *to_stage, struct err *err)
 {
 	struct git_repo *git;
 	struct buf git_path CLEANUP(buf_release) = BUF_INIT, dir CLEANUP(buf_release) = BUF_INIT;
@@ -67,6 +67,47 @@ static int write_gitignore(struct data_repo *repo, const char *path, struct strl
 	buf_addf(&text, "%s\n", line.data);
 	strlist_add(to_stage, rel);
 	return fs_write_file(abs, text.data, text.len, 0666, FS_SYNCED, err);
+}
+
+/* Cuts every line that equals line; whether there was one. */
+static bool cut_line(struct buf *text, const char *line)
+{
+	struct buf rest = BUF_INIT;
+	size_t len = strlen(line);
+	bool found = false;
+	for (const char *at = text->data; *at;) {
+		size_t n = strcspn(at, "\n"), whole = n + (at[n] == '\n');
+		bool same = n == len && memcmp(at, line, len) == 0;
+		found = found || same;
+		if (!same)
+			buf_add(&rest, at, whole);
+		at += whole;
+	}
+	buf_release(text);
+	*text = rest;
+	return found;
+}
+
+int record_unignore(struct data_repo *repo, const char *path, struct strlist *to_stage, struct err *err)
+{
+	struct git_repo *git;
+	struct buf dir CLEANUP(buf_release) = BUF_INIT, text CLEANUP(buf_release) = BUF_INIT, line CLEANUP(buf_release) = BUF_INIT;
+	if (repo_git(repo, &git, err) < 0)
+		return -1;
+	path_dir(&dir, path);
+	char *rel OWNED = path_joined(text_eq(dir.data, ".") ? "" : dir.data, ".gitignore");
+	char *abs OWNED = repo_abs(repo, rel);
+	if (!git || !fs_exists(abs))
+		return 0;
+	if (fs_read_file(abs, MAX_GITIGNORE, &text, err) < 0)
+		return -1;
+	buf_addch(&line, '/');
+	gitignore_escape(&line, path_base(path));
+	if (!cut_line(&text, line.data))
+		return 0;
+	if (!strlist_has(to_stage, rel))
+		strlist_add(to_stage, rel);
+	return text.len ? fs_write_file(abs, text.data, text.len, 0666, FS_SYNCED, err) : fs_remove(abs, err);
 }
 
 static int write_dvc(struct data_repo *repo, const struct record *record, bool *ret_changed, struct err *err)
@@ -104,13 +145,25 @@ static int stage_all(struct data_repo *repo, const struct strlist *paths, struct
 	return 0;
 }
 
+int record_stage(struct data_repo *repo, struct strlist *to_stage, struct err *err)
+{
+	struct git_repo *git;
+	if (repo_git(repo, &git, err) < 0)
+		return -1;
+	if (git && !repo->config.autostage)
+		return 0;
+	int status = git ? stage_all(repo, to_stage, err) : 0;
+	strlist_release(to_stage);
+	return status;
+}
+
 int record_write(struct data_repo *repo, const struct record *record, bool *ret_changed, struct strlist *to_stage, bool *ret_staged,
 		 struct err *err)
 {
 	struct strlist files CLEANUP(strlist_release) = { 0 };
 	struct git_repo *git;
 	*ret_changed = false;
-	if (write_gitignore(repo, record->path, &files, err) < 0 || write_dvc(repo, record, ret_changed, err) < 0 ||
+	if (record_ignore(repo, record->path, &files, err) < 0 || write_dvc(repo, record, ret_changed, err) < 0 ||
 	    repo_git(repo, &git, err) < 0)
 		return -1;
 	if (*ret_changed)

@@ -21,6 +21,13 @@ struct record {
 int record_write(struct data_repo *repo, const struct record *record, bool *ret_changed, struct strlist *to_stage, bool *ret_staged,
 		 struct err *err) MUST_CHECK;
 
+/* The parts of it: the line of an output in the .gitignore beside it, which comes and goes; a .gitignore that became empty is removed.
+ * Changed files are added to to_stage. */
+int record_ignore(struct data_repo *repo, const char *path, struct strlist *to_stage, struct err *err) MUST_CHECK;
+int record_unignore(struct data_repo *repo, const char *path, struct strlist *to_stage, struct err *err) MUST_CHECK;
+/* With core.autostage, puts files into git's index and empties the list. */
+int record_stage(struct data_repo *repo, struct strlist *to_stage, struct err *err) MUST_CHECK;
+
 /* Refuses an output that git tracks. */
 int record_check_git(struct data_repo *repo, const char *path, struct err *err) MUST_CHECK;
 

@@ -1,0 +1,120 @@
+/* mlmake data remove, move, unprotect */
+#include "cli/cmd_data.h"
+
+#include "base/text.h"
+
+static void show_to_stage(struct cli *cli, const struct strlist *to_stage)
+{
+	struct buf line CLEANUP(buf_release) = BUF_INIT;
+	for (size_t i = 0; i < to_stage->len; i++) {
+		buf_addch(&line, ' ');
+		text_add_shell_quoted(&line, to_stage->at[i]);
+	}
+	if (to_stage->len)
+		cli_note(cli, "to record it in git: git add%s", line.data);
+}
+
+static int want_operands(struct cli *cli, int operands, int least, int most, struct err *err)
+{
+	if (operands >= least && operands <= most)
+		return 0;
+	err_set(err, ERR_CONFIG, "'%s' wants %s", cli->full_name, cli->command->usage);
+	return err_hint(err, "'%s --help' shows examples", cli->full_name);
+}
+
+static int run_remove(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	bool with_data = false, force = false;
+	const struct option options[] = {
+		{ 0, "outs", NULL, "delete the data, too", OPTION_FLAG, &with_data },
+		{ 'f', "force", NULL, "with --outs: even what is in no cache", OPTION_FLAG, &force },
+		OPTION_END,
+	};
+	int operands, done;
+	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+		return -1;
+	if (done >= 0)
+		return done;
+	struct data_ui ui = data_cli_ui(cli);
+	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
+	struct strlist removed CLEANUP(strlist_release) = { 0 }, to_stage CLEANUP(strlist_release) = { 0 };
+	if (want_operands(cli, operands, 1, argc, err) < 0 || data_open(NULL, &ui, &repo, err) < 0 ||
+	    data_remove(repo, (const char *const *)argv + 1, (size_t)operands, with_data, force, &removed, &to_stage, err) < 0)
+		return -1;
+	for (size_t i = 0; i < removed.len; i++)
+		cli_note(cli, with_data ? "removed %s and its data" : "%s is no longer tracked; its data stays", removed.at[i]);
+	show_to_stage(cli, &to_stage);
+	return 0;
+}
+
+const struct command cmd_data_remove = {
+	.name = "remove",
+	.summary = "stop tracking data",
+	.usage = "[OPTIONS] PATH...",
+	.help = "Removes the .dvc file and the line in .gitignore. The data stays in the work tree, as files of its own, unless --outs is given;\n"
+		"what the cache and the remotes have stays, too, until mlmake data gc.\n\n"
+		"Examples:\n"
+		"  mlmake data remove data/old.csv\n"
+		"  mlmake data remove models/v1.dvc --outs\n",
+	.run = run_remove,
+};
+
+static int run_move(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	static const struct option options[] = { OPTION_END };
+	int operands, done;
+	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+		return -1;
+	if (done >= 0)
+		return done;
+	struct data_ui ui = data_cli_ui(cli);
+	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
+	struct strlist to_stage CLEANUP(strlist_release) = { 0 };
+	struct buf to CLEANUP(buf_release) = BUF_INIT;
+	if (want_operands(cli, operands, 2, 2, err) < 0 || data_open(NULL, &ui, &repo, err) < 0 ||
+	    data_move(repo, argv[1], argv[2], &to, &to_stage, err) < 0)
+		return -1;
+	cli_note(cli, "%s is %s now", argv[1], to.data);
+	show_to_stage(cli, &to_stage);
+	return 0;
+}
+
+const struct command cmd_data_move = {
+	.name = "move",
+	.summary = "rename tracked data",
+	.usage = "FROM TO",
+	.help = "Moves the data, its .dvc file and its line in .gitignore. TO is a new name, or a directory.\n\n"
+		"Examples:\n"
+		"  mlmake data move data/raw.csv data/2024.csv\n"
+		"  mlmake data move model.onnx models\n",
+	.run = run_move,
+};
+
+static int run_unprotect(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	static const struct option options[] = { OPTION_END };
+	int operands, done;
+	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+		return -1;
+	if (done >= 0)
+		return done;
+	struct data_ui ui = data_cli_ui(cli);
+	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
+	size_t files = 0;
+	if (want_operands(cli, operands, 1, argc, err) < 0 || data_open(NULL, &ui, &repo, err) < 0 ||
+	    data_unprotect(repo, (const char *const *)argv + 1, (size_t)operands, &files, err) < 0)
+		return -1;
+	cli_note(cli, "%zu %s a copy now", files, files == 1 ? "file is" : "files are each");
+	return 0;
+}
+
+const struct command cmd_data_unprotect = {
+	.name = "unprotect",
+	.summary = "make files that are links into the cache writable copies",
+	.usage = "PATH...",
+	.help = "With cache.type hardlink or symlink, files in the work tree are the objects of the cache themselves, and read-only. This makes\n"
+		"copies of them, which may be changed without harm to the cache.\n\n"
+		"Example:\n"
+		"  mlmake data unprotect data/train.csv\n",
+	.run = run_unprotect,
+};

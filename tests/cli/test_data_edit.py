@@ -1,0 +1,119 @@
+"""mlmake data remove, move, unprotect: beside the real dvc, and what is never lost."""
+import shutil
+
+import pytest
+
+from test_data import cached, data, md5, stored  # noqa: F401 (fixtures)
+
+
+def records(box):
+    return {str(p.relative_to(box.path)): p.read_bytes() for p in sorted(box.path.rglob("*"))
+            if p.is_file() and (p.suffix == ".dvc" or p.name == ".gitignore") and not {".dvc", ".mlmake"} & set(p.parts[len(box.path.parts):-1])}
+
+
+def test_remove_keeps_the_data(stored):
+    stored.mlmake("data", "remove", "d", "f.dvc")
+    assert stored.read("d/s/c") == b"content of d/s/c\n" and stored.read("f") == b"content of f\n"
+    assert records(stored) == {}
+    assert "not tracked" in stored.mlmake("data", "remove", "f", check=2).stderr
+
+
+def test_remove_leaves_copies_of_its_own(stored):
+    stored.write(".dvc/config", "[cache]\n    type = symlink\n")
+    stored.mlmake("data", "checkout", "--relink")
+    assert (stored.path / "f").is_symlink()
+    stored.mlmake("data", "remove", "f", "d")
+    assert not (stored.path / "f").is_symlink() and not (stored.path / "d/a").is_symlink()
+    shutil.rmtree(stored.path / ".dvc/cache")
+    assert stored.read("f") == b"content of f\n" and stored.read("d/a") == b"content of d/a\n"
+
+
+def test_remove_with_data_loses_nothing_unasked(stored):
+    stored.write("d/new", "in no cache")
+    refused = stored.mlmake("data", "remove", "--outs", "f", "d", check=1).stderr
+    assert "d/new is in no cache and would be lost" in refused
+    assert (stored.path / "f.dvc").exists() and (stored.path / "f").exists(), "nothing happened to the others"
+    stored.mlmake("data", "remove", "--outs", "f")
+    assert not (stored.path / "f").exists() and not (stored.path / "f.dvc").exists()
+    stored.mlmake("data", "remove", "--outs", "-f", "d")
+    assert not (stored.path / "d").exists() and cached(stored, "content of d/a\n").exists()
+
+
+def test_remove_without_data_here(stored):
+    (stored.path / "f").unlink()
+    shutil.rmtree(stored.path / "d")
+    stored.mlmake("data", "remove", "f")
+    stored.mlmake("data", "remove", "--outs", "d")
+    assert records(stored) == {}
+
+
+def test_remove_refusals(stored):
+    assert "is a part of d" in stored.mlmake("data", "remove", "d/a", check=2).stderr
+    stored.mlmake("data", "remove", check=2)
+    stored.write(".gitignore", "/other\n/d\n/f\n")
+    stored.mlmake("data", "remove", "f")
+    assert stored.read(".gitignore") == b"/other\n/d\n"
+
+
+def test_move(stored):
+    stored.write("f.dvc", "# a comment\n" + stored.read("f.dvc").decode())
+    (stored.path / "sub").mkdir()
+    stored.mlmake("data", "move", "f", "sub")
+    assert stored.read("sub/f") == b"content of f\n" and not (stored.path / "f").exists()
+    assert stored.read("sub/f.dvc").startswith(b"# a comment\nouts:") and not (stored.path / "f.dvc").exists()
+    stored.mlmake("data", "move", "d", "deep/er/e")
+    assert b"path: e\n" in stored.read("deep/er/e.dvc") and stored.read("deep/er/.gitignore") == b"/e\n"
+    assert not (stored.path / ".gitignore").exists()
+    stored.mlmake("data", "status", "--exit-code")
+    (stored.path / "sub/f").unlink()
+    stored.mlmake("data", "move", "f.dvc", "../g", cwd=stored.path / "sub")
+    assert (stored.path / "g.dvc").exists()
+    stored.mlmake("data", "checkout", "g")
+    assert stored.read("g") == b"content of f\n"
+
+
+@pytest.mark.parametrize("source, target, words", [
+    ("f", "d", "d/f is inside of d"), ("f", "d/x", "inside of d"), ("d", "d/e", "inside of itself"), ("d/a", "x", "a part of d"),
+    ("f", "taken", "exists already"), ("f", "half", "half.dvc exists already"), ("nope", "x", "not tracked"), ("f", "../x", "outside"),
+    ("f", ".dvc/x", "no place for data"), (".", "x", "several outputs"), ("f", "link/x", "symbolic link"),
+])
+def test_move_refusals(stored, source, target, words):
+    stored.write("taken", "x")
+    stored.write("half.dvc", "outs:\n- path: half\n")
+    (stored.path / "link").symlink_to("/tmp")
+    before = records(stored)
+    refused = stored.mlmake("data", "move", source, target, check=None)
+    assert refused.returncode in (1, 2, 3) and words in refused.stderr
+    assert records(stored) == before and stored.read("f") == b"content of f\n" and stored.read("d/a") == b"content of d/a\n"
+
+
+@pytest.mark.parametrize("kind", ["hardlink", "symlink"])
+def test_unprotect(stored, kind):
+    stored.write(".dvc/config", f"[cache]\n    type = {kind}\n")
+    stored.mlmake("data", "checkout", "--relink")
+    (stored.path / "own").write_text("mine")
+    assert (stored.path / "f").stat().st_ino == cached(stored, "content of f\n").stat().st_ino
+    stored.mlmake("data", "unprotect", "f", "d/s")
+    for name, copied in (("f", True), ("d/s/c", True), ("d/a", False)):
+        path = stored.path / name
+        assert (path.stat().st_ino != cached(stored, f"content of {name}\n").stat().st_ino) == copied, name
+        assert path.is_symlink() == (kind == "symlink" and not copied)
+    assert (stored.path / "f").stat().st_mode & 0o777 == 0o644
+    stored.write("f", "written to")
+    stored.mlmake("data", "verify")
+    assert "0 files" in stored.mlmake("data", "unprotect", "f").stderr
+
+
+@pytest.mark.slow
+def test_dvc_does_the_same(stored, tmp_path):
+    from conftest import Sandbox
+    twin = Sandbox(tmp_path / "twin")
+    shutil.copytree(stored.path, twin.path, dirs_exist_ok=True, symlinks=True)
+    for box, run in ((stored, lambda *a: stored.mlmake("data", *a)), (twin, lambda *a: twin.dvc(*a, "-q"))):
+        (box.path / "m").mkdir()
+        run("move", "f", "m")
+        run("move", "d", "e")
+        run("move", "m/f", "g")
+        run("remove", "e.dvc")
+    assert records(stored) == records(twin)
+    assert stored.git("status", "--porcelain").stdout == twin.git("status", "--porcelain").stdout
