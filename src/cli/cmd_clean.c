@@ -136,5 +136,6 @@ const struct command cmd_clean = {
 		"  mlmake clean --json 'test*'",
 	.has_json = true,
 	.yields = true,
+	.operands = OPERANDS_TARGETS,
 	.run = run,
 };

@@ -154,5 +154,6 @@ const struct command cmd_list = {
 		"  mlmake list 'test*'         those whose names match\n"
 		"  mlmake list --json",
 	.has_json = true,
+	.operands = OPERANDS_TARGETS,
 	.run = run,
 };

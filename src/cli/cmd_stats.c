@@ -122,7 +122,7 @@ static void print_text(struct cli *cli, const struct lines *lines, size_t limit)
 	struct buf ran CLEANUP(buf_release) = BUF_INIT, saved CLEANUP(buf_release) = BUF_INIT;
 	text_add_duration(&ran, all.ran_ms);
 	text_add_duration(&saved, all.saved_ms);
-	cli_out(cli, "%llu runs took %s, %llu restored saved %s\n", (unsigned long long)all.succeeded, ran.data,
+	cli_out(cli, "%llu run%s took %s, %llu restored saved %s\n", (unsigned long long)all.succeeded, all.succeeded == 1 ? "" : "s", ran.data,
 		(unsigned long long)all.restored, saved.data);
 }
 
@@ -194,5 +194,6 @@ const struct command cmd_stats = {
 		"  mlmake stats 'test*'\n"
 		"  mlmake stats -n 5 --json",
 	.has_json = true,
+	.operands = OPERANDS_TARGETS,
 	.run = run,
 };

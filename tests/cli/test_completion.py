@@ -90,6 +90,15 @@ def test_bash_elsewhere(project):
     assert bash(project, "mlmake run t") == []
 
 
+def test_targets_wherever_a_command_takes_them(project):
+    text = project.mlmake("--help").stdout.split("\nCommands:\n")[1].split("\n\n")[0]
+    names = [line.split()[0] for line in text.splitlines()]
+    takes = [n for n in names if "TARGET" in project.mlmake(n, "--help").stdout.split("\n")[0]]
+    assert {"run", "list", "why", "log"} <= set(takes)
+    for name in takes:
+        assert bash(project, f"mlmake {name} tr") == ["train"], name
+
+
 def test_rules_are_completed(gitbox):
     gitbox.write("requirements.txt", "iniconfig\n")
     gitbox.write("test_a.py", "")
