@@ -109,6 +109,16 @@ static int declare_targets(struct config *config, struct err *err)
 	return err_hint(err, "split the repository");
 }
 
+/* A file that is meant but not read would leave one with what rules infer, and with no word why. */
+static int refuse_misnamed(const char *root, struct err *err)
+{
+	char *path OWNED = path_joined(root, "mlmake.yml");
+	if (!fs_exists(path))
+		return 0;
+	err_set(err, ERR_CONFIG, "the configuration must be called " CONFIG_NAME ", and there is mlmake.yml");
+	return err_hint(err, "mv mlmake.yml " CONFIG_NAME);
+}
+
 static int read_config(struct config *config, struct err *err)
 {
 	struct project *project = config->project;
@@ -128,7 +138,7 @@ static int read_config(struct config *config, struct err *err)
 	} else if (fs_exists(standard)) {
 		project->config_path = CONFIG_NAME;
 	} else {
-		return 0;
+		return refuse_misnamed(project->root, err);
 	}
 	if (config_read_yaml(config, project->config_path, &config->root, err) < 0) {
 		if (err->sys_errno == ENOENT) {

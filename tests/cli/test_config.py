@@ -189,6 +189,13 @@ def test_positions_are_relative_to_where_one_stands(box):
     assert box.mlmake("-C", box.path, "list", cwd=box.home, check=2).stderr.startswith("mlmake.yaml:2:7: ")
 
 
+def test_the_other_ending_is_told(box):
+    box.write("mlmake.yml", "targets:\n  a: {run: echo a}\n")
+    result = box.mlmake("a", check=2)
+    assert "must be called mlmake.yaml" in result.stderr and "hint: mv mlmake.yml mlmake.yaml" in result.stderr
+    assert box.mlmake("-f", "mlmake.yml", "a").stdout == "a\n"
+
+
 def test_a_file_without_targets_is_not_a_missing_file(box):
     box.write("mlmake.yaml", "version: 1\n")
     result = box.mlmake("list")
