@@ -70,8 +70,7 @@ int config_bool(const struct data_config *config, const char *section, const cha
 	return 0;
 }
 
-/* A path of a config file, absolute and normalised. */
-static char *resolve_path(const struct data_config *config, enum data_level level, const char *value)
+char *config_resolve_path(const struct data_config *config, enum data_level level, const char *value)
 {
 	struct buf joined CLEANUP(buf_release) = BUF_INIT, dir CLEANUP(buf_release) = BUF_INIT, out = BUF_INIT;
 	const char *home = sys.getenv("HOME");
@@ -120,7 +119,7 @@ static int interpret(struct data_config *config, struct err *err)
 {
 	enum data_level level = DATA_PROJECT;
 	const char *dir = config_get(config, "cache", "dir", &level);
-	config->cache_dir = resolve_path(config, level, dir ? dir : "cache");
+	config->cache_dir = config_resolve_path(config, level, dir ? dir : "cache");
 	config->cache_shared = text_eq(config_get(config, "cache", "shared", NULL), "group");
 	const char *remote = config_get(config, "core", "remote", NULL);
 	config->default_remote = remote && *remote ? mem_strdup(remote) : NULL;
@@ -186,7 +185,7 @@ static const char *option_path(const struct remote_options *options, const char 
 	const char *value = option_text(options, name, &level);
 	if (!value)
 		return NULL;
-	char *path OWNED = resolve_path(options->config, level, value);
+	char *path OWNED = config_resolve_path(options->config, level, value);
 	return arena_strdup(options->arena, path);
 }
 
@@ -224,7 +223,7 @@ static int remote_url(struct remote_options *options, const char *name, struct b
 		if (!url)
 			return err_set(err, ERR_CONFIG, "the remote '%s' has no url", next);
 		if (!text_starts(url, "remote://")) {
-			char *path OWNED = strstr(url, "://") ? mem_strdup(url) : resolve_path(options->config, level, url);
+			char *path OWNED = strstr(url, "://") ? mem_strdup(url) : config_resolve_path(options->config, level, url);
 			path_join(ret, text_starts(path, "file://") ? path + 7 : path, sub.data);
 			if (text_ends(ret->data, "/") && ret->len > 1)
 				buf_truncate(ret, ret->len - 1);

@@ -31,6 +31,9 @@ const char *config_get(const struct data_config *config, const char *section, co
 int config_bool(const struct data_config *config, const char *section, const char *name, bool fallback, bool *ret, struct err *err)
 	MUST_CHECK;
 
+/* A path of that level's file, absolute and normalised. Owned by the caller. */
+char *config_resolve_path(const struct data_config *config, enum data_level level, const char *value);
+
 /* What a remote's sections say together; name NULL: the default one. ERR_CONFIG if there is none, or of a kind that is not spoken
  * here. The spec's strings are in the arena. */
 int config_remote(const struct data_config *config, const char *name, struct arena *arena, struct remote_spec *ret, struct err *err)

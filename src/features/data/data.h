@@ -243,9 +243,27 @@ struct data_gc_report {
 int data_gc(struct data_repo *repo, const struct data_gc_options *options, struct data_gc_report *ret, struct err *err) MUST_CHECK;
 void data_gc_report_release(struct data_gc_report *report);
 
-/* Remotes in the config files. */
+/* The config files: later levels win. Options are named "section.option" or "remote.NAME.option". Writes change that line alone. */
 enum data_level { DATA_SYSTEM, DATA_GLOBAL, DATA_PROJECT, DATA_LOCAL };
 #define DATA_LEVELS 4
+#define DATA_ANY_LEVEL (-1)
+struct data_setting {
+	char *name;
+	char *value;         /* paths are absolute */
+	enum data_level level;
+	char *file;
+};
+struct data_settings {
+	struct data_setting *at;
+	size_t len, cap;
+};
+/* Those of one level, or with DATA_ANY_LEVEL those that take effect. name NULL: all; one that is not set gives none. */
+int data_config_get(struct data_repo *repo, int level, const char *name, struct data_settings *ret, struct err *err) MUST_CHECK;
+void data_settings_release(struct data_settings *settings);
+/* value NULL: unset, which is an error (ERR_CONFIG) if it is not set in that file. */
+int data_config_set(struct data_repo *repo, enum data_level level, const char *name, const char *value, struct err *err) MUST_CHECK;
+
+/* Remotes in the config files. */
 struct data_remote_entry {
 	char *name;
 	char *url; /* as it takes effect */

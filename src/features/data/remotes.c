@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/text.h"
-#include "features/data/repo.h"
+#include "features/data/config_edit.h"
 
 #include <string.h>
 
@@ -31,7 +31,7 @@ static int check_level(const struct data_repo *repo, enum data_level level, stru
 	return err_hint(err, "set HOME or DVC_GLOBAL_CONFIG_DIR");
 }
 
-static int save(struct data_repo *repo, enum data_level level, struct err *err)
+int config_edit_save(struct data_repo *repo, enum data_level level, struct err *err)
 {
 	const char *path = repo->config.paths[level];
 	if (fs_mkdirs_for(path, err) < 0)
@@ -39,7 +39,7 @@ static int save(struct data_repo *repo, enum data_level level, struct err *err)
 	return ini_write(&repo->config.files[level], path, err);
 }
 
-static int begin(struct data_repo *repo, enum data_level level, struct err *err)
+int config_edit_begin(struct data_repo *repo, enum data_level level, struct err *err)
 {
 	if (check_level(repo, level, err) < 0 || repo_lock(repo, err) < 0)
 		return -1;
@@ -63,8 +63,7 @@ static int check_name(const char *name, struct err *err)
 	return err_hint(err, "use letters, digits, '-' and '_'");
 }
 
-/* A path is kept relative to the directory of the file that holds it, as dvc keeps it. */
-static char *stored_path(const struct data_repo *repo, enum data_level level, const char *value)
+char *config_stored_path(const struct data_repo *repo, enum data_level level, const char *value)
 {
 	if (strstr(value, "://") || value[0] == '/' || value[0] == '~')
 		return mem_strdup(value);
@@ -113,11 +112,11 @@ static int check_url(const char *url, struct err *err)
 int data_remote_add(struct data_repo *repo, enum data_level level, const char *name, const char *url, bool make_default, bool force,
 		    struct err *err)
 {
-	if (check_name(name, err) < 0 || check_url(url, err) < 0 || begin(repo, level, err) < 0)
+	if (check_name(name, err) < 0 || check_url(url, err) < 0 || config_edit_begin(repo, level, err) < 0)
 		return -1;
 	struct ini *ini = &repo->config.files[level];
 	char *section OWNED = config_remote_section(name);
-	char *value OWNED = stored_path(repo, level, url);
+	char *value OWNED = config_stored_path(repo, level, url);
 	int status = 0;
 	if (ini_has_section(ini, section) && !force) {
 		err_set(err, ERR_CONFIG, "the remote '%s' exists already", name);
@@ -128,7 +127,7 @@ int data_remote_add(struct data_repo *repo, enum data_level level, const char *n
 	if (status == 0)
 		status = ini_set(ini, section, "url", value, err);
 	if (status == 0)
-		status = save(repo, level, err);
+		status = config_edit_save(repo, level, err);
 	repo_unlock(repo);
 	return status;
 }
@@ -150,7 +149,7 @@ int data_remote_modify(struct data_repo *repo, enum data_level level, const char
 		return near ? err_hint(err, "did you mean '%s'?", near)
 			    : err_hint(err, "there are url, endpointurl, region, profile and the others of DVC's S3 remotes");
 	}
-	if (begin(repo, level, err) < 0)
+	if (config_edit_begin(repo, level, err) < 0)
 		return -1;
 	char *section OWNED = config_remote_section(name);
 	struct ini *ini = &repo->config.files[level];
@@ -160,14 +159,14 @@ int data_remote_modify(struct data_repo *repo, enum data_level level, const char
 	/* Secrets of a remote of .dvc/config belong into config.local: its section may begin there. */
 	int status = anywhere && value ? 0 : check_exists(repo, level, name, err);
 	if (status == 0 && value) {
-		char *stored OWNED = is_path_option(option) ? stored_path(repo, level, value) : mem_strdup(value);
+		char *stored OWNED = is_path_option(option) ? config_stored_path(repo, level, value) : mem_strdup(value);
 		status = ini_set(ini, section, option, stored, err);
 	} else if (status == 0)
 		status = ini_remove_key(ini, section, option, &found, err);
 	if (status == 0 && !found)
 		status = err_set(err, ERR_CONFIG, "the remote '%s' has no option '%s' in %s", name, option, repo->config.paths[level]);
 	if (status == 0)
-		status = save(repo, level, err);
+		status = config_edit_save(repo, level, err);
 	repo_unlock(repo);
 	return status;
 }
@@ -182,7 +181,7 @@ static int follow_default(struct data_repo *repo, const char *from, const char *
 		if (!now || strcasecmp(now, from) != 0)
 			continue;
 		int status = to ? ini_set(ini, "core", "remote", to, err) : ini_remove_key(ini, "core", "remote", &found, err);
-		if (status < 0 || save(repo, (enum data_level)level, err) < 0)
+		if (status < 0 || config_edit_save(repo, (enum data_level)level, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -191,14 +190,14 @@ static int follow_default(struct data_repo *repo, const char *from, const char *
 int data_remote_remove(struct data_repo *repo, enum data_level level, const char *name, struct err *err)
 {
 	bool found;
-	if (begin(repo, level, err) < 0)
+	if (config_edit_begin(repo, level, err) < 0)
 		return -1;
 	char *section OWNED = config_remote_section(name);
 	int status = check_exists(repo, level, name, err);
 	if (status == 0)
 		status = ini_remove_section(&repo->config.files[level], section, &found, err);
 	if (status == 0)
-		status = save(repo, level, err);
+		status = config_edit_save(repo, level, err);
 	bool elsewhere = false;
 	for (int other = 0; other < DATA_LEVELS; other++)
 		elsewhere = elsewhere || exists_at(repo, (enum data_level)other, name);
@@ -210,7 +209,7 @@ int data_remote_remove(struct data_repo *repo, enum data_level level, const char
 
 int data_remote_rename(struct data_repo *repo, enum data_level level, const char *name, const char *to, struct err *err)
 {
-	if (check_name(to, err) < 0 || begin(repo, level, err) < 0)
+	if (check_name(to, err) < 0 || config_edit_begin(repo, level, err) < 0)
 		return -1;
 	char *section OWNED = config_remote_section(name);
 	char *new_section OWNED = config_remote_section(to);
@@ -223,7 +222,7 @@ int data_remote_rename(struct data_repo *repo, enum data_level level, const char
 			continue;
 		status = ini_rename_section(&repo->config.files[other], section, new_section, err);
 		if (status == 0)
-			status = save(repo, (enum data_level)other, err);
+			status = config_edit_save(repo, (enum data_level)other, err);
 	}
 	if (status == 0)
 		status = follow_default(repo, name, to, err);
@@ -234,7 +233,7 @@ int data_remote_rename(struct data_repo *repo, enum data_level level, const char
 int data_remote_default(struct data_repo *repo, enum data_level level, const char *name, struct err *err)
 {
 	bool found = false, known = false;
-	if (begin(repo, level, err) < 0)
+	if (config_edit_begin(repo, level, err) < 0)
 		return -1;
 	struct ini *ini = &repo->config.files[level];
 	for (int other = 0; name && other < DATA_LEVELS; other++)
@@ -246,7 +245,7 @@ int data_remote_default(struct data_repo *repo, enum data_level level, const cha
 	} else
 		status = name ? ini_set(ini, "core", "remote", name, err) : ini_remove_key(ini, "core", "remote", &found, err);
 	if (status == 0)
-		status = save(repo, level, err);
+		status = config_edit_save(repo, level, err);
 	repo_unlock(repo);
 	return status;
 }
