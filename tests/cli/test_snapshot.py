@@ -243,7 +243,11 @@ def test_in_a_subdirectory_and_from_elsewhere(project):
 
 def test_another_config_file(project):
     project.write("other.yaml", PROJECT.replace("ran check", "ran check otherwise"))
+    project.write("third.yaml", PROJECT.replace("ran check", "ran check thirdly"))
     assert not is_short(Asked(project, "-f", "other.yaml", "check"))
+    assert ran(project) == CHECK
+    settle(project, "-f", "other.yaml", "check")
+    assert not is_short(Asked(project, "-f", "third.yaml", "check"))
     assert ran(project) == CHECK
 
 
