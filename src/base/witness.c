@@ -55,13 +55,13 @@ static const char *resolve(struct witness *w, int dir, const char *path)
 	return full;
 }
 
-/* st is NULL where there is no such file. */
-static const char *record(struct witness *w, int dir, const char *path, bool follow, const struct stat *st)
+/* st is NULL where there is no such file, or none that may be looked at. */
+static const char *record(struct witness *w, int dir, const char *path, bool follow, const struct stat *st, bool denied)
 {
 	pthread_mutex_lock(&w->lock);
 	const char *full = resolve(w, dir, path);
 	if (full && !w->is_ours(w->ctx, full)) {
-		struct witness_file file = { .path = full, .follow = follow, .exists = st != NULL };
+		struct witness_file file = { .path = full, .follow = follow, .exists = st != NULL, .denied = denied };
 		if (st)
 			fs_stamp_of(&file.stamp, st);
 		vec_push(&w->files, file);
@@ -73,8 +73,8 @@ static const char *record(struct witness *w, int dir, const char *path, bool fol
 static void record_failure(struct witness *w, int dir, const char *path, bool follow)
 {
 	int number = errno;
-	if (number == ENOENT || number == ENOTDIR)
-		record(w, dir, path, follow, NULL);
+	if (number == ENOENT || number == ENOTDIR || number == EACCES)
+		record(w, dir, path, follow, NULL, number == EACCES);
 	else
 		add_fault(w, "a file that cannot be looked at");
 	errno = number;
@@ -109,7 +109,7 @@ static int see_openat(int dir, const char *path, int flags, mode_t mode)
 		add_fault(w, "a file that cannot be looked at");
 		return fd;
 	}
-	const char *full = record(w, dir, path, follow, &st);
+	const char *full = record(w, dir, path, follow, &st, false);
 	if (fd < FDS_MAX) {
 		pthread_mutex_lock(&w->lock);
 		w->fds[fd] = full;
@@ -127,7 +127,7 @@ static int see_fstatat(int dir, const char *path, struct stat *ret, int flags)
 	if (failed)
 		record_failure(w, dir, path, !(flags & AT_SYMLINK_NOFOLLOW));
 	else
-		record(w, dir, path, !(flags & AT_SYMLINK_NOFOLLOW), ret);
+		record(w, dir, path, !(flags & AT_SYMLINK_NOFOLLOW), ret, false);
 	return failed;
 }
 

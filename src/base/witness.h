@@ -12,7 +12,7 @@
  * It stands in the table of base/sys.h and sees what goes through that: files looked at, opened and read, directories listed
  * (by the stamp of the directory), links read, variables. Answers of the database come from elsewhere (store/state.h). What a
  * witness cannot vouch for is a fault, after which it records nothing more: a child process, a library that opens files itself, an
- * error other than "there is no such file", something written.
+ * error other than "there is no such file" and "permission denied", something written.
  *
  * One at a time. Other threads may look at files meanwhile; begin and end are for moments in which none does.
  */
@@ -27,6 +27,7 @@ struct witness_file {
 	const char *path;      /* absolute, not normalised */
 	bool follow;           /* what a link at path leads to was meant */
 	bool exists;
+	bool denied;           /* does not exist as far as one may look: EACCES */
 	struct fs_stamp stamp; /* zero if it does not exist */
 };
 struct witness_files {

@@ -16,14 +16,22 @@
 #include <string.h>
 
 #define MAGIC 0x534b4c4du /* "MLKS" */
-#define VERSION 1u
+#define VERSION 2u
 #define SNAPSHOTS_MAX 32  /* so many questions are remembered */
 #define SIZE_LIMIT ((size_t)1 << 30)
 #define BLOCK_MAX 256u
 #define PARALLEL_FILES 4096 /* below that a thread costs more than it saves */
 #define OPEN_DIR_MIN 3    /* so many entries make it worth while to open their directory */
 
-enum { ENTRY_EXISTS = 1, ENTRY_FOLLOW = 2 };
+enum { ENTRY_EXISTS = 1, ENTRY_FOLLOW = 2, ENTRY_DENIED = 4 };
+
+/* In place of a directory's descriptor. */
+enum { DIR_NOT_OPEN = -1, DIR_MISSING = -2, DIR_DENIED = -3 };
+
+static bool is_missing(int number)
+{
+	return number == ENOENT || number == ENOTDIR;
+}
 
 static bool find_place(const char *root, const struct buf *question, struct buf *dir, struct buf *file)
 {
@@ -76,7 +84,6 @@ struct asking {
 	atomic_bool differs;
 };
 
-/* dir_fd: of the block's directory; -1: it is not open; -2: there is no such directory. */
 static bool entry_holds(const struct block *block, int dir_fd, struct codec_in *in)
 {
 	char joined[PATH_MAX];
@@ -88,12 +95,12 @@ static bool entry_holds(const struct block *block, int dir_fd, struct codec_in *
 		read_stamp(in, &then);
 	if (!codec_ok(in))
 		return false;
-	if (dir_fd == -2)
-		return !(flags & ENTRY_EXISTS);
-	if (dir_fd == -1 && (size_t)snprintf(joined, sizeof(joined), "%s/%s", block->dir, name) >= sizeof(joined))
+	if (dir_fd == DIR_MISSING || dir_fd == DIR_DENIED)
+		return !(flags & ENTRY_EXISTS) && !(flags & ENTRY_DENIED) == (dir_fd == DIR_MISSING);
+	if (dir_fd == DIR_NOT_OPEN && (size_t)snprintf(joined, sizeof(joined), "%s/%s", block->dir, name) >= sizeof(joined))
 		return false;
 	if (sys.fstatat(dir_fd < 0 ? AT_FDCWD : dir_fd, dir_fd < 0 ? joined : name, &st, flags & ENTRY_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW) < 0)
-		return (errno == ENOENT || errno == ENOTDIR) && !(flags & ENTRY_EXISTS);
+		return !(flags & ENTRY_EXISTS) && (flags & ENTRY_DENIED ? errno == EACCES : is_missing(errno));
 	fs_stamp_of(&now, &st);
 	return (flags & ENTRY_EXISTS) && is_identical(&then, &now);
 }
@@ -102,12 +109,12 @@ static bool block_holds(const struct block *block)
 {
 	struct codec_in in = block->entries;
 	int fd CLEANUP(fs_close_fd) = -1;
-	int dir_fd = -1;
+	int dir_fd = DIR_NOT_OPEN;
 	if (block->count >= OPEN_DIR_MIN) {
 		fd = sys.openat(AT_FDCWD, *block->dir ? block->dir : "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-		if (fd < 0 && errno != ENOENT && errno != ENOTDIR)
+		if (fd < 0 && !is_missing(errno) && errno != EACCES)
 			return false;
-		dir_fd = fd < 0 ? -2 : fd;
+		dir_fd = fd >= 0 ? fd : errno == EACCES ? DIR_DENIED : DIR_MISSING;
 	}
 	for (uint32_t i = 0; i < block->count; i++)
 		if (!entry_holds(block, dir_fd, &in))
@@ -268,7 +275,7 @@ static const char *key_of(struct keeping *keeping, const char *path, bool follow
 
 static bool says_the_same(const struct witness_file *a, const struct witness_file *b)
 {
-	return a->exists == b->exists && is_identical(&a->stamp, &b->stamp);
+	return a->exists == b->exists && a->denied == b->denied && is_identical(&a->stamp, &b->stamp);
 }
 
 /* NULL, or why that cannot be kept. */
@@ -305,7 +312,8 @@ static void add_file(struct keeping *keeping, const struct witness_file *file)
 		return;
 	const char *name = path_base(file->path);
 	struct open_block *block = block_of(keeping, file->path, name);
-	codec_add_u8(&block->entries, (uint8_t)((file->exists ? ENTRY_EXISTS : 0) | (file->follow ? ENTRY_FOLLOW : 0)));
+	codec_add_u8(&block->entries, (uint8_t)((file->exists ? ENTRY_EXISTS : 0) | (file->follow ? ENTRY_FOLLOW : 0) |
+						 (file->denied ? ENTRY_DENIED : 0)));
 	codec_add_str(&block->entries, *name ? name : ".");
 	if (file->exists)
 		add_stamp(&block->entries, &file->stamp);

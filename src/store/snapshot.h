@@ -23,7 +23,7 @@
  *     u64 boot   u64 transaction   bytes question   bytes answer   u64 number of files
  *     u32 variables, of each: str name, u8 is set, digest of the value (values are nobody's business)
  *     u32 blocks, of each: str directory, u32 entries, bytes entries
- *         of an entry: u8 flags (1 exists, 2 follow), str name,
+ *         of an entry: u8 flags (1 exists, 2 follow, 4 permission denied), str name,
  *         if it exists: u64 size, mtime, ctime, ino, dev, u32 mode, u32 nlink
  * A directory's files may be spread over several blocks, which are looked at by several threads.
  */

@@ -4,6 +4,7 @@
 #include "store/snapshot.h"
 #include "store/state.h"
 
+#include <errno.h>
 #include <sys/wait.h>
 
 struct setting {
@@ -231,6 +232,49 @@ static void no_snapshot_without_a_whole_view(void **ctx)
 	assert_false(holds(&set));
 }
 
+static int (*real_fstatat)(int dir, const char *path, struct stat *ret, int flags);
+static bool denies;
+
+static int denying_fstatat(int dir, const char *path, struct stat *ret, int flags)
+{
+	size_t len = strlen(path);
+	if (denies && len >= 6 && strcmp(path + len - 6, "denied") == 0) {
+		errno = EACCES;
+		return -1;
+	}
+	return real_fstatat(dir, path, ret, flags);
+}
+
+/* A directory in PATH that one may not enter is no reason for the long way; that one may, later, is. */
+static void a_denied_permission_is_an_answer(void **ctx)
+{
+	struct setting set CLEANUP(release);
+	struct scratch *s = *ctx;
+	const char *why_not;
+	uint64_t files;
+	prepare(&set, s);
+	char *dir OWNED = path_joined(s->root.data, ".mlmake");
+	real_fstatat = sys.fstatat;
+	sys.fstatat = denying_fstatat;
+	for (int crowded = 0; crowded < 2; crowded++) {
+		struct buf answer CLEANUP(buf_release) = BUF_INIT;
+		char *path OWNED = path_joined(s->root.data, crowded ? "in/denied" : "alone/denied");
+		denies = true;
+		struct snapshot *snapshot = snapshot_begin(s->root.data);
+		if (crowded)
+			look_around(s);
+		assert_false(fs_exists(path));
+		snapshot_end(snapshot, &set.question, &set.answer, state_last(dir), &why_not);
+		assert_null(why_not);
+		assert_true(snapshot_ask(s->root.data, &set.question, &answer, &files));
+		denies = false;
+		assert_false(snapshot_ask(s->root.data, &set.question, &answer, &files));
+		scratch_write(s, crowded ? "in/denied" : "alone/denied", "");
+		assert_false(snapshot_ask(s->root.data, &set.question, &answer, &files));
+	}
+	sys.fstatat = real_fstatat;
+}
+
 /* Two transactions within one view are none. */
 static void state_tells_of_other_writers(void **ctx)
 {
@@ -378,7 +422,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(whatever_changes_makes_it_void), TEST(what_does_not_lie_still_is_not_kept),
 		TEST(what_is_too_new_is_not_kept), TEST(two_answers_to_one_question_are_none), TEST(no_snapshot_without_a_whole_view),
-		TEST(state_tells_of_other_writers), TEST(a_damaged_one_is_none), TEST(many_files),
+		TEST(a_denied_permission_is_an_answer), TEST(state_tells_of_other_writers), TEST(a_damaged_one_is_none), TEST(many_files),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
