@@ -323,6 +323,22 @@ def test_a_member_that_the_remote_lost_is_healed(stored):
     assert on_remote(stored, "content of d/b\n").read_text() == "content of d/b\n"
 
 
+@pytest.mark.parametrize("count", [1, 300], ids=["asked one by one", "listed"])
+def test_a_truncated_object_in_s3_is_healed(data, s3_server, bucket, count):
+    for i in range(count):
+        data.write(f"f{i}", f"content of {i:03}\n")
+    data.mlmake("data", "add", *[f"f{i}" for i in range(count)])
+    data.mlmake("data", "remote", "add", "-d", "s3", f"s3://{bucket}/x")
+    data.mlmake("data", "remote", "modify", "s3", "endpointurl", s3_server.endpoint)
+    data.env.update(s3_server.env)
+    data.mlmake("data", "push")
+    name = md5("content of 000\n")
+    victim = s3_server.root / bucket / "x/files/md5" / name[:2] / name[2:]
+    victim.write_text("con")
+    assert json.loads(data.mlmake("data", "push", "--json").stdout)["pushed"] == 1
+    assert victim.read_text() == "content of 000\n"
+
+
 def test_a_truncated_remote_object_is_healed(stored):
     victim = on_remote(stored, "content of f\n")
     victim.chmod(0o644)

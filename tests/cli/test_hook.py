@@ -1,4 +1,5 @@
 """The pre-commit hook: it judges what is staged, whatever the work tree looks like, and never touches the work tree."""
+import hashlib
 import json
 import os
 import signal
@@ -522,3 +523,16 @@ def test_json_report(repo):
     repo.git("add", ".")
     report = json.loads(repo.mlmake("hook", "run", "pre-commit", "--json", check=1).stdout)
     assert report["refused"] and "BAD" in report["refusals"][0]["detail"]
+
+
+def test_an_index_that_names_git_itself_writes_nothing(repo):
+    """git refuses such a name; an index that was tampered with may hold it all the same."""
+    repo.write("xgit/hooks/post-commit", "#!/bin/sh\n")
+    repo.git("add", "xgit")
+    index = repo.path / ".git/index"
+    data = index.read_bytes()[:-20]
+    assert data.count(b"xgit/hooks/post-commit") == 1
+    data = data.replace(b"xgit/hooks/post-commit", b".git/hooks/post-commit")
+    index.write_bytes(data + hashlib.sha1(data).digest())
+    refused = repo.mlmake("hook", "run", "pre-commit", check=1)
+    assert "git's index" in refused.stderr and not (repo.path / ".git/hooks/post-commit").exists()

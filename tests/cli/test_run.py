@@ -415,6 +415,12 @@ def test_timeout_kills_the_whole_group(box):
     assert not alive(pid)
 
 
+@pytest.mark.slow
+def test_a_command_that_ignores_sigterm_is_killed(box):
+    one(box, "trap '' TERM; while :; do sleep 0.1; done", timeout="300ms")
+    assert "ran longer than" in box.mlmake("t", check=1, timeout=30).stderr
+
+
 def test_retries(box):
     one(box, "echo ran t >> ran; test $(wc -l < ran) = 3", retries=2)
     result = box.mlmake("t")

@@ -201,9 +201,11 @@ static void compare(struct diff_run *run)
 {
 	struct pending added = { .list = { 0 } }, deleted = { .list = { 0 } };
 	size_t i = 0, k = 0;
-	while (i < run->old.nodes.len || k < run->new.nodes.len) {
+	for (;;) {
 		const struct node *old = i < run->old.nodes.len ? &run->old.nodes.at[i] : NULL;
 		const struct node *new = k < run->new.nodes.len ? &run->new.nodes.at[k] : NULL;
+		if (!old && !new)
+			break;
 		int order = !old ? 1 : !new ? -1 : strcmp(old->path, new->path);
 		i += order <= 0;
 		k += order >= 0;
