@@ -202,7 +202,7 @@ def bad_server(behaviour):
 
 @pytest.mark.parametrize("behaviour", [403, 500, "close", "cut", "nobody"])
 def test_remotes_that_misbehave(box, behaviour):
-    box.mlmake("data", "init")
+    box.mlmake("data", "init", "--no-scm")
     box.write("f", "x" * 1000)
     box.mlmake("data", "add", "f")
     box.env.update(AWS_ACCESS_KEY_ID="k", AWS_SECRET_ACCESS_KEY="s", AWS_DEFAULT_REGION="us-east-1")
