@@ -13,7 +13,7 @@ STEPS = 400
 @pytest.fixture
 def repo(gitbox):
     if not FAULTY.exists():
-        pytest.skip("make fault builds mlmake-fault")
+        pytest.fail("make fault builds build/mlmake-fault, which this needs")
     gitbox.write("mlmake.yaml", LINT)
     gitbox.write("a.py", "good = 1\n")
     gitbox.write("dir/b.py", "good = 1\n")

@@ -20,7 +20,7 @@ targets:
 @pytest.fixture
 def project(box):
     if not FAULTY.exists():
-        pytest.skip("make fault builds mlmake-fault")
+        pytest.fail("make fault builds build/mlmake-fault, which this needs")
     box.write("mlmake.yaml", CONFIG)
     box.write("in", "0\n")
     box.mlmake("c")
