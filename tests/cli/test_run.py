@@ -421,6 +421,7 @@ def test_a_command_that_ignores_sigterm_is_killed(box):
     assert "ran longer than" in box.mlmake("t", check=1, timeout=30).stderr
 
 
+@pytest.mark.slow
 def test_retries(box):
     one(box, "echo ran t >> ran; test $(wc -l < ran) = 3", retries=2)
     result = box.mlmake("t")

@@ -12,6 +12,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from proxy import Proxy, Rule  # noqa: E402
 from remote_help import Item, Remote, clean, make_object  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def proxy(s3_server):

@@ -40,6 +40,7 @@ def test_the_next_run_finishes(box, after):
     assert "nothing to do" in box.mlmake("t7").stderr
 
 
+@pytest.mark.slow
 def test_an_orphan_does_not_write_behind_the_next_run(box):
     box.write("in", "")
     box.write("mlmake.yaml", """\

@@ -173,6 +173,7 @@ def test_large(remote, source, target):
     assert remote.list("files/md5/00/") == {}
 
 
+@pytest.mark.slow
 def test_directory_is_laid_out_as_by_dvc(box, tmp_path):
     box.git("init", "-q")
     box.dvc("init", "-q")
@@ -303,6 +304,7 @@ def test_no_bucket(s3_server, tmp_path, source):
         assert remote.code == 4 and "NoSuchBucket" in answers[-1].message, (verb, answers)
 
 
+@pytest.mark.slow
 def test_nobody_listens(tmp_path, source):
     remote = Remote("s3://b", {**clean(tmp_path), "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
                     endpoint_url=f"http://127.0.0.1:{conftest.free_port()}")
