@@ -40,7 +40,7 @@ chmod 0755 "$work" # apt's own user reads in it
 root=$work/root
 unmount_root() {
     local place
-    for place in "$root/proc" "$root"; do
+    for place in "$root/dev/pts" "$root/proc" "$root"; do
         ! mountpoint -q "$place" || umount "$place" || { echo "prove.sh: $place stays mounted" >&2; return 1; }
     done
 }
@@ -86,6 +86,9 @@ make_root() {
     # A mount of its own, as the root of a machine is one: buildah remounts it.
     mount --bind "$root" "$root" && mount --make-private "$root"
     mount -t proc proc "$root/proc" 2>/dev/null || say "proc cannot be mounted here; going on without"
+    # Its own terminals: tests of questions and live lines open them.
+    mount -t devpts -o newinstance,ptmxmode=0666,mode=0620,gid=5 devpts "$root/dev/pts" 2>/dev/null ||
+        say "devpts cannot be mounted here; going on without"
 }
 
 prove() { # WORD
