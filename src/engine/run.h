@@ -95,6 +95,7 @@ struct run {
 	bool knows_critical;
 	struct resources resources;
 	VEC(struct job *) jobs;
+	VEC(struct lock *) unflushed; /* of targets whose records are not yet in the database: others would not find them */
 	size_t done;
 	bool stop;                   /* start nothing new */
 	struct loop_timer *tick_timer, *flush_timer;

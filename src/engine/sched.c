@@ -169,6 +169,15 @@ void run_done(struct run *run, struct node *node, struct run_event *event)
 	run_emit(run, event);
 }
 
+/* The locks of what is in the database by now. */
+static void release_locks(struct run *run)
+{
+	for (size_t i = 0; i < run->unflushed.len && !state_pending(run->state); i++)
+		lock_release(run->unflushed.at[i]);
+	if (!state_pending(run->state))
+		run->unflushed.len = 0;
+}
+
 static void on_flush(void *ctx)
 {
 	struct run *run = ctx;
@@ -183,6 +192,7 @@ static void on_flush(void *ctx)
 	if (state_flush(run->state, &err) < 0)
 		run_fail(run, &err);
 	state_refresh(run->state);
+	release_locks(run);
 }
 
 void run_job_over(struct run *run, struct job *job)
@@ -198,7 +208,12 @@ void run_job_over(struct run *run, struct job *job)
 	for (size_t i = 0; i < woken.list.len; i++)
 		push_ready(run, woken.list.at[i]);
 	vec_release(&woken.list);
+	if (job->lock && state_pending(run->state)) {
+		vec_push(&run->unflushed, job->lock);
+		job->lock = NULL;
+	}
 	exec_free(job);
+	release_locks(run);
 	if (!run->flush_timer && state_pending(run->state))
 		run->flush_timer = loop_add_timer(run->loop, FLUSH_AFTER_MS, on_flush, run);
 }
@@ -428,6 +443,9 @@ static void close_stores(struct run *run)
 	outputs_close(run->cache);
 	hashes_free(run->hashes);
 	state_close(run->state);
+	for (size_t i = 0; i < run->unflushed.len; i++)
+		lock_release(run->unflushed.at[i]);
+	vec_release(&run->unflushed);
 	if (run->loop)
 		loop_free(run->loop);
 	resources_release(&run->resources);

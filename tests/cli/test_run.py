@@ -493,6 +493,19 @@ def test_two_at_once_run_a_target_once(box):
     assert f"process {first.pid}" in second.stderr and "mlmake t" in second.stderr
 
 
+def test_who_waited_finds_the_record(box):
+    """Also where nothing is kept to be restored, and the first run goes on."""
+    box.write("in", "")
+    box.write("mlmake.yaml", json.dumps({"version": 1, "rules": [], "targets": {
+        "t": {"inputs": ["in"], "outputs": ["out"], "cache": False, "run": "echo ran t >> ran; sleep 0.2; echo x > out"},
+        "after": {"needs": ["t"], "inputs": ["out"], "run": "sleep 0.4; cat out"}}}))
+    first = box.popen(box.binary, "after", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for((box.path / "ran").exists)
+    box.mlmake("t")
+    assert first.wait(20) == 0
+    assert ran(box) == ["t"]
+
+
 def test_lines_of_parallel_targets_stay_whole(box):
     targets = "".join(f"  t{i}: {{run: 'for n in $(seq 200); do printf {chr(97 + i) * 20}; printf \"{chr(97 + i) * 20}\\n\"; done'}}\n"
                       for i in range(4))

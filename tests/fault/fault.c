@@ -7,12 +7,14 @@
  *     MLMAKE_FAULT=renameat:KILL:2     SIGKILL before the second rename
  *     MLMAKE_FAULT=any:KILL:57         before the 57th call that changes the file system
  *     MLMAKE_FAULT_LOG=FILE            appends the number of counted calls at exit
+ *     MLMAKE_FAULT_TICK_MS=40          files' times seem to advance 40 ms at a time, as on file systems with coarse clocks
  */
 #include "base/sys.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +87,31 @@ FAULTY(int, ficlone, (int to, int from), (to, from))
 FAULTY(ssize_t, copy_file_range, (int from, off_t *from_at, int to, off_t *to_at, size_t len, unsigned flags),
        (from, from_at, to, to_at, len, flags))
 
+static int64_t tick_ns;
+
+static void blur(struct timespec *time)
+{
+	int64_t ns = time->tv_sec * INT64_C(1000000000) + time->tv_nsec;
+	ns -= ns % tick_ns;
+	*time = (struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
+}
+
+static int coarse_fstat(int fd, struct stat *ret)
+{
+	int failed = fstat(fd, ret);
+	blur(&ret->st_mtim);
+	blur(&ret->st_ctim);
+	return failed;
+}
+
+static int coarse_fstatat(int dir, const char *path, struct stat *ret, int flags)
+{
+	int failed = fstatat(dir, path, ret, flags);
+	blur(&ret->st_mtim);
+	blur(&ret->st_ctim);
+	return failed;
+}
+
 static int errno_by_name(const char *name)
 {
 	static const struct {
@@ -110,8 +137,12 @@ static void write_log(void)
 
 __attribute__((constructor)) static void install(void)
 {
-	const char *text = getenv("MLMAKE_FAULT");
+	const char *text = getenv("MLMAKE_FAULT"), *tick = getenv("MLMAKE_FAULT_TICK_MS");
 	char number[16], tail[2] = "";
+	if (tick && (tick_ns = strtol(tick, NULL, 10) * 1000000) > 0) {
+		sys.fstat = coarse_fstat;
+		sys.fstatat = coarse_fstatat;
+	}
 	if (!text)
 		return;
 	if (sscanf(text, "%31[^:]:%15[^:]:%lu%1s", fault.call, number, &fault.at, tail) < 3) {
