@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "graph/provider.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 /* Options: a table, read by cli_parse. Short and long forms, "-j4", "-j 4", "--jobs=4", "--jobs 4", joined flags "-kn"; options may follow operands; "--" ends them. */
@@ -28,6 +29,8 @@ struct option {
 /* What a command's operands are, for completion. */
 enum operands { OPERANDS_FILES, OPERANDS_TARGETS, OPERANDS_RULES, OPERANDS_COMMANDS, OPERANDS_TEMPLATES, OPERANDS_SHELLS };
 
+#define MANY UINT_MAX
+
 struct cli;
 struct command {
 	const char *name;
@@ -36,6 +39,10 @@ struct command {
 	const char *help;       /* paragraphs and examples */
 	bool has_json;          /* takes --json */
 	enum operands operands;
+	unsigned least, most;   /* so many operands; most: 0 none, MANY */
+	const char *wants;      /* for the message where there are too few or too many: "one target"; NULL: the usage without "[OPTIONS]" */
+	const char *wants_hint; /* NULL: where the examples are */
+	bool takes_after;       /* "-- WORD..." are no operands */
 	bool yields;            /* to a target of the same name */
 	/* Returns an exit code, or -1 with err. argv[0] is the command's name. Calls cli_parse first. */
 	int (*run)(struct cli *cli, int argc, char **argv, struct err *err);
@@ -53,7 +60,7 @@ struct cli {
 	const char *full_name;         /* "mlmake data add" */
 	const struct provider *provider;
 	const char *config_file;       /* -f */
-	struct option_words *option_words; /* set: cli_parse only fills it, with *ret_done = 0 */
+	struct option_words *option_words; /* set: cli_parse only fills it, and returns 0 */
 	bool json;
 	bool quiet;
 	bool verbose;
@@ -62,11 +69,28 @@ struct cli {
 	unsigned width;                /* columns; 80 if unknown */
 };
 
-/* Reads argv[1..] by the table and moves operands to the front: *ret_operands of them from argv + 1; what followed "--" is
- * counted in *ret_after and stands after the operands (NULL: it counts as operands). Adds -h/--help (prints, *ret_done = exit code 0), -C, --quiet and, where has_json is set, --json. ERR_CONFIG with a hint for unknown options.
- * When *ret_done >= 0 the command returns it at once. */
-int cli_parse(struct cli *cli, const struct option *options, int argc, char **argv, int *ret_operands, int *ret_after, int *ret_done,
-	      struct err *err) MUST_CHECK;
+/* What stands in argv besides options, in order; NULL-terminated with what followed "--" behind the operands. */
+struct args {
+	const char *const *at;    /* operands */
+	size_t len;
+	const char *const *after; /* where the command takes_after */
+	size_t after_len;
+};
+
+/* Reads argv[1..] by the table, which gets -h/--help, -C, --quiet and, where has_json is set, --json; moves words within argv. 1: go on. Else the
+ * command returns what this returned: 0 (help was printed), or -1 with ERR_CONFIG and a hint (an unknown option, too many operands).
+ *
+ *     struct args args;
+ *     int go_on = cli_parse(cli, options, argc, argv, &args, err);
+ *     if (go_on <= 0)
+ *             return go_on;
+ */
+int cli_parse(struct cli *cli, const struct option *options, int argc, char **argv, struct args *ret, struct err *err) MUST_CHECK;
+
+/* The project here, by -f; for CLEANUP(cli_drop_project) struct project *project = NULL. */
+struct project;
+int cli_load(struct cli *cli, struct project **ret, struct err *err) MUST_CHECK;
+void cli_drop_project(struct project **project);
 
 /* What -C does. */
 int cli_go_to(const char *dir, struct err *err) MUST_CHECK;

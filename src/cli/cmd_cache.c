@@ -15,16 +15,11 @@ static int run_status(struct cli *cli, int argc, char **argv, struct err *err)
 	struct outputs_usage usage;
 	struct outputs *cache CLEANUP(close_cache) = NULL;
 	uint64_t limit;
-	int operands, done;
 	const struct option options[] = { OPTION_END };
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if (operands) {
-		err_set(err, ERR_CONFIG, "'mlmake cache status' takes no arguments, but there is '%s'", argv[1]);
-		return err_hint(err, "the cache is that of all your projects");
-	}
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	if (cache_limit(&limit, err) < 0 || outputs_open(&cache, err) < 0 || outputs_usage(cache, &usage, err) < 0)
 		return -1;
 	struct buf out CLEANUP(buf_release) = BUF_INIT;
@@ -83,13 +78,10 @@ static void print_collected(struct cli *cli, const struct outputs_gc_result *res
 
 static int collect(struct cli *cli, struct outputs *cache, uint64_t limit, bool dry_run, struct outputs_gc_result *ret, struct err *err)
 {
-	struct project *project = NULL;
-	const struct project_options load = { .config_file = cli->config_file, .provider = cli->provider };
-	if (project_load(&load, &project, err) < 0)
+	struct project *project CLEANUP(cli_drop_project) = NULL;
+	if (cli_load(cli, &project, err) < 0)
 		return err_hint(err, "mend it first: what its targets need must stay");
-	int failed = cache_collect(cache, project, limit, dry_run, ret, err);
-	project_free(project);
-	return failed;
+	return cache_collect(cache, project, limit, dry_run, ret, err);
 }
 
 static int run_gc(struct cli *cli, int argc, char **argv, struct err *err)
@@ -99,21 +91,16 @@ static int run_gc(struct cli *cli, int argc, char **argv, struct err *err)
 	struct outputs *cache CLEANUP(close_cache) = NULL;
 	struct outputs_gc_result result;
 	uint64_t limit;
-	int operands, done;
 	const struct option options[] = {
 		{ 0, "max-size", "SIZE", "20G, 500M, 0 (default: MLMAKE_CACHE_SIZE, else 10G)", OPTION_STRING, &size },
 		{ 'n', "dry-run", NULL, "say how much would be removed; remove nothing", OPTION_FLAG, &dry_run },
 		OPTION_CONFIG_FILE(cli),
 		OPTION_END,
 	};
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if (operands) {
-		err_set(err, ERR_CONFIG, "'mlmake cache gc' takes no arguments, but there is '%s'", argv[1]);
-		return err_hint(err, "--max-size=SIZE says what may stay");
-	}
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	if (cache_limit(&limit, err) < 0)
 		return -1;
 	if (size && !text_parse_size(size, &limit)) {
@@ -139,6 +126,7 @@ static const struct command cmd_cache_status = {
 		"  mlmake cache status\n"
 		"  mlmake cache status --json",
 	.has_json = true,
+	.wants_hint = "the cache is that of all your projects",
 	.run = run_status,
 };
 
@@ -153,6 +141,7 @@ static const struct command cmd_cache_gc = {
 		"  mlmake cache gc --max-size=2G\n"
 		"  mlmake cache gc -n --max-size=0    what is not needed here",
 	.has_json = true,
+	.wants_hint = "--max-size=SIZE says what may stay",
 	.run = run_gc,
 };
 

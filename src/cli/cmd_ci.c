@@ -43,26 +43,11 @@ static void print_json(struct cli *cli, const struct ci_report *report)
 
 static int open_project(struct cli *cli, struct project **ret, struct buf *ret_top, struct ci_request *ret_request, struct err *err)
 {
-	struct project_options options = { .config_file = cli->config_file, .provider = cli->provider };
-	if (project_load(&options, ret, err) < 0)
+	if (cli_load(cli, ret, err) < 0)
 		return -1;
 	ci_wiring_top((*ret)->root, ret_top);
 	*ret_request = (struct ci_request){ .project = *ret, .repo_root = ret_top->data };
 	return 0;
-}
-
-static void free_project(struct project **project)
-{
-	if (*project)
-		project_free(*project);
-}
-
-static int take_no_operands(int operands, char **argv, struct err *err)
-{
-	if (!operands)
-		return 0;
-	err_set(err, ERR_CONFIG, "'%s' takes no arguments, and got '%s'", argv[0], argv[1]);
-	return err_hint(err, "the workflow is made from all targets that ci.targets names, or from lint, typecheck, test and build");
 }
 
 static int run_generate(struct cli *cli, int argc, char **argv, struct err *err)
@@ -73,16 +58,15 @@ static int run_generate(struct cli *cli, int argc, char **argv, struct err *err)
 		OPTION_CONFIG_FILE(cli),
 		OPTION_END,
 	};
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	struct project *project CLEANUP(free_project) = NULL;
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
+	struct project *project CLEANUP(cli_drop_project) = NULL;
 	struct buf top CLEANUP(buf_release) = BUF_INIT;
 	struct ci_request request;
 	struct ci_report report CLEANUP(ci_report_release) = CI_REPORT_INIT;
-	if (take_no_operands(operands, argv, err) < 0 || open_project(cli, &project, &top, &request, err) < 0 ||
+	if (open_project(cli, &project, &top, &request, err) < 0 ||
 	    ci_generate(&request, force, &report, err) < 0)
 		return -1;
 	if (cli->json) {
@@ -106,16 +90,15 @@ static int run_generate(struct cli *cli, int argc, char **argv, struct err *err)
 static int run_check(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	const struct option options[] = { OPTION_CONFIG_FILE(cli), OPTION_END };
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	struct project *project CLEANUP(free_project) = NULL;
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
+	struct project *project CLEANUP(cli_drop_project) = NULL;
 	struct buf top CLEANUP(buf_release) = BUF_INIT;
 	struct ci_request request;
 	struct ci_report report CLEANUP(ci_report_release) = CI_REPORT_INIT;
-	if (take_no_operands(operands, argv, err) < 0 || open_project(cli, &project, &top, &request, err) < 0 ||
+	if (open_project(cli, &project, &top, &request, err) < 0 ||
 	    ci_check(&request, &report, err) < 0)
 		return -1;
 	bool fine = report.state == CI_CURRENT && !report.orphans.len;
@@ -149,6 +132,7 @@ static const struct command generate = {
 		"  mlmake ci generate\n"
 		"  mlmake ci generate --force      take back what was edited by hand\n",
 	.has_json = true,
+	.wants_hint = "the workflow is made from all targets that ci.targets names, or from lint, typecheck, test and build",
 	.run = run_generate,
 };
 
@@ -162,6 +146,7 @@ static const struct command check = {
 		"  mlmake ci check\n"
 		"  mlmake ci check | patch -p1     the same as `mlmake ci generate --force`\n",
 	.has_json = true,
+	.wants_hint = "the workflow is made from all targets that ci.targets names, or from lint, typecheck, test and build",
 	.run = run_check,
 };
 

@@ -103,24 +103,20 @@ static int clean(struct cli *cli, const struct project *project, const char *con
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct clean_options options = { 0 };
-	int operands, done;
 	const struct option table[] = {
 		{ 'n', "dry-run", NULL, "say what would be removed; remove nothing", OPTION_FLAG, &options.dry_run },
 		{ 0, "force", NULL, "also what was changed since, what no record knows, and what is versioned as data", OPTION_FLAG, &options.force },
 		OPTION_CONFIG_FILE(cli),
 		OPTION_END,
 	};
-	if (cli_parse(cli, table, argc, argv, &operands, NULL, &done, err) < 0)
+	struct args args;
+	int go_on = cli_parse(cli, table, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
+	struct project *project CLEANUP(cli_drop_project) = NULL;
+	if (cli_load(cli, &project, err) < 0)
 		return -1;
-	if (done >= 0)
-		return done;
-	struct project *project = NULL;
-	const struct project_options load = { .config_file = cli->config_file, .provider = cli->provider };
-	if (project_load(&load, &project, err) < 0)
-		return -1;
-	int failed = clean(cli, project, (const char *const *)argv + 1, (size_t)operands, &options, err);
-	project_free(project);
-	return failed;
+	return clean(cli, project, args.at, args.len, &options, err);
 }
 
 const struct command cmd_clean = {
@@ -137,5 +133,6 @@ const struct command cmd_clean = {
 	.has_json = true,
 	.yields = true,
 	.operands = OPERANDS_TARGETS,
+	.most = MANY,
 	.run = run,
 };

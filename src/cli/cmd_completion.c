@@ -120,16 +120,14 @@ static void offer_options(const struct completion *c)
 static void offer_of_project(const struct completion *c, bool rules)
 {
 	struct err err CLEANUP(err_release) = ERR_INIT;
-	struct project *project = NULL;
-	const struct project_options load = { .config_file = c->cli->config_file, .provider = c->cli->provider };
-	if (project_load(&load, &project, &err) < 0)
+	struct project *project CLEANUP(cli_drop_project) = NULL;
+	if (cli_load(c->cli, &project, &err) < 0)
 		return;
 	for (size_t i = 0; i < project->rule_count && rules; i++)
 		offer(c, project->rules[i].name, project->rules[i].desc);
 	for (size_t i = 0; i < project->target_count && !rules; i++)
 		if (!project->targets[i].is_private)
 			offer(c, project->targets[i].name, project->targets[i].desc);
-	project_free(project);
 }
 
 static void offer_templates(const struct completion *c)
@@ -177,12 +175,12 @@ static void offer_all(const struct completion *c)
 }
 
 /* words are what stands behind "mlmake", up to the cursor; the last is to be completed. */
-static int complete(struct cli *cli, char **words, int count, struct err *err)
+static int complete(struct cli *cli, const char *const *words, size_t count, struct err *err)
 {
 	struct completion c CLEANUP(release_completion) = { .cli = cli, .prefix = count ? words[count - 1] : "" };
 	if (learn_options(&c, &cmd_run, err) < 0)
 		return -1;
-	for (int i = 0; i + 1 < count; i++)
+	for (size_t i = 0; i + 1 < count; i++)
 		if (take_word(&c, words[i], err) < 0)
 			return -1;
 	offer_all(&c);
@@ -192,18 +190,16 @@ static int complete(struct cli *cli, char **words, int count, struct err *err)
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	static const struct option options[] = { OPTION_END };
-	int operands, after, done;
-	if (cli_parse(cli, options, argc, argv, &operands, &after, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if (operands == 1 && text_eq(argv[1], "words"))
-		return complete(cli, argv + 2, after, err);
-	const char *script = operands == 1 ? completion_script(argv[1]) : NULL;
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
+	if (text_eq(args.at[0], "words"))
+		return complete(cli, args.after, args.after_len, err);
+	const char *script = completion_script(args.at[0]);
 	if (!script) {
-		err_set(err, ERR_CONFIG, operands == 1 ? "no completion for the shell '%s'" : "'mlmake completion' wants the name of a shell",
-			operands == 1 ? argv[1] : "");
-		return err_hint(err, "there is bash, zsh and fish: mlmake completion bash");
+		err_set(err, ERR_CONFIG, "no completion for the shell '%s'", args.at[0]);
+		return err_hint(err, "%s", cli->command->wants_hint);
 	}
 	cli_out(cli, "%s", script);
 	return 0;
@@ -222,5 +218,10 @@ const struct command cmd_completion = {
 		"The scripts ask `mlmake completion words -- WORD...` for what the last word can become: one a line, a tabulator and what it\n"
 		"is.",
 	.operands = OPERANDS_SHELLS,
+	.least = 1,
+	.most = 1,
+	.wants = "the name of a shell",
+	.wants_hint = "there is bash, zsh and fish: mlmake completion bash",
+	.takes_after = true,
 	.run = run,
 };

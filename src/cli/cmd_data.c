@@ -21,9 +21,10 @@ static void show_warning(void *ctx, const char *text)
 	cli_warn(ctx, "%s", text);
 }
 
-struct data_ui data_cli_ui(struct cli *cli)
+int data_cli_open(struct cli *cli, struct data_repo **ret, struct err *err)
 {
-	return (struct data_ui){ show_progress, show_note, show_warning, cli };
+	const struct data_ui ui = { show_progress, show_note, show_warning, cli };
+	return data_open(NULL, &ui, ret, err);
 }
 
 void data_close_ptr(struct data_repo **repo)
@@ -72,13 +73,10 @@ static int run_init(struct cli *cli, int argc, char **argv, struct err *err)
 		OPTION_END,
 	};
 	struct buf root CLEANUP(buf_release) = BUF_INIT;
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if (operands)
-		return err_set(err, ERR_CONFIG, "'%s' takes no operands", cli->full_name);
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	if (data_init(&init, &root, err) < 0)
 		return -1;
 	cli_note(cli, "%s holds versioned data now", root.data);
@@ -145,25 +143,19 @@ static int run_add(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 0, "lock-timeout", "TIME", "wait this long for .dvc/tmp/lock (60s)", OPTION_STRING, &wait },
 		OPTION_END,
 	};
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if (!operands) {
-		err_set(err, ERR_CONFIG, "'%s' wants a path", cli->full_name);
-		return err_hint(err, "%s data/train.csv", cli->full_name);
-	}
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	if (wait && !text_parse_duration(wait, &wait_ms))
 		return err_set(err, ERR_CONFIG, "'%s' is no time: 30s, 2m", wait);
-	struct data_ui ui = data_cli_ui(cli);
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct data_add_report report CLEANUP(data_add_report_release) = { .staged = false };
-	if (data_open(NULL, &ui, &repo, err) < 0)
+	if (data_cli_open(cli, &repo, err) < 0)
 		return -1;
 	if (wait)
 		data_set_lock_wait(repo, wait_ms);
-	if (data_add(repo, (const char *const *)argv + 1, (size_t)operands, &report, err) < 0)
+	if (data_add(repo, args.at, args.len, &report, err) < 0)
 		return -1;
 	cli_progress_clear(cli);
 	if (cli->json)
@@ -180,17 +172,15 @@ static int run_commit(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 'f', "force", NULL, "nothing is asked anyway; for scripts that give it to dvc", OPTION_FLAG, &force },
 		OPTION_END,
 	};
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	struct data_ui ui = data_cli_ui(cli);
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct data_add_report report CLEANUP(data_add_report_release) = { .staged = false };
 	struct strlist absent CLEANUP(strlist_release) = { 0 };
-	if (data_open(NULL, &ui, &repo, err) < 0 ||
-	    data_commit(repo, (const char *const *)argv + 1, (size_t)operands, &report, &absent, err) < 0)
+	if (data_cli_open(cli, &repo, err) < 0 ||
+	    data_commit(repo, args.at, args.len, &report, &absent, err) < 0)
 		return -1;
 	cli_progress_clear(cli);
 	if (cli->json)
@@ -211,6 +201,7 @@ static const struct command cmd_data_commit = {
 		"  mlmake data commit\n"
 		"  mlmake data commit data/train.csv\n",
 	.has_json = true,
+	.most = MANY,
 	.run = run_commit,
 };
 
@@ -224,6 +215,8 @@ static const struct command cmd_data_add = {
 		"links, FIFOs, names that are not UTF-8) is an error that names it, and then nothing is recorded.\n\n"
 		"  mlmake data add data/raw models/model.onnx",
 	.has_json = true,
+	.least = 1,
+	.most = MANY,
 	.run = run_add,
 };
 
@@ -265,16 +258,14 @@ static int run_checkout(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 0, "relink", NULL, "make every file anew, by the links that cache.type asks for", OPTION_FLAG, &checkout.relink },
 		OPTION_END,
 	};
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	struct data_ui ui = data_cli_ui(cli);
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct data_checkout_report report CLEANUP(data_checkout_report_release) = { .files = 0 };
-	if (data_open(NULL, &ui, &repo, err) < 0 ||
-	    data_checkout(repo, (const char *const *)argv + 1, (size_t)operands, &checkout, &report, err) < 0)
+	if (data_cli_open(cli, &repo, err) < 0 ||
+	    data_checkout(repo, args.at, args.len, &checkout, &report, err) < 0)
 		return -1;
 	if (cli->json) {
 		struct buf text CLEANUP(buf_release) = BUF_INIT;
@@ -297,19 +288,19 @@ static const struct command cmd_data_checkout = {
 		"  git switch experiment && mlmake data checkout\n"
 		"  mlmake data checkout data/raw",
 	.has_json = true,
+	.most = MANY,
 	.run = run_checkout,
 };
 
 static int run_root(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	const struct option options[] = { OPTION_END };
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
-	if (data_open(NULL, NULL, &repo, err) < 0)
+	if (data_cli_open(cli, &repo, err) < 0)
 		return -1;
 	cli_out(cli, "%s\n", data_root(repo));
 	return 0;

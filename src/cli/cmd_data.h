@@ -12,8 +12,8 @@ extern const struct command cmd_data_status, cmd_data_push, cmd_data_fetch, cmd_
 extern const struct command cmd_data_verify, cmd_data_diff, cmd_data_ls, cmd_data_get, cmd_data_gc;
 extern const struct command cmd_data_remove, cmd_data_move, cmd_data_unprotect, cmd_data_config;
 
-/* The ui that shows on this cli; it is referred to while the repository is open. */
-struct data_ui data_cli_ui(struct cli *cli);
+/* Opens the repository here, which tells its progress, notes and warnings on this cli. */
+int data_cli_open(struct cli *cli, struct data_repo **ret, struct err *err) MUST_CHECK;
 
 void data_close_ptr(struct data_repo **repo); /* for CLEANUP */
 

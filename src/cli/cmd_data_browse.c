@@ -56,18 +56,14 @@ static int run_ls(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 0, "hash", NULL, "md5s", OPTION_FLAG, &flags.hashes },
 		OPTION_END,
 	};
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if (operands > 1)
-		return err_set(err, ERR_CONFIG, "'%s' lists one path at a time", cli->full_name);
-	struct data_ui ui = data_cli_ui(cli);
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct data_listing listing CLEANUP(data_listing_release) = { .list = { 0 } };
 	flags.ls.sizes = flags.ls.sizes || cli->json;
-	if (data_open(NULL, &ui, &repo, err) < 0 || data_ls(repo, operands ? argv[1] : NULL, &flags.ls, &listing, err) < 0)
+	if (data_cli_open(cli, &repo, err) < 0 || data_ls(repo, args.len ? args.at[0] : NULL, &flags.ls, &listing, err) < 0)
 		return -1;
 	cli_progress_clear(cli);
 	if (cli->json)
@@ -88,6 +84,8 @@ const struct command cmd_data_ls = {
 		"  mlmake data ls -R --size --hash\n"
 		"  mlmake data ls data/images --rev v1.0\n",
 	.has_json = true,
+	.most = 1,
+	.wants = "one path at a time",
 	.run = run_ls,
 };
 
@@ -100,20 +98,14 @@ static int run_get(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 'f', "force", NULL, "overwrite a file", OPTION_FLAG, &get.force },
 		OPTION_END,
 	};
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if (operands != 1) {
-		err_set(err, ERR_CONFIG, "'%s' wants one path", cli->full_name);
-		return err_hint(err, "%s data/images/cat.png --rev v1.0 -o old.png", cli->full_name);
-	}
-	struct data_ui ui = data_cli_ui(cli);
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct buf target CLEANUP(buf_release) = BUF_INIT;
 	size_t files = 0;
-	if (data_open(NULL, &ui, &repo, err) < 0 || data_get(repo, argv[1], &get, &target, &files, err) < 0)
+	if (data_cli_open(cli, &repo, err) < 0 || data_get(repo, args.at[0], &get, &target, &files, err) < 0)
 		return -1;
 	cli_progress_clear(cli);
 	if (!cli->json) {
@@ -141,5 +133,8 @@ const struct command cmd_data_get = {
 		"  mlmake data get data/images/cat.png -o cat.png\n"
 		"  mlmake data get models/model.onnx --rev v1.0 -o old.onnx\n",
 	.has_json = true,
+	.least = 1,
+	.most = 1,
+	.wants = "one path",
 	.run = run_get,
 };

@@ -63,25 +63,23 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 0, "local", NULL, ".dvc/config.local, which git ignores: for secrets", OPTION_FLAG, &flags.local },
 		OPTION_END,
 	};
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	bool good = flags.list ? !operands && !flags.unset : flags.unset ? operands == 1 : operands == 1 || operands == 2;
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
+	bool good = flags.list ? !args.len && !flags.unset : flags.unset ? args.len == 1 : args.len == 1 || args.len == 2;
 	if (!good || flags.system + flags.global + flags.project + flags.local > 1) {
 		err_set(err, ERR_CONFIG, "'%s' wants %s", cli->full_name, good ? "one level at most" : cli->command->usage);
 		return err_hint(err, "'%s --help' shows examples", cli->full_name);
 	}
-	struct data_ui ui = data_cli_ui(cli);
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
-	if (data_open(NULL, &ui, &repo, err) < 0)
+	if (data_cli_open(cli, &repo, err) < 0)
 		return -1;
-	if (flags.list || (operands == 1 && !flags.unset))
-		return show(cli, repo, &flags, operands ? argv[1] : NULL, err);
+	if (flags.list || (args.len == 1 && !flags.unset))
+		return show(cli, repo, &flags, args.len ? args.at[0] : NULL, err);
 	int level = level_of(&flags);
-	return data_config_set(repo, level == DATA_ANY_LEVEL ? DATA_PROJECT : (enum data_level)level, argv[1],
-			       flags.unset ? NULL : argv[2], err);
+	return data_config_set(repo, level == DATA_ANY_LEVEL ? DATA_PROJECT : (enum data_level)level, args.at[0],
+			       flags.unset ? NULL : args.at[1], err);
 }
 
 const struct command cmd_data_config = {
@@ -96,5 +94,6 @@ const struct command cmd_data_config = {
 		"  mlmake data config --list --show-origin\n"
 		"  mlmake data config --local --unset remote.storage.profile\n",
 	.has_json = true,
+	.most = 2,
 	.run = run,
 };

@@ -121,21 +121,14 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 0, "exit-code", NULL, "exit with 1 if anything differs", OPTION_FLAG, &exit_code },
 		OPTION_END,
 	};
-	int operands, after, done;
-	if (cli_parse(cli, options, argc, argv, &operands, &after, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if (operands > 2) {
-		err_set(err, ERR_CONFIG, "'%s' compares two revisions at most", cli->full_name);
-		return err_hint(err, "paths come after --: %s HEAD~1 HEAD -- data", cli->full_name);
-	}
-	struct data_ui ui = data_cli_ui(cli);
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct data_diff diff CLEANUP(data_diff_release) = { .with_missing = false };
-	if (data_open(NULL, &ui, &repo, err) < 0 ||
-	    data_diff(repo, operands > 0 ? argv[1] : NULL, operands > 1 ? argv[2] : NULL, (const char *const *)argv + 1 + operands,
-		      (size_t)after, &diff, err) < 0)
+	if (data_cli_open(cli, &repo, err) < 0 ||
+	    data_diff(repo, args.len > 0 ? args.at[0] : NULL, args.len > 1 ? args.at[1] : NULL, args.after, args.after_len, &diff, err) < 0)
 		return -1;
 	return show(cli, &diff, hashes, exit_code);
 }
@@ -152,5 +145,9 @@ const struct command cmd_data_diff = {
 		"  mlmake data diff v1.0 HEAD -- data     between two revisions, below data\n"
 		"  mlmake data diff --json --show-hash    for scripts\n",
 	.has_json = true,
+	.most = 2,
+	.wants = "two revisions at most",
+	.wants_hint = "paths come after --: mlmake data diff HEAD~1 HEAD -- data",
+	.takes_after = true,
 	.run = run,
 };

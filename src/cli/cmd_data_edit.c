@@ -14,14 +14,6 @@ static void show_to_stage(struct cli *cli, const struct strlist *to_stage)
 		cli_note(cli, "to record it in git: git add%s", line.data);
 }
 
-static int want_operands(struct cli *cli, int operands, int least, int most, struct err *err)
-{
-	if (operands >= least && operands <= most)
-		return 0;
-	err_set(err, ERR_CONFIG, "'%s' wants %s", cli->full_name, cli->command->usage);
-	return err_hint(err, "'%s --help' shows examples", cli->full_name);
-}
-
 static int run_remove(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	bool with_data = false, force = false;
@@ -30,16 +22,14 @@ static int run_remove(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 'f', "force", NULL, "with --outs: even what is in no cache", OPTION_FLAG, &force },
 		OPTION_END,
 	};
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	struct data_ui ui = data_cli_ui(cli);
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct strlist removed CLEANUP(strlist_release) = { 0 }, to_stage CLEANUP(strlist_release) = { 0 };
-	if (want_operands(cli, operands, 1, argc, err) < 0 || data_open(NULL, &ui, &repo, err) < 0 ||
-	    data_remove(repo, (const char *const *)argv + 1, (size_t)operands, with_data, force, &removed, &to_stage, err) < 0)
+	if (data_cli_open(cli, &repo, err) < 0 ||
+	    data_remove(repo, args.at, args.len, with_data, force, &removed, &to_stage, err) < 0)
 		return -1;
 	for (size_t i = 0; i < removed.len; i++)
 		cli_note(cli, with_data ? "removed %s and its data" : "%s is no longer tracked; its data stays", removed.at[i]);
@@ -56,25 +46,25 @@ const struct command cmd_data_remove = {
 		"Examples:\n"
 		"  mlmake data remove data/old.csv\n"
 		"  mlmake data remove models/v1.dvc --outs\n",
+	.least = 1,
+	.most = MANY,
 	.run = run_remove,
 };
 
 static int run_move(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	static const struct option options[] = { OPTION_END };
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	struct data_ui ui = data_cli_ui(cli);
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct strlist to_stage CLEANUP(strlist_release) = { 0 };
 	struct buf to CLEANUP(buf_release) = BUF_INIT;
-	if (want_operands(cli, operands, 2, 2, err) < 0 || data_open(NULL, &ui, &repo, err) < 0 ||
-	    data_move(repo, argv[1], argv[2], &to, &to_stage, err) < 0)
+	if (data_cli_open(cli, &repo, err) < 0 ||
+	    data_move(repo, args.at[0], args.at[1], &to, &to_stage, err) < 0)
 		return -1;
-	cli_note(cli, "%s is %s now", argv[1], to.data);
+	cli_note(cli, "%s is %s now", args.at[0], to.data);
 	show_to_stage(cli, &to_stage);
 	return 0;
 }
@@ -87,22 +77,22 @@ const struct command cmd_data_move = {
 		"Examples:\n"
 		"  mlmake data move data/raw.csv data/2024.csv\n"
 		"  mlmake data move model.onnx models\n",
+	.least = 2,
+	.most = 2,
 	.run = run_move,
 };
 
 static int run_unprotect(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	static const struct option options[] = { OPTION_END };
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	struct data_ui ui = data_cli_ui(cli);
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	size_t files = 0;
-	if (want_operands(cli, operands, 1, argc, err) < 0 || data_open(NULL, &ui, &repo, err) < 0 ||
-	    data_unprotect(repo, (const char *const *)argv + 1, (size_t)operands, &files, err) < 0)
+	if (data_cli_open(cli, &repo, err) < 0 ||
+	    data_unprotect(repo, args.at, args.len, &files, err) < 0)
 		return -1;
 	cli_note(cli, "%zu %s a copy now", files, files == 1 ? "file is" : "files are each");
 	return 0;
@@ -116,5 +106,7 @@ const struct command cmd_data_unprotect = {
 		"copies of them, which may be changed without harm to the cache.\n\n"
 		"Example:\n"
 		"  mlmake data unprotect data/train.csv\n",
+	.least = 1,
+	.most = MANY,
 	.run = run_unprotect,
 };

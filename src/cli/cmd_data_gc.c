@@ -90,11 +90,9 @@ static int show(struct cli *cli, const struct data_gc_report *report, bool dry)
 	return any && !dry && !report->deleted ? ERR_FAILED : 0;
 }
 
-static int check(struct cli *cli, const struct gc_flags *flags, int operands, struct err *err)
+static int check(struct cli *cli, const struct gc_flags *flags, struct err *err)
 {
 	const struct data_gc_options *gc = &flags->gc;
-	if (operands)
-		return err_set(err, ERR_CONFIG, "'%s' takes no paths", cli->full_name);
 	if (!flags->workspace && !gc->branches && !gc->tags && !gc->commits && !gc->revs.len) {
 		err_set(err, ERR_CONFIG, "'%s' wants to know what is to be kept", cli->full_name);
 		return err_hint(err, "-w the work tree, -a all branches, -T all tags, -A all commits, --rev REV");
@@ -126,20 +124,18 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 'j', "jobs", "N", "requests at once", OPTION_UINT, &gc->jobs },
 		OPTION_END,
 	};
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if (check(cli, &flags, operands, err) < 0)
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
+	if (check(cli, &flags, err) < 0)
 		return -1;
 	gc->with_remote = gc->with_remote || gc->remote;
 	gc->confirm = flags.force ? NULL : ask;
 	gc->ctx = cli;
-	struct data_ui ui = data_cli_ui(cli);
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct data_gc_report report CLEANUP(data_gc_report_release) = { .remote = NULL };
-	if (data_open(NULL, &ui, &repo, err) < 0 || data_gc(repo, gc, &report, err) < 0)
+	if (data_cli_open(cli, &repo, err) < 0 || data_gc(repo, gc, &report, err) < 0)
 		return -1;
 	return show(cli, &report, gc->dry);
 }

@@ -8,8 +8,9 @@ struct remote_flags {
 	bool make_default, force, unset;
 };
 
-static int parse(struct cli *cli, struct remote_flags *flags, const struct option *extra, size_t extra_count, int argc, char **argv,
-		 int least, int most, int *ret_operands, int *ret_done, struct err *err)
+/* Reads the options and opens the repository. Returns as cli_parse does. */
+static int begin(struct cli *cli, struct remote_flags *flags, const struct option *extra, size_t extra_count, int argc, char **argv,
+		 struct args *ret, struct data_repo **ret_repo, struct err *err)
 {
 	struct option options[8] = {
 		{ 0, "global", NULL, "the user's configuration", OPTION_FLAG, &flags->global },
@@ -21,13 +22,8 @@ static int parse(struct cli *cli, struct remote_flags *flags, const struct optio
 	for (size_t i = 0; i < extra_count; i++)
 		options[n++] = extra[i];
 	options[n] = (struct option)OPTION_END;
-	if (cli_parse(cli, options, argc, argv, ret_operands, NULL, ret_done, err) < 0)
-		return -1;
-	if (*ret_done >= 0 || (*ret_operands >= least && *ret_operands <= most))
-		return 0;
-	const char *operands = cli->command->usage;
-	err_set(err, ERR_CONFIG, "'%s' wants %s", cli->full_name, operands + (text_starts(operands, "[OPTIONS] ") ? 10 : 0));
-	return err_hint(err, "%s --help shows an example", cli->full_name);
+	int go_on = cli_parse(cli, options, argc, argv, ret, err);
+	return go_on > 0 && data_cli_open(cli, ret_repo, err) < 0 ? -1 : go_on;
 }
 
 static enum data_level level_of(const struct remote_flags *flags)
@@ -43,16 +39,13 @@ static int run_add(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 'f', "force", NULL, "replace the url of one that exists", OPTION_FLAG, &flags.force },
 	};
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
-	int operands, done;
-	if (parse(cli, &flags, extra, 2, argc, argv, 2, 2, &operands, &done, err) < 0)
+	struct args args;
+	int go_on = begin(cli, &flags, extra, 2, argc, argv, &args, &repo, err);
+	if (go_on <= 0)
+		return go_on;
+	if (data_remote_add(repo, level_of(&flags), args.at[0], args.at[1], flags.make_default, flags.force, err) < 0)
 		return -1;
-	if (done >= 0)
-		return done;
-	struct data_ui ui = data_cli_ui(cli);
-	if (data_open(NULL, &ui, &repo, err) < 0 ||
-	    data_remote_add(repo, level_of(&flags), argv[1], argv[2], flags.make_default, flags.force, err) < 0)
-		return -1;
-	cli_note(cli, "remote '%s' is %s%s", argv[1], argv[2], flags.make_default ? ", the default" : "");
+	cli_note(cli, "remote '%s' is %s%s", args.at[0], args.at[1], flags.make_default ? ", the default" : "");
 	return 0;
 }
 
@@ -61,12 +54,11 @@ static int run_list(struct cli *cli, int argc, char **argv, struct err *err)
 	struct remote_flags flags = { .force = false };
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct data_remote_list list CLEANUP(data_remote_list_release) = { .at = NULL };
-	int operands, done;
-	if (parse(cli, &flags, NULL, 0, argc, argv, 0, 0, &operands, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if (data_open(NULL, NULL, &repo, err) < 0 || data_remote_list(repo, &list, err) < 0)
+	struct args args;
+	int go_on = begin(cli, &flags, NULL, 0, argc, argv, &args, &repo, err);
+	if (go_on <= 0)
+		return go_on;
+	if (data_remote_list(repo, &list, err) < 0)
 		return -1;
 	if (!cli->json) {
 		for (size_t i = 0; i < list.len; i++)
@@ -94,47 +86,35 @@ static int run_modify(struct cli *cli, int argc, char **argv, struct err *err)
 	struct remote_flags flags = { .force = false };
 	const struct option extra[] = { { 'u', "unset", NULL, "remove the option", OPTION_FLAG, &flags.unset } };
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
-	int operands, done;
-	if (parse(cli, &flags, extra, 1, argc, argv, 2, 3, &operands, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if ((operands == 3) == flags.unset)
+	struct args args;
+	int go_on = begin(cli, &flags, extra, 1, argc, argv, &args, &repo, err);
+	if (go_on <= 0)
+		return go_on;
+	if ((args.len == 3) == flags.unset)
 		return err_set(err, ERR_CONFIG, "'%s' wants a value, or --unset without one", cli->full_name);
-	struct data_ui ui = data_cli_ui(cli);
-	if (data_open(NULL, &ui, &repo, err) < 0)
-		return -1;
-	return data_remote_modify(repo, level_of(&flags), argv[1], argv[2], flags.unset ? NULL : argv[3], err);
+	return data_remote_modify(repo, level_of(&flags), args.at[0], args.at[1], flags.unset ? NULL : args.at[2], err);
 }
 
 static int run_remove(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct remote_flags flags = { .force = false };
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
-	int operands, done;
-	if (parse(cli, &flags, NULL, 0, argc, argv, 1, 1, &operands, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	struct data_ui ui = data_cli_ui(cli);
-	if (data_open(NULL, &ui, &repo, err) < 0)
-		return -1;
-	return data_remote_remove(repo, level_of(&flags), argv[1], err);
+	struct args args;
+	int go_on = begin(cli, &flags, NULL, 0, argc, argv, &args, &repo, err);
+	if (go_on <= 0)
+		return go_on;
+	return data_remote_remove(repo, level_of(&flags), args.at[0], err);
 }
 
 static int run_rename(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct remote_flags flags = { .force = false };
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
-	int operands, done;
-	if (parse(cli, &flags, NULL, 0, argc, argv, 2, 2, &operands, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	struct data_ui ui = data_cli_ui(cli);
-	if (data_open(NULL, &ui, &repo, err) < 0)
-		return -1;
-	return data_remote_rename(repo, level_of(&flags), argv[1], argv[2], err);
+	struct args args;
+	int go_on = begin(cli, &flags, NULL, 0, argc, argv, &args, &repo, err);
+	if (go_on <= 0)
+		return go_on;
+	return data_remote_rename(repo, level_of(&flags), args.at[0], args.at[1], err);
 }
 
 static int show_default(struct cli *cli, struct data_repo *repo, struct err *err)
@@ -156,17 +136,13 @@ static int run_default(struct cli *cli, int argc, char **argv, struct err *err)
 	struct remote_flags flags = { .force = false };
 	const struct option extra[] = { { 'u', "unset", NULL, "have no default", OPTION_FLAG, &flags.unset } };
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
-	int operands, done;
-	if (parse(cli, &flags, extra, 1, argc, argv, 0, 1, &operands, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	struct data_ui ui = data_cli_ui(cli);
-	if (data_open(NULL, &ui, &repo, err) < 0)
-		return -1;
-	if (!operands && !flags.unset)
+	struct args args;
+	int go_on = begin(cli, &flags, extra, 1, argc, argv, &args, &repo, err);
+	if (go_on <= 0)
+		return go_on;
+	if (!args.len && !flags.unset)
 		return show_default(cli, repo, err);
-	return data_remote_default(repo, level_of(&flags), flags.unset ? NULL : argv[1], err);
+	return data_remote_default(repo, level_of(&flags), flags.unset ? NULL : args.at[0], err);
 }
 
 static const struct command cmd_add = {
@@ -175,6 +151,8 @@ static const struct command cmd_add = {
 	.usage = "[OPTIONS] NAME URL",
 	.help = "URL is a directory, or s3://bucket/prefix:\n\n    mlmake data remote add -d storage s3://ml-data/project\n"
 		"    mlmake data remote modify storage endpointurl http://127.0.0.1:9000",
+	.least = 2,
+	.most = 2,
 	.run = run_add,
 };
 static const struct command cmd_list = {
@@ -191,6 +169,8 @@ static const struct command cmd_modify = {
 	.usage = "[OPTIONS] NAME OPTION [VALUE]",
 	.help = "Changes that line of the config file alone; comments stay. Secrets belong into --local:\n\n"
 		"    mlmake data remote modify --local storage secret_access_key ...",
+	.least = 2,
+	.most = 3,
 	.run = run_modify,
 };
 static const struct command cmd_remove = {
@@ -198,6 +178,8 @@ static const struct command cmd_remove = {
 	.summary = "forget a remote",
 	.usage = "[OPTIONS] NAME",
 	.help = "Its data stays where it is.\n\n    mlmake data remote remove storage",
+	.least = 1,
+	.most = 1,
 	.run = run_remove,
 };
 static const struct command cmd_rename = {
@@ -205,6 +187,8 @@ static const struct command cmd_rename = {
 	.summary = "give a remote another name",
 	.usage = "[OPTIONS] NAME NEW",
 	.help = "Also in config.local and where it is the default.\n\n    mlmake data remote rename storage archive",
+	.least = 2,
+	.most = 2,
 	.run = run_rename,
 };
 static const struct command cmd_default = {
@@ -212,6 +196,7 @@ static const struct command cmd_default = {
 	.summary = "show or choose the default remote",
 	.usage = "[OPTIONS] [NAME]",
 	.help = "The remote that push, fetch and pull use unless told otherwise.\n\n    mlmake data remote default storage",
+	.most = 1,
 	.run = run_default,
 };
 

@@ -132,16 +132,14 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 'q', NULL, NULL, "the same, and print nothing", OPTION_FLAG, &flags.silent },
 		OPTION_END,
 	};
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	struct data_ui ui = data_cli_ui(cli);
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct data_status status CLEANUP(data_status_release) = { .has_git = false };
-	if (data_open(NULL, &ui, &repo, err) < 0 ||
-	    data_status(repo, (const char *const *)argv + 1, (size_t)operands, &flags.status, &status, err) < 0)
+	if (data_cli_open(cli, &repo, err) < 0 ||
+	    data_status(repo, args.at, args.len, &flags.status, &status, err) < 0)
 		return -1;
 	return show(cli, &status, &flags);
 }
@@ -156,5 +154,6 @@ const struct command cmd_data_status = {
 		"  mlmake data status\n"
 		"  mlmake data status -q || mlmake data add data/raw",
 	.has_json = true,
+	.most = MANY,
 	.run = run,
 };

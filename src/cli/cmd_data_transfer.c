@@ -49,7 +49,7 @@ static int show_transfer(struct cli *cli, const char *word, bool push, const str
 	return code;
 }
 
-static int parse(struct cli *cli, struct transfer_flags *flags, bool with_checkout, int argc, char **argv, int *ret_operands, int *ret_done,
+static int parse(struct cli *cli, struct transfer_flags *flags, bool with_checkout, int argc, char **argv, struct args *ret,
 		 struct err *err)
 {
 	const struct option options[] = {
@@ -60,24 +60,21 @@ static int parse(struct cli *cli, struct transfer_flags *flags, bool with_checko
 			      : (struct option)OPTION_END,
 		OPTION_END,
 	};
-	return cli_parse(cli, options, argc, argv, ret_operands, NULL, ret_done, err);
+	return cli_parse(cli, options, argc, argv, ret, err);
 }
 
 static int run_transfer(struct cli *cli, bool push, int argc, char **argv, struct err *err)
 {
 	struct transfer_flags flags = { .transfer = { .remote = NULL } };
-	int operands, done;
-	if (parse(cli, &flags, false, argc, argv, &operands, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	struct data_ui ui = data_cli_ui(cli);
+	struct args args;
+	int go_on = parse(cli, &flags, false, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct data_transfer_report report CLEANUP(data_transfer_report_release) = { .remote = NULL };
-	if (data_open(NULL, &ui, &repo, err) < 0)
+	if (data_cli_open(cli, &repo, err) < 0)
 		return -1;
-	const char *const *paths = (const char *const *)argv + 1;
-	if ((push ? data_push : data_fetch)(repo, paths, (size_t)operands, &flags.transfer, &report, err) < 0)
+	if ((push ? data_push : data_fetch)(repo, args.at, args.len, &flags.transfer, &report, err) < 0)
 		return -1;
 	if (cli->json) {
 		struct buf text CLEANUP(buf_release) = BUF_INIT;
@@ -104,19 +101,16 @@ static int run_fetch(struct cli *cli, int argc, char **argv, struct err *err)
 static int run_pull(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct transfer_flags flags = { .transfer = { .remote = NULL } };
-	int operands, done;
-	if (parse(cli, &flags, true, argc, argv, &operands, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	struct data_ui ui = data_cli_ui(cli);
+	struct args args;
+	int go_on = parse(cli, &flags, true, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct data_transfer_report moved CLEANUP(data_transfer_report_release) = { .remote = NULL };
 	struct data_checkout_report report CLEANUP(data_checkout_report_release) = { .files = 0 };
-	if (data_open(NULL, &ui, &repo, err) < 0)
+	if (data_cli_open(cli, &repo, err) < 0)
 		return -1;
-	const char *const *paths = (const char *const *)argv + 1;
-	if (data_pull(repo, paths, (size_t)operands, &flags.transfer, &flags.checkout, &moved, &report, err) < 0)
+	if (data_pull(repo, args.at, args.len, &flags.transfer, &flags.checkout, &moved, &report, err) < 0)
 		return -1;
 	if (cli->json) {
 		struct buf text CLEANUP(buf_release) = BUF_INIT;
@@ -150,6 +144,7 @@ const struct command cmd_data_push = {
 		"directories last.\n\n" COMMON_HELP
 		"\n\n  mlmake data push\n  mlmake data push -r archive models",
 	.has_json = true,
+	.most = MANY,
 	.run = run_push,
 };
 
@@ -160,6 +155,7 @@ const struct command cmd_data_fetch = {
 	.help = "Downloads objects that the cache lacks. The work tree is not touched.\n\n" COMMON_HELP
 		"\n\n  mlmake data fetch data/raw",
 	.has_json = true,
+	.most = MANY,
 	.run = run_fetch,
 };
 
@@ -170,5 +166,6 @@ const struct command cmd_data_pull = {
 	.help = "Downloads what the cache lacks and makes the data in the work tree what the .dvc files say.\n\n" COMMON_HELP
 		"\n\n  mlmake data pull\n  mlmake data pull data/raw/train.csv",
 	.has_json = true,
+	.most = MANY,
 	.run = run_pull,
 };

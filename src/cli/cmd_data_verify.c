@@ -77,23 +77,21 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 'j', "jobs", "N", "transfers at once", OPTION_UINT, &verify.jobs },
 		OPTION_END,
 	};
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	verify.with_remote = verify.with_remote || verify.remote;
-	if (verify.everything && operands)
+	if (verify.everything && args.len)
 		return err_set(err, ERR_CONFIG, "--all is about all objects: give no paths with it");
 	if (verify.quick && !verify.with_remote) {
 		err_set(err, ERR_CONFIG, "--quick is about a remote, and none is looked at");
 		return err_hint(err, "name one: %s --quick -r NAME", cli->full_name);
 	}
-	struct data_ui ui = data_cli_ui(cli);
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct data_verify_report report CLEANUP(data_verify_report_release) = { .remote = NULL };
-	if (data_open(NULL, &ui, &repo, err) < 0 ||
-	    data_verify(repo, (const char *const *)argv + 1, (size_t)operands, &verify, &report, err) < 0)
+	if (data_cli_open(cli, &repo, err) < 0 ||
+	    data_verify(repo, args.at, args.len, &verify, &report, err) < 0)
 		return -1;
 	if (cli->json)
 		print_json(cli, &report, verify.with_remote);
@@ -113,5 +111,6 @@ const struct command cmd_data_verify = {
 		"  mlmake data verify -r storage          that remote, too: downloads all of it\n"
 		"  mlmake data verify -r storage --quick  by its sizes: downloads nothing\n",
 	.has_json = true,
+	.most = MANY,
 	.run = run,
 };

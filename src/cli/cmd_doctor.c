@@ -58,19 +58,13 @@ static void print_text(struct cli *cli, const struct findings *found)
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	int operands, done;
 	const struct option options[] = { OPTION_CONFIG_FILE(cli), OPTION_END };
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if (operands) {
-		err_set(err, ERR_CONFIG, "'mlmake doctor' takes no arguments, but there is '%s'", argv[1]);
-		return err_hint(err, "it looks at all that the targets here need");
-	}
-	struct project *project = NULL;
-	const struct project_options load = { .config_file = cli->config_file, .provider = cli->provider };
-	if (project_load(&load, &project, err) < 0)
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
+	struct project *project CLEANUP(cli_drop_project) = NULL;
+	if (cli_load(cli, &project, err) < 0)
 		return -1;
 	struct findings found CLEANUP(findings_release) = { 0 };
 	bool healthy = true;
@@ -81,7 +75,6 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		print_json(cli, &found, healthy);
 	else
 		print_text(cli, &found);
-	project_free(project);
 	return healthy ? 0 : ERR_FAILED;
 }
 
@@ -95,5 +88,6 @@ const struct command cmd_doctor = {
 		"  mlmake doctor\n"
 		"  mlmake doctor --json",
 	.has_json = true,
+	.wants_hint = "it looks at all that the targets here need",
 	.run = run,
 };

@@ -176,31 +176,28 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	const char *name = NULL;
 	const struct format *format;
-	int operands, done;
 	const struct option options[] = {
 		{ 0, "format", "FORMAT", "dot (the default), mermaid or json", OPTION_STRING, &name },
 		OPTION_CONFIG_FILE(cli),
 		OPTION_END,
 	};
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	if (find_format(name ? name : cli->json ? "json" : "dot", &format, err) < 0)
 		return -1;
-	struct project *project = NULL;
-	const struct project_options load = { .config_file = cli->config_file, .provider = cli->provider };
-	if (project_load(&load, &project, err) < 0)
+	struct project *project CLEANUP(cli_drop_project) = NULL;
+	if (cli_load(cli, &project, err) < 0)
 		return -1;
 	struct drawing drawing = { .project = project, .out = BUF_INIT };
-	int failed = choose(&drawing, (const char *const *)argv + 1, (size_t)operands, err);
+	int failed = choose(&drawing, args.at, args.len, err);
 	if (!failed) {
 		format->draw(&drawing);
 		cli_out_bytes(cli, drawing.out.data, drawing.out.len);
 	}
 	free(drawing.shown);
 	buf_release(&drawing.out);
-	project_free(project);
 	return failed;
 }
 
@@ -216,5 +213,6 @@ const struct command cmd_graph = {
 		"  mlmake graph --format json             an edge goes from a target to what it depends on",
 	.operands = OPERANDS_TARGETS,
 	.has_json = true,
+	.most = MANY,
 	.run = run,
 };

@@ -42,37 +42,29 @@ static int look_unchanged(const char *dir, struct hook_status *ret, bool *ret_ch
 	return hook_look(dir, ret, err);
 }
 
-/* Options, then one of install, uninstall and status; *ret_done as of cli_parse, 0 after JSON. */
-static int change(struct cli *cli, change_fn *fn, int argc, char **argv, struct hook_status *ret, bool *ret_changed, int *ret_done,
-		  struct err *err)
+/* Options, then one of install, uninstall and status. Returns as cli_parse does. */
+static int change(struct cli *cli, change_fn *fn, int argc, char **argv, struct hook_status *ret, bool *ret_changed, struct err *err)
 {
 	static const struct option options[] = { OPTION_END };
 	struct buf cwd CLEANUP(buf_release) = BUF_INIT;
-	int operands;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, ret_done, err) < 0)
-		return -1;
-	if (*ret_done >= 0)
-		return 0;
-	if (operands) {
-		err_set(err, ERR_CONFIG, "'%s' takes no arguments, and got '%s'", argv[0], argv[1]);
-		return err_hint(err, "the one hook there is, is pre-commit");
-	}
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	if (path_cwd(&cwd, err) < 0 || fn(cwd.data, ret, ret_changed, err) < 0)
 		return -1;
 	if (cli->json)
 		print_status_json(cli, ret, *ret_changed);
-	return 0;
+	return 1;
 }
 
 static int run_install(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct hook_status status CLEANUP(hook_status_release) = { 0 };
 	bool changed = false;
-	int done;
-	if (change(cli, hook_install, argc, argv, &status, &changed, &done, err) < 0)
-		return -1;
-	if (done >= 0 || cli->json)
-		return done >= 0 ? done : 0;
+	int go_on = change(cli, hook_install, argc, argv, &status, &changed, err);
+	if (go_on <= 0 || cli->json)
+		return go_on < 0 ? go_on : 0;
 	cli_note(cli, "%s %s", changed ? "installed" : "already installed:", status.path);
 	if (status.kept)
 		cli_note(cli, "the hook that was there runs first; it is kept as %s", status.kept);
@@ -85,11 +77,9 @@ static int run_uninstall(struct cli *cli, int argc, char **argv, struct err *err
 {
 	struct hook_status status CLEANUP(hook_status_release) = { 0 };
 	bool changed = false;
-	int done;
-	if (change(cli, hook_uninstall, argc, argv, &status, &changed, &done, err) < 0)
-		return -1;
-	if (done >= 0 || cli->json)
-		return done >= 0 ? done : 0;
+	int go_on = change(cli, hook_uninstall, argc, argv, &status, &changed, err);
+	if (go_on <= 0 || cli->json)
+		return go_on < 0 ? go_on : 0;
 	if (!changed && status.presence == HOOK_OTHER)
 		cli_note(cli, "left alone, because mlmake did not install it: %s", status.path);
 	else if (!changed)
@@ -105,11 +95,9 @@ static int run_status(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct hook_status status CLEANUP(hook_status_release) = { 0 };
 	bool changed = false;
-	int done;
-	if (change(cli, look_unchanged, argc, argv, &status, &changed, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
+	int go_on = change(cli, look_unchanged, argc, argv, &status, &changed, err);
+	if (go_on <= 0)
+		return go_on;
 	int code = status.presence == HOOK_OURS ? 0 : ERR_FAILED;
 	if (cli->json)
 		return code;
@@ -193,18 +181,14 @@ static int pre_commit(struct cli *cli, struct err *err)
 static int run_run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	static const struct option options[] = { OPTION_END };
-	int operands, after, done;
-	if (cli_parse(cli, options, argc, argv, &operands, &after, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if (operands == 1 && text_eq(argv[1], "pre-commit"))
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
+	if (text_eq(args.at[0], "pre-commit"))
 		return pre_commit(cli, err);
-	if (operands == 0)
-		err_set(err, ERR_CONFIG, "'%s' wants the name of a hook", cli->full_name);
-	else
-		err_set(err, ERR_CONFIG, "no hook '%s'", argv[1]);
-	return err_hint(err, "the one hook there is, is pre-commit: mlmake hook run pre-commit");
+	err_set(err, ERR_CONFIG, "no hook '%s'", args.at[0]);
+	return err_hint(err, "%s", cli->command->wants_hint);
 }
 
 static const struct command install = {
@@ -217,6 +201,7 @@ static const struct command install = {
 		"Example:\n"
 		"  mlmake hook install\n",
 	.has_json = true,
+	.wants_hint = "the one hook there is, is pre-commit",
 	.run = run_install,
 };
 
@@ -229,6 +214,7 @@ static const struct command uninstall = {
 		"Example:\n"
 		"  mlmake hook uninstall\n",
 	.has_json = true,
+	.wants_hint = "the one hook there is, is pre-commit",
 	.run = run_uninstall,
 };
 
@@ -256,6 +242,11 @@ static const struct command run_command = {
 		"  mlmake hook run pre-commit\n"
 		"  git commit --no-verify          commit without the checks\n",
 	.has_json = true,
+	.least = 1,
+	.most = 1,
+	.wants = "the name of a hook",
+	.wants_hint = "the one hook there is, is pre-commit: mlmake hook run pre-commit",
+	.takes_after = true,
 	.run = run_run,
 };
 

@@ -6,15 +6,10 @@
 static int run_init(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	static const struct option options[] = { OPTION_END };
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if (operands > 0) {
-		err_set(err, ERR_CONFIG, "'init' takes no arguments, and got '%s'", argv[1]);
-		return err_hint(err, "it writes mlmake.yaml into the current directory; `mlmake -C DIR init` into another");
-	}
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	if (scaffold_init(".", err) < 0)
 		return -1;
 	cli_out(cli, "mlmake.yaml\n");
@@ -30,5 +25,6 @@ const struct command cmd_init = {
 		"not needed to begin: without one, rules find what can be installed, checked, tested and built.\n"
 		"\n"
 		"  mlmake init\n",
+	.wants_hint = "it writes mlmake.yaml into the current directory; `mlmake -C DIR init` into another",
 	.run = run_init,
 };

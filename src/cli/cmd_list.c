@@ -112,23 +112,21 @@ static void list_text(struct cli *cli, const struct project *project, const stru
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	bool all = false;
-	int operands, done;
 	const struct option options[] = {
 		{'a', "all", NULL, "private targets, too", OPTION_FLAG, &all},
 		OPTION_CONFIG_FILE(cli),
 		OPTION_END,
 	};
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	struct project *project = NULL;
-	const struct project_options load = {.config_file = cli->config_file, .provider = cli->provider};
-	if (project_load(&load, &project, err) < 0)
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
+	struct project *project CLEANUP(cli_drop_project) = NULL;
+	if (cli_load(cli, &project, err) < 0)
 		return -1;
 	struct map chosen CLEANUP(map_release) = MAP_INIT;
 	struct string_list names;
-	int failed = project_select(project, (const char *const *)argv + 1, (size_t)operands, &names, err);
+	int failed = project_select(project, args.at, args.len, &names, err);
 	for (size_t i = 0; i < names.len; i++) {
 		map_set(&chosen, names.at[i], NULL);
 		const struct target *target = map_get(&project->by_name, names.at[i]);
@@ -139,7 +137,6 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	else if (!failed)
 		list_text(cli, project, &chosen, all);
 	free(names.at);
-	project_free(project);
 	return failed;
 }
 
@@ -155,5 +152,6 @@ const struct command cmd_list = {
 		"  mlmake list --json",
 	.has_json = true,
 	.operands = OPERANDS_TARGETS,
+	.most = MANY,
 	.run = run,
 };

@@ -74,27 +74,19 @@ static int print_log(struct cli *cli, const struct project *project, const char 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	unsigned lines = UINT_MAX;
-	int operands, done;
 	const struct option options[] = {
 		{ 'n', "lines", "N", "the last N lines alone", OPTION_UINT, &lines },
 		OPTION_CONFIG_FILE(cli),
 		OPTION_END,
 	};
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
+	struct project *project CLEANUP(cli_drop_project) = NULL;
+	if (cli_load(cli, &project, err) < 0)
 		return -1;
-	if (done >= 0)
-		return done;
-	if (operands != 1) {
-		err_set(err, ERR_CONFIG, "'mlmake log' wants one target");
-		return err_hint(err, "'mlmake list' shows them");
-	}
-	struct project *project = NULL;
-	const struct project_options load = { .config_file = cli->config_file, .provider = cli->provider };
-	if (project_load(&load, &project, err) < 0)
-		return -1;
-	int failed = print_log(cli, project, argv[1], lines, err);
-	project_free(project);
-	return failed;
+	return print_log(cli, project, args.at[0], lines, err);
 }
 
 const struct command cmd_log = {
@@ -108,5 +100,9 @@ const struct command cmd_log = {
 		"  mlmake log -n 20 train      the last 20 lines",
 	.operands = OPERANDS_TARGETS,
 	.has_json = true,
+	.least = 1,
+	.most = 1,
+	.wants = "one target",
+	.wants_hint = "'mlmake list' shows them",
 	.run = run,
 };

@@ -20,36 +20,35 @@ static void list_templates(struct cli *cli)
 static int run_new(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	static const struct option options[] = { OPTION_END };
-	int operands, done;
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if (operands == 0) {
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
+	if (args.len == 0) {
 		list_templates(cli);
 		return 0;
 	}
-	if (operands != 2) {
-		err_set(err, ERR_CONFIG, "'new' takes a template and a directory, and got %d word%s", operands,
-			operands == 1 ? "" : "s");
+	if (args.len != 2) {
+		err_set(err, ERR_CONFIG, "'new' takes a template and a directory, and got %zu word%s", args.len,
+			args.len == 1 ? "" : "s");
 		return err_hint(err, "mlmake new tabular my-project");
 	}
 
 	struct strlist files CLEANUP(strlist_release) = { 0 };
-	if (scaffold_create(argv[1], argv[2], &files, err) < 0)
+	if (scaffold_create(args.at[0], args.at[1], &files, err) < 0)
 		return -1;
 	for (size_t i = 0; i < files.len; i++)
-		cli_out(cli, "%s/%s\n", argv[2], files.at[i]);
+		cli_out(cli, "%s/%s\n", args.at[1], files.at[i]);
 
 	struct buf quoted CLEANUP(buf_release) = BUF_INIT;
-	text_add_shell_quoted(&quoted, argv[2]);
+	text_add_shell_quoted(&quoted, args.at[1]);
 	cli_note(cli,
 		 "\nmade %zu files from the template %s. Next:\n"
 		 "    cd %s && git init\n"
 		 "    mlmake data init   lets data and models be versioned\n"
 		 "    mlmake list        what there is to run\n"
 		 "    mlmake test        installs what the project needs, then tests it\n",
-		 files.len, argv[1], quoted.data);
+		 files.len, args.at[0], quoted.data);
 	return 0;
 }
 
@@ -63,5 +62,6 @@ const struct command cmd_new = {
 		"    mlmake new\n"
 		"    mlmake new tabular tumours\n",
 	.operands = OPERANDS_TEMPLATES,
+	.most = MANY,
 	.run = run_new,
 };

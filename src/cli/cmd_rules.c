@@ -57,44 +57,36 @@ static void rules_text(struct cli *cli, const struct project *project)
 
 static int run_list(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	int operands, done;
 	const struct option options[] = {OPTION_CONFIG_FILE(cli), OPTION_END};
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if (operands > 0) {
-		err_set(err, ERR_CONFIG, "'mlmake rules' has no command '%s'", argv[1]);
-		return err_hint(err, "'mlmake rules show %s' prints a rule", argv[1]);
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
+	if (args.len > 0) {
+		err_set(err, ERR_CONFIG, "'mlmake rules' has no command '%s'", args.at[0]);
+		return err_hint(err, "'mlmake rules show %s' prints a rule", args.at[0]);
 	}
-	struct project *project = NULL;
-	const struct project_options load = {.config_file = cli->config_file, .provider = cli->provider};
-	if (project_load(&load, &project, err) < 0)
+	struct project *project CLEANUP(cli_drop_project) = NULL;
+	if (cli_load(cli, &project, err) < 0)
 		return -1;
 	if (cli->json)
 		rules_json(cli, project);
 	else
 		rules_text(cli, project);
-	project_free(project);
 	return 0;
 }
 
 static int run_show(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	int operands, done;
 	const struct option options[] = {OPTION_END};
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
-	if (operands != 1) {
-		err_set(err, ERR_CONFIG, "'mlmake rules show' wants the name of one rule");
-		return err_hint(err, "'mlmake rules' lists those that matched");
-	}
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	struct buf root CLEANUP(buf_release) = BUF_INIT;
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
 	char *origin OWNED = NULL;
-	if (project_find_root(NULL, &root, err) < 0 || rule_text(root.data, argv[1], &text, &origin, err) < 0)
+	if (project_find_root(NULL, &root, err) < 0 || rule_text(root.data, args.at[0], &text, &origin, err) < 0)
 		return -1;
 	cli_out(cli, "# %s\n", origin);
 	cli_out_bytes(cli, text.data, text.len);
@@ -111,6 +103,10 @@ static const struct command cmd_rules_show = {
 		"\n"
 		"  mlmake rules show pytest > rules/pytest.yaml",
 	.operands = OPERANDS_RULES,
+	.least = 1,
+	.most = 1,
+	.wants = "the name of one rule",
+	.wants_hint = "'mlmake rules' lists those that matched",
 	.run = run_show,
 };
 
@@ -132,6 +128,7 @@ const struct command cmd_rules = {
 		"  mlmake rules\n"
 		"  mlmake rules show pytest",
 	.has_json = true,
+	.most = MANY,
 	.run = run,
 	.subcommands = subcommands,
 };

@@ -31,9 +31,10 @@ static bool is_override(const char *word)
 	return word[0] != '=' && strchr(word, '=') != NULL;
 }
 
-static int parse(struct cli *cli, int argc, char **argv, struct request *ret, int *ret_done, struct err *err)
+/* As cli_parse. */
+static int parse(struct cli *cli, int argc, char **argv, struct request *ret, struct err *err)
 {
-	int operands, after;
+	struct args args;
 	const struct option options[] = {
 		{ 'j', "jobs", "N", "run up to N targets at once (default: one a processor)", OPTION_UINT, &ret->jobs },
 		{ 'k', "keep-going", NULL, "after a failure go on with what does not need the failed target", OPTION_FLAG, &ret->keep_going },
@@ -48,17 +49,16 @@ static int parse(struct cli *cli, int argc, char **argv, struct request *ret, in
 		OPTION_CONFIG_FILE(cli),
 		OPTION_END,
 	};
-	if (cli_parse(cli, options, argc, argv, &operands, &after, ret_done, err) < 0)
-		return -1;
-	for (int i = 1; i <= operands; i++) {
-		if (is_override(argv[i]))
-			vec_push(&ret->overrides, argv[i]);
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	for (size_t i = 0; i < args.len; i++) {
+		if (is_override(args.at[i]))
+			vec_push(&ret->overrides, args.at[i]);
 		else
-			vec_push(&ret->names, argv[i]);
+			vec_push(&ret->names, args.at[i]);
 	}
-	for (int i = operands + 1; i <= operands + after; i++)
-		vec_push(&ret->args, argv[i]);
-	return 0;
+	for (size_t i = 0; i < args.after_len; i++)
+		vec_push(&ret->args, args.after[i]);
+	return go_on;
 }
 
 /* A word that is no target may be a misspelt command. */
@@ -223,10 +223,8 @@ static int answer_request(struct cli *cli, struct request *request, struct err *
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct request request CLEANUP(release_request) = { 0 };
-	int done;
-	if (parse(cli, argc, argv, &request, &done, err) < 0)
-		return -1;
-	return done >= 0 ? done : answer_request(cli, &request, err);
+	int go_on = parse(cli, argc, argv, &request, err);
+	return go_on <= 0 ? go_on : answer_request(cli, &request, err);
 }
 
 const struct command cmd_run = {
@@ -245,5 +243,7 @@ const struct command cmd_run = {
 		"  mlmake --replay test        what it printed, also if it need not run",
 	.operands = OPERANDS_TARGETS,
 	.has_json = true,
+	.most = MANY,
+	.takes_after = true,
 	.run = run,
 };

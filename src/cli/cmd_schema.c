@@ -5,12 +5,11 @@
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	int operands, done;
 	const struct option options[] = {OPTION_END};
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	struct buf out CLEANUP(buf_release) = BUF_INIT;
 	schema_write(&out);
 	cli_out_bytes(cli, out.data, out.len);

@@ -164,23 +164,19 @@ static int show(struct cli *cli, const struct project *project, const char *cons
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	unsigned limit = 20;
-	int operands, done;
 	const struct option options[] = {
 		{ 'n', "top", "N", "the N slowest alone (default: 20)", OPTION_UINT, &limit },
 		OPTION_CONFIG_FILE(cli),
 		OPTION_END,
 	};
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
+	struct project *project CLEANUP(cli_drop_project) = NULL;
+	if (cli_load(cli, &project, err) < 0)
 		return -1;
-	if (done >= 0)
-		return done;
-	struct project *project = NULL;
-	const struct project_options options_of = { .config_file = cli->config_file, .provider = cli->provider };
-	if (project_load(&options_of, &project, err) < 0)
-		return -1;
-	int failed = show(cli, project, (const char *const *)argv + 1, (size_t)operands, limit, err);
-	project_free(project);
-	return failed;
+	return show(cli, project, args.at, args.len, limit, err);
 }
 
 const struct command cmd_stats = {
@@ -195,5 +191,6 @@ const struct command cmd_stats = {
 		"  mlmake stats -n 5 --json",
 	.has_json = true,
 	.operands = OPERANDS_TARGETS,
+	.most = MANY,
 	.run = run,
 };

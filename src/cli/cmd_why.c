@@ -71,23 +71,15 @@ static int explain(struct cli *cli, const struct project *project, const char *n
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	int operands, done;
 	const struct option options[] = { OPTION_CONFIG_FILE(cli), OPTION_END };
-	if (cli_parse(cli, options, argc, argv, &operands, NULL, &done, err) < 0)
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
+	struct project *project CLEANUP(cli_drop_project) = NULL;
+	if (cli_load(cli, &project, err) < 0)
 		return -1;
-	if (done >= 0)
-		return done;
-	if (operands != 1 && operands != 2) {
-		err_set(err, ERR_CONFIG, "'mlmake why' wants one target, or two");
-		return err_hint(err, "'mlmake list' shows them");
-	}
-	struct project *project = NULL;
-	const struct project_options load = { .config_file = cli->config_file, .provider = cli->provider };
-	if (project_load(&load, &project, err) < 0)
-		return -1;
-	int result = operands == 2 ? edges_explain(cli, project, argv[1], argv[2], err) : explain(cli, project, argv[1], err);
-	project_free(project);
-	return result;
+	return args.len == 2 ? edges_explain(cli, project, args.at[0], args.at[1], err) : explain(cli, project, args.at[0], err);
 }
 
 const struct command cmd_why = {
@@ -102,5 +94,9 @@ const struct command cmd_why = {
 		"  mlmake why evaluate prepare",
 	.operands = OPERANDS_TARGETS,
 	.has_json = true,
+	.least = 1,
+	.most = 2,
+	.wants = "one target, or two",
+	.wants_hint = "'mlmake list' shows them",
 	.run = run,
 };

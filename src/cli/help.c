@@ -58,16 +58,15 @@ static const char general_help[] =
 static int run_help(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	static const struct option none[] = { OPTION_END };
-	int operands, done;
-	if (cli_parse(cli, none, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
+	struct args args;
+	int go_on = cli_parse(cli, none, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	struct buf out CLEANUP(buf_release) = BUF_INIT;
-	if (operands) {
-		argv[operands + 1] = (char[]){ "--help" };
+	if (args.len) {
+		argv[args.len + 1] = (char[]){ "--help" };
 		cli->full_name = "mlmake";
-		return cli_dispatch(cli, all_commands, operands + 2, argv, err);
+		return cli_dispatch(cli, all_commands, (int)args.len + 2, argv, err);
 	}
 	buf_addstr(&out, general_help);
 	buf_addstr(&out, "\nCommands:\n");
@@ -93,17 +92,17 @@ const struct command cmd_help = {
 	.usage = "[COMMAND...]",
 	.help = "Examples:\n  mlmake help\n  mlmake help data\n  mlmake help data push\n",
 	.operands = OPERANDS_COMMANDS,
+	.most = MANY,
 	.run = run_help,
 };
 
 static int run_version(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	static const struct option none[] = { OPTION_END };
-	int operands, done;
-	if (cli_parse(cli, none, argc, argv, &operands, NULL, &done, err) < 0)
-		return -1;
-	if (done >= 0)
-		return done;
+	struct args args;
+	int go_on = cli_parse(cli, none, argc, argv, &args, err);
+	if (go_on <= 0)
+		return go_on;
 	if (cli->json)
 		cli_out(cli, "{\"version\": \"%s\"}\n", MLMAKE_VERSION);
 	else

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "base/vec.h"
+#include "graph/graph.h"
 
 #include <errno.h>
 #include <string.h>
@@ -172,6 +173,22 @@ static int parse_all(struct parse *parse, const struct option *common, int *ret_
 	return 0;
 }
 
+/* Whether there are as many operands as the command takes. */
+static int check_count(const struct parse *parse, size_t count)
+{
+	const struct command *command = parse->cli->command;
+	const char *wants = command->wants ? command->wants : command->usage;
+	if (count >= command->least && count <= command->most)
+		return 0;
+	if (!command->most)
+		err_set(parse->err, ERR_CONFIG, "'%s' takes no arguments, but there is '%s'", parse->cli->full_name, parse->argv[1]);
+	else
+		err_set(parse->err, ERR_CONFIG, "'%s' wants %s", parse->cli->full_name, wants + (text_starts(wants, "[OPTIONS] ") ? 10 : 0));
+	if (command->wants_hint)
+		return err_hint(parse->err, "%s", command->wants_hint);
+	return err_hint(parse->err, "'%s --help' shows examples", parse->cli->full_name);
+}
+
 static void add_words(struct option_words *words, const struct option *table)
 {
 	for (; table->help; table++) {
@@ -194,21 +211,16 @@ int cli_go_to(const char *dir, struct err *err)
 	return err_hint(err, "-C takes a directory that exists");
 }
 
-int cli_parse(struct cli *cli, const struct option *options, int argc, char **argv, int *ret_operands, int *ret_after,
-	      int *ret_done, struct err *err)
+int cli_parse(struct cli *cli, const struct option *options, int argc, char **argv, struct args *ret, struct err *err)
 {
 	struct parse parse = { .cli = cli, .options = options, .argc = argc, .argv = argv, .err = err };
 	struct option common[COMMON_OPTIONS];
 	int operands = 0, after = 0;
 	common_options(&parse, common);
-	*ret_done = -1;
-	*ret_operands = 0;
-	if (ret_after)
-		*ret_after = 0;
+	*ret = (struct args){ .len = 0 };
 	if (cli->option_words) {
 		add_words(cli->option_words, options);
 		add_words(cli->option_words, common);
-		*ret_done = 0;
 		return 0;
 	}
 	if (parse_all(&parse, common, &operands, &after) < 0)
@@ -217,12 +229,26 @@ int cli_parse(struct cli *cli, const struct option *options, int argc, char **ar
 		struct buf help CLEANUP(buf_release) = BUF_INIT;
 		help_add(&help, cli->full_name, cli->command, options, common);
 		cli_out_bytes(cli, help.data, help.len);
-		*ret_done = 0;
-	} else if (parse.dir && cli_go_to(parse.dir, err) < 0) {
-		return -1;
+		return 0;
 	}
-	*ret_operands = ret_after ? operands : operands + after;
-	if (ret_after)
-		*ret_after = after;
-	return 0;
+	if (!cli->command->takes_after) {
+		operands += after;
+		after = 0;
+	}
+	*ret = (struct args){ (const char *const *)argv + 1, (size_t)operands, (const char *const *)argv + 1 + operands, (size_t)after };
+	if (check_count(&parse, ret->len) < 0 || (parse.dir && cli_go_to(parse.dir, err) < 0))
+		return -1;
+	return 1;
+}
+
+int cli_load(struct cli *cli, struct project **ret, struct err *err)
+{
+	const struct project_options load = { .config_file = cli->config_file, .provider = cli->provider };
+	return project_load(&load, ret, err);
+}
+
+void cli_drop_project(struct project **project)
+{
+	project_free(*project);
+	*project = NULL;
 }

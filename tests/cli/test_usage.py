@@ -95,3 +95,21 @@ def test_closed_streams_lose_nothing_but_their_own(project):
     with open("/dev/full", "w", encoding="ascii") as full:
         assert subprocess.run([project.binary, "list"], cwd=project.path, env=project.env, stdout=full, check=False,
                               stderr=subprocess.DEVNULL).returncode == 1
+
+
+@pytest.mark.parametrize("words, said", [
+    (["version", "x"], "'mlmake version' takes no arguments, but there is 'x'"),
+    (["schema", "x"], "'mlmake schema' takes no arguments"),
+    (["doctor", "x"], "it looks at all that the targets here need"),
+    (["log"], "'mlmake log' wants one target\nhint: 'mlmake list' shows them"),
+    (["why", "a", "b", "c"], "wants one target, or two"),
+    (["data", "root", "x"], "'mlmake data root' takes no arguments"),
+    (["data", "add"], "'mlmake data add' wants PATH..."),
+    (["data", "move", "a"], "'mlmake data move' wants FROM TO\nhint: 'mlmake data move --help' shows examples"),
+    (["data", "diff", "a", "b", "c"], "paths come after --"),
+    (["data", "remote", "rename", "a"], "'mlmake data remote rename' wants NAME NEW"),
+    (["ci", "check", "x"], "'mlmake ci check' takes no arguments"),
+    (["hook", "install", "x"], "the one hook there is, is pre-commit"),
+])
+def test_too_many_or_too_few_operands(box, words, said):
+    assert said in box.mlmake(*words, check=2).stderr

@@ -28,7 +28,7 @@ struct data_ui {
 
 struct data_repo;
 
-/* The repository that holds dir (NULL: the current directory). ERR_CONFIG if there is none. ui is kept by reference and may be NULL. */
+/* The repository that holds dir (NULL: the current directory). ERR_CONFIG if there is none. ui is copied and may be NULL. */
 int data_open(const char *dir, const struct data_ui *ui, struct data_repo **ret, struct err *err) MUST_CHECK;
 void data_close(struct data_repo *repo);
 const char *data_root(const struct data_repo *repo);

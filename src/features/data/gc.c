@@ -191,7 +191,7 @@ static int mark_projects(struct gc *gc, struct err *err)
 {
 	for (size_t i = 0; i < gc->options->projects.len; i++) {
 		struct data_repo *other;
-		if (data_open(gc->options->projects.at[i], gc->repo->ui, &other, err) < 0)
+		if (data_open(gc->options->projects.at[i], &gc->repo->ui, &other, err) < 0)
 			return -1;
 		int status = mark_repo(gc, other, err);
 		data_close(other);

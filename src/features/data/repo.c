@@ -49,7 +49,8 @@ int data_open(const char *dir, const struct data_ui *ui, struct data_repo **ret,
 	struct data_repo *repo = mem_alloc(sizeof(*repo));
 	repo->root = buf_detach(&root);
 	repo->cwd = buf_detach(&cwd);
-	repo->ui = ui;
+	if (ui)
+		repo->ui = *ui;
 	repo->lock_fd = -1;
 	repo->lock_wait_ms = DEFAULT_LOCK_WAIT_MS;
 	repo->ignore = ignore_new();
@@ -324,8 +325,8 @@ int repo_staging(struct data_repo *repo, const char *dir_rel, struct buf *ret, s
 
 void repo_progress(const struct data_repo *repo, const char *verb, uint64_t done, uint64_t total, uint64_t bytes)
 {
-	if (repo->ui && repo->ui->progress)
-		repo->ui->progress(repo->ui->ctx, verb, done, total, bytes);
+	if (repo->ui.progress)
+		repo->ui.progress(repo->ui.ctx, verb, done, total, bytes);
 }
 
 static void say(void (*fn)(void *, const char *), void *ctx, const char *fmt, va_list args)
@@ -338,8 +339,8 @@ void repo_note(const struct data_repo *repo, const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
-	if (repo->ui && repo->ui->note)
-		say(repo->ui->note, repo->ui->ctx, fmt, args);
+	if (repo->ui.note)
+		say(repo->ui.note, repo->ui.ctx, fmt, args);
 	va_end(args);
 }
 
@@ -347,7 +348,7 @@ void repo_warn(const struct data_repo *repo, const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
-	if (repo->ui && repo->ui->warn)
-		say(repo->ui->warn, repo->ui->ctx, fmt, args);
+	if (repo->ui.warn)
+		say(repo->ui.warn, repo->ui.ctx, fmt, args);
 	va_end(args);
 }

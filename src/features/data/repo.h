@@ -19,7 +19,7 @@ struct data_repo {
 	char *cwd;
 	struct data_config config;
 	struct odb odb;
-	const struct data_ui *ui;
+	struct data_ui ui;
 	uint64_t lock_wait_ms;
 	int lock_fd;            /* -1: not held */
 	unsigned lock_depth;
