@@ -139,7 +139,10 @@ static int run_add(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	const char *wait = NULL;
 	uint64_t wait_ms = 0;
+	struct data_add_options add = { .no_commit = false };
 	const struct option options[] = {
+		{ 0, "no-commit", NULL, "record it without putting it into the cache; mlmake data commit does that later", OPTION_FLAG,
+		  &add.no_commit },
 		{ 0, "lock-timeout", "TIME", "wait this long for .dvc/tmp/lock (60s)", OPTION_STRING, &wait },
 		OPTION_END,
 	};
@@ -155,7 +158,7 @@ static int run_add(struct cli *cli, int argc, char **argv, struct err *err)
 		return -1;
 	if (wait)
 		data_set_lock_wait(repo, wait_ms);
-	if (data_add(repo, args.at, args.len, &report, err) < 0)
+	if (data_add(repo, args.at, args.len, &add, &report, err) < 0)
 		return -1;
 	cli_progress_clear(cli);
 	if (cli->json)

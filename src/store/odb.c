@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/file.h>
 
 #define TEMP_NAME ".mlmake-tmp"
 #define DAMAGED_NAME "damaged"
@@ -18,20 +17,14 @@
 
 void odb_init(struct odb *odb, const char *dir, bool shared)
 {
-	*odb = (struct odb){ .dir = mem_strdup(dir), .shared = shared, .temp_fd = -1 };
+	*odb = (struct odb){ .dir = mem_strdup(dir), .shared = shared, .temp = TEMP_DIR_INIT };
 }
 
 void odb_release(struct odb *odb)
 {
-	if (odb->temp_dir) {
-		struct err ignored CLEANUP(err_release) = ERR_INIT;
-		if (fs_remove_tree(odb->temp_dir, &ignored) < 0)
-			err_release(&ignored); /* the next process sweeps it */
-	}
-	fs_close_fd(&odb->temp_fd);
-	free(odb->temp_dir);
+	temp_dir_drop(&odb->temp);
 	free(odb->dir);
-	*odb = (struct odb){ .temp_fd = -1 };
+	*odb = (struct odb){ .temp = TEMP_DIR_INIT };
 }
 
 void odb_add_key(struct buf *out, const struct odb_id *id)
@@ -107,56 +100,19 @@ static int make_shared_dir(const struct odb *odb, const char *path, struct err *
 	return 0;
 }
 
-/* Removes the temporary directories of processes that are gone: nobody holds their lock. */
-static void sweep_temp_dirs(const char *parent)
-{
-	int fd = sys.openat(AT_FDCWD, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
-	if (!dir) {
-		fs_close_fd(&fd);
-		return;
-	}
-	for (struct dirent *entry; (entry = sys.readdir(dir));) {
-		if (entry->d_name[0] == '.' || text_eq(entry->d_name, DAMAGED_NAME))
-			continue;
-		char *path OWNED = path_joined(parent, entry->d_name);
-		int child CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-		if (child < 0 || sys.flock(child, LOCK_EX | LOCK_NB) < 0)
-			continue;
-		struct err ignored CLEANUP(err_release) = ERR_INIT;
-		if (fs_remove_tree(path, &ignored) < 0)
-			err_release(&ignored);
-	}
-	closedir(dir);
-}
-
-static int temp_dir_open(struct odb *odb, struct err *err)
+static int make_temp(struct odb *odb, struct err *err)
 {
 	char *parent OWNED = path_joined(odb->dir, TEMP_NAME);
 	if (make_shared_dir(odb, parent, err) < 0)
 		return err_note(err, "the data cache is %s", odb->dir);
-	sweep_temp_dirs(parent);
-	/* Another process may sweep the new directory before it is locked; then it is made again. */
-	for (int attempt = 0; attempt < 100; attempt++) {
-		struct buf path CLEANUP(buf_release) = BUF_INIT;
-		if (fs_temp_dir(parent, "t", &path, err) < 0)
-			return -1;
-		int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-		if (fd < 0 || sys.flock(fd, LOCK_EX | LOCK_NB) < 0 || !fs_is_dir(path.data))
-			continue;
-		odb->temp_fd = fd;
-		fd = -1;
-		odb->temp_dir = buf_detach(&path);
-		return 0;
-	}
-	return err_set(err, ERR_FAILED, "cannot make a temporary directory in %s", parent);
+	return temp_dir_make(&odb->temp, parent, "t", err);
 }
 
 int odb_temp_path(struct odb *odb, struct buf *out, struct err *err)
 {
-	if (!odb->temp_dir && temp_dir_open(odb, err) < 0)
+	if (!odb->temp.path && make_temp(odb, err) < 0)
 		return -1;
-	buf_addf(out, "%s/%llu", odb->temp_dir, (unsigned long long)odb->temp_next++);
+	buf_addf(out, "%s/%llu", odb->temp.path, (unsigned long long)odb->temp_next++);
 	return 0;
 }
 

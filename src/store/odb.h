@@ -20,12 +20,12 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "formats/digest.h"
+#include "store/tempdir.h"
 
 struct odb {
 	char *dir;        /* absolute */
 	bool shared;      /* cache.shared = group: directories get 02775 */
-	char *temp_dir;   /* NULL until something is written */
-	int temp_fd;      /* holds the lock on it */
+	struct temp_dir temp; /* made when something is written */
 	uint64_t temp_next;
 };
 

@@ -1,5 +1,6 @@
 /*
- * data add: all content to the cache first, then all records, so that a failure records nothing.
+ * data add: all content to the cache first, then all records, so that a failure records nothing. While bytes move the paths are held
+ * in the rwlock; .dvc/tmp/lock is held for what is read and written of records.
  */
 #include "base/mem.h"
 #include "base/path.h"
@@ -7,6 +8,7 @@
 #include "features/data/checkout.h"
 #include "features/data/outs.h"
 #include "features/data/record.h"
+#include "features/data/rwlock.h"
 #include "features/data/walk.h"
 
 #include <string.h>
@@ -14,6 +16,7 @@
 #define MAX_NOTES 10
 
 struct adding {
+	char *given, *rel;
 	struct record record;
 	struct walk walk;
 	struct strlist removed;
@@ -21,7 +24,7 @@ struct adding {
 
 struct add_run {
 	struct data_repo *repo;
-	const struct outs *outs;
+	const struct data_add_options *options;
 	VEC(struct adding) list;
 };
 
@@ -29,6 +32,8 @@ static void add_run_release(struct add_run *run)
 {
 	for (size_t i = 0; i < run->list.len; i++) {
 		struct adding *adding = &run->list.at[i];
+		free(adding->given);
+		free(adding->rel);
 		free(adding->record.path);
 		free(adding->record.dvc_path);
 		walk_release(&adding->walk);
@@ -96,16 +101,16 @@ static int import_files(struct data_repo *repo, const struct walk *walk, struct 
 	return check_imported(walk, index, items, count, err);
 }
 
-static int put_manifest(struct data_repo *repo, const struct dvc_dir *dir, struct odb_id *ret, struct err *err)
+static int put_manifest(const struct add_run *run, const struct dvc_dir *dir, struct odb_id *ret, struct err *err)
 {
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
 	dvc_dir_render(&text, dir);
 	*ret = (struct odb_id){ .is_dir = true };
 	digest_bytes(DIGEST_MD5, text.data, text.len, &ret->digest);
 	uint64_t size;
-	if (odb_has(&repo->odb, ret, &size) && size == text.len)
+	if (run->options->no_commit || (odb_has(&run->repo->odb, ret, &size) && size == text.len))
 		return 0;
-	return odb_put(&repo->odb, ret, text.data, text.len, err);
+	return odb_put(&run->repo->odb, ret, text.data, text.len, err);
 }
 
 /* The members that the recorded manifest has and the new one has not; nothing where the old one is not at hand. */
@@ -120,7 +125,7 @@ static void list_removed(struct data_repo *repo, const struct tracked *owner, co
 			strlist_add(ret, old.entries[i].relpath);
 }
 
-static int add_whole(struct data_repo *repo, const struct tracked *owner, struct adding *adding, struct err *err)
+static int add_whole(const struct add_run *run, const struct tracked *owner, struct adding *adding, struct err *err)
 {
 	struct record *record = &adding->record;
 	const struct walk *walk = &adding->walk;
@@ -136,10 +141,10 @@ static int add_whole(struct data_repo *repo, const struct tracked *owner, struct
 	for (size_t i = 0; i < walk->files.len; i++)
 		dvc_dir_add(&dir, walk->files.at[i].rel, walk->files.at[i].digest.bytes);
 	record->nfiles = walk->files.len;
-	if (dvc_dir_sort(&dir, err) < 0 || put_manifest(repo, &dir, &record->id, err) < 0)
+	if (dvc_dir_sort(&dir, err) < 0 || put_manifest(run, &dir, &record->id, err) < 0)
 		return -1;
 	if (owner && !(owner->out->is_dir && digest_eq(&owner->out->digest, &record->id.digest)))
-		list_removed(repo, owner, &dir, &adding->removed);
+		list_removed(run->repo, owner, &dir, &adding->removed);
 	return 0;
 }
 
@@ -164,7 +169,7 @@ static bool is_superseded(const struct walk *walk, const char *sub, const char *
 }
 
 /* A part of a tracked directory: its other members stay as they are recorded, present or not. */
-static int add_part(struct data_repo *repo, const struct tracked *owner, const char *sub, struct adding *adding, struct err *err)
+static int add_part(const struct add_run *run, const struct tracked *owner, const char *sub, struct adding *adding, struct err *err)
 {
 	struct dvc_dir old CLEANUP(dvc_dir_release) = DVC_DIR_INIT, dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
 	const struct walk *walk = &adding->walk;
@@ -173,7 +178,7 @@ static int add_part(struct data_repo *repo, const struct tracked *owner, const c
 		return err_set(err, ERR_CONFIG, "%s is tracked as a file, and %s would lie inside of it", owner->path, sub);
 	if (tracked_check_supported(owner, err) < 0)
 		return -1;
-	if (tracked_read_manifest(repo, owner, &old, err) < 0)
+	if (tracked_read_manifest(run->repo, owner, &old, err) < 0)
 		return err_hint(err, "mlmake data fetch %s brings it", owner->path);
 	for (size_t i = 0; i < old.len; i++)
 		if (!is_superseded(walk, sub, old.entries[i].relpath))
@@ -184,16 +189,16 @@ static int add_part(struct data_repo *repo, const struct tracked *owner, const c
 		dvc_dir_add(&dir, rel, walk->files.at[i].digest.bytes);
 	}
 	record->nfiles = dir.len;
-	if (dvc_dir_sort(&dir, err) < 0 || put_manifest(repo, &dir, &record->id, err) < 0)
+	if (dvc_dir_sort(&dir, err) < 0 || put_manifest(run, &dir, &record->id, err) < 0)
 		return -1;
 	/* The sizes of absent members are nowhere recorded, so dvc leaves the sum out. */
 	record->has_size = owner->out->has_size && digest_eq(&owner->out->digest, &record->id.digest);
 	record->size = owner->out->size;
-	list_removed(repo, owner, &dir, &adding->removed);
+	list_removed(run->repo, owner, &dir, &adding->removed);
 	return 0;
 }
 
-static int check_place(struct add_run *run, const char *rel, const struct tracked *owner, struct err *err)
+static int check_place(const struct outs *outs, const char *rel, const struct tracked *owner, struct err *err)
 {
 	if (text_eq(rel, "."))
 		return err_set(err, ERR_CONFIG, "the whole repository cannot be tracked as data: name a file or directory in it");
@@ -205,8 +210,8 @@ static int check_place(struct add_run *run, const char *rel, const struct tracke
 	}
 	if (!text_is_utf8(rel, strlen(rel)))
 		return err_set(err, ERR_FAILED, "a name that is not UTF-8 cannot be recorded in a .dvc file");
-	for (size_t i = 0; i < run->outs->list.len; i++) {
-		const struct tracked *tracked = &run->outs->list.at[i];
+	for (size_t i = 0; i < outs->list.len; i++) {
+		const struct tracked *tracked = &outs->list.at[i];
 		if (tracked == owner || !path_inside(rel, tracked->path))
 			continue;
 		err_set(err, ERR_CONFIG, "%s contains %s, which %s tracks already", rel, tracked->path, tracked->dvc_path);
@@ -234,10 +239,10 @@ static int check_not_ignored(struct data_repo *repo, const char *rel, bool is_di
 	return err_hint(err, "a line like !/%s there takes it back in", rel);
 }
 
-static int broken_record(const struct add_run *run, const char *dvc_path, struct err *err)
+static int broken_record(const struct outs *outs, const char *dvc_path, struct err *err)
 {
-	for (size_t i = 0; i < run->outs->broken.len; i++) {
-		const struct broken_file *broken = &run->outs->broken.at[i];
+	for (size_t i = 0; i < outs->broken.len; i++) {
+		const struct broken_file *broken = &outs->broken.at[i];
 		if (!text_eq(broken->dvc_path, dvc_path))
 			continue;
 		err_set(err, broken->err.code, "%s", broken->err.message);
@@ -246,31 +251,65 @@ static int broken_record(const struct add_run *run, const char *dvc_path, struct
 	return 0;
 }
 
-static int prepare(struct add_run *run, const char *given, struct err *err)
+/* Under the lock, before bytes are read and again before they are recorded: whether the path may be tracked, and by which .dvc. */
+static int look_up(struct add_run *run, const struct outs *outs, struct adding *adding, const struct tracked **ret_owner, struct err *err)
+{
+	const struct tracked *owner = outs_find(outs, adding->rel);
+	bool part = owner && !text_eq(owner->path, adding->rel);
+	free(adding->record.path);
+	free(adding->record.dvc_path);
+	adding->record.path = mem_strdup(part ? owner->path : adding->rel);
+	adding->record.dvc_path = owner ? mem_strdup(owner->dvc_path) : mem_printf("%s.dvc", adding->rel);
+	*ret_owner = owner;
+	if (check_place(outs, adding->rel, owner, err) < 0 || repo_check_parents(run->repo, adding->rel, err) < 0)
+		return -1;
+	return broken_record(outs, adding->record.dvc_path, err);
+}
+
+static int begin(struct add_run *run, const struct outs *outs, const char *given, struct err *err)
 {
 	struct buf rel CLEANUP(buf_release) = BUF_INIT;
+	const struct tracked *owner;
 	if (repo_path(run->repo, given, &rel, err) < 0)
 		return -1;
-	const struct tracked *owner = outs_find(run->outs, rel.data);
-	bool part = owner && !text_eq(owner->path, rel.data);
-	vec_push(&run->list, (struct adding){ .walk = WALK_INIT });
+	vec_push(&run->list, ((struct adding){ .given = mem_strdup(given), .rel = buf_detach(&rel), .walk = WALK_INIT }));
 	struct adding *adding = &run->list.at[run->list.len - 1];
-	adding->record.path = mem_strdup(part ? owner->path : rel.data);
-	adding->record.dvc_path = owner ? mem_strdup(owner->dvc_path) : mem_printf("%s.dvc", rel.data);
-	if (check_place(run, rel.data, owner, err) < 0 || repo_check_parents(run->repo, rel.data, err) < 0 ||
-	    broken_record(run, adding->record.dvc_path, err) < 0 || walk_path(run->repo, rel.data, &adding->walk, err) < 0)
+	if (look_up(run, outs, adding, &owner, err) < 0 || walk_path(run->repo, adding->rel, &adding->walk, err) < 0)
 		return -1;
 	if (!adding->walk.exists) {
 		err_set(err, ERR_CONFIG, "%s does not exist", given);
 		return owner ? err_hint(err, "it is tracked: mlmake data checkout %s brings it back", given) : -1;
 	}
-	if (check_odd(&adding->walk, err) < 0 || check_not_ignored(run->repo, rel.data, adding->walk.is_dir, err) < 0 ||
-	    record_check_git(run->repo, rel.data, err) < 0)
+	if (check_odd(&adding->walk, err) < 0 || check_not_ignored(run->repo, adding->rel, adding->walk.is_dir, err) < 0)
 		return -1;
-	if (walk_hash(run->repo, &adding->walk, err) < 0 || import_files(run->repo, &adding->walk, err) < 0)
+	return record_check_git(run->repo, adding->rel, err);
+}
+
+/* Without the lock. */
+static int take_in(struct add_run *run, struct adding *adding, struct err *err)
+{
+	if (walk_hash(run->repo, &adding->walk, err) < 0)
 		return -1;
-	return part ? add_part(run->repo, owner, rel.data + strlen(owner->path) + 1, adding, err)
-		    : add_whole(run->repo, owner, adding, err);
+	if (run->options->no_commit)
+		return 0;
+	if (import_files(run->repo, &adding->walk, err) < 0)
+		return -1;
+	for (size_t i = 0; i < adding->walk.files.len; i++)
+		adding->walk.files.at[i].was_read = false;
+	return 0;
+}
+
+/* Under the lock again. A garbage collection may have run meanwhile, to which these objects were nobody's: what it took is brought
+ * once more. */
+static int settle(struct add_run *run, const struct outs *outs, struct adding *adding, struct err *err)
+{
+	const struct tracked *owner;
+	if (look_up(run, outs, adding, &owner, err) < 0)
+		return -1;
+	if (!run->options->no_commit && import_files(run->repo, &adding->walk, err) < 0)
+		return -1;
+	bool part = owner && !text_eq(owner->path, adding->rel);
+	return part ? add_part(run, owner, adding->rel + strlen(owner->path) + 1, adding, err) : add_whole(run, owner, adding, err);
 }
 
 static int commit(struct add_run *run, struct data_add_report *ret, struct err *err)
@@ -291,7 +330,7 @@ static int commit(struct add_run *run, struct data_add_report *ret, struct err *
 
 static int relink(struct add_run *run, struct err *err)
 {
-	if (run->repo->config.links[0] == ODB_COPY)
+	if (run->repo->config.links[0] == ODB_COPY || run->options->no_commit)
 		return 0;
 	for (size_t i = 0; i < run->list.len; i++)
 		if (checkout_relink(run->repo, &run->list.at[i].walk, err) < 0)
@@ -299,65 +338,97 @@ static int relink(struct add_run *run, struct err *err)
 	return 0;
 }
 
-/* Several parts of one directory are recorded one after the other, each on top of the one before. */
-static int add_group(struct data_repo *repo, const struct outs *outs, const char *const *paths, size_t count,
-		     struct data_add_report *ret, struct err *err)
+static int begin_all(struct add_run *run, const char *const *paths, size_t count, struct err *err)
 {
-	struct add_run run CLEANUP(add_run_release) = { .repo = repo, .outs = outs };
-	for (size_t i = 0; i < count; i++)
-		if (prepare(&run, paths[i], err) < 0)
-			return -1;
-	if (commit(&run, ret, err) < 0)
-		return -1;
-	return relink(&run, err);
-}
-
-static bool is_part(struct data_repo *repo, const struct outs *outs, const char *given)
-{
-	struct buf rel CLEANUP(buf_release) = BUF_INIT;
-	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	if (repo_path(repo, given, &rel, &ignored) < 0)
-		return false;
-	const struct tracked *owner = outs_find(outs, rel.data);
-	return owner && !text_eq(owner->path, rel.data);
-}
-
-static int add_locked(struct data_repo *repo, const char *const *paths, size_t count, struct data_add_report *ret, struct err *err)
-{
-	VEC(const char *) wholes = { 0 };
-	VEC(const char *) parts = { 0 };
 	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
-	int status = outs_load(repo, &outs, err);
-	for (size_t i = 0; status == 0 && i < count; i++) {
-		if (is_part(repo, &outs, paths[i]))
-			vec_push(&parts, paths[i]);
-		else
-			vec_push(&wholes, paths[i]);
-	}
-	if (status == 0 && wholes.len)
-		status = add_group(repo, &outs, wholes.at, wholes.len, ret, err);
-	for (size_t i = 0; status == 0 && i < parts.len; i++) {
-		struct outs now CLEANUP(outs_release) = OUTS_INIT;
-		status = outs_load(repo, &now, err);
-		if (status == 0)
-			status = add_group(repo, &now, &parts.at[i], 1, ret, err);
-	}
-	vec_release(&wholes);
-	vec_release(&parts);
+	if (repo_lock(run->repo, err) < 0)
+		return -1;
+	int status = outs_load(run->repo, &outs, err);
+	for (size_t i = 0; status == 0 && i < count; i++)
+		status = begin(run, &outs, paths[i], err);
+	repo_unlock(run->repo);
 	return status;
 }
 
-int data_add(struct data_repo *repo, const char *const *paths, size_t count, struct data_add_report *ret, struct err *err)
+static int settle_all(struct add_run *run, struct data_add_report *ret, struct err *err)
 {
-	*ret = (struct data_add_report){ .staged = false };
-	if (repo_lock(repo, err) < 0)
+	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
+	if (repo_lock(run->repo, err) < 0)
 		return -1;
-	int status = add_locked(repo, paths, count, ret, err);
-	struct err late CLEANUP(err_release) = ERR_INIT;
-	/* Records of what was read help the next attempt, too. */
-	if (repo_save_hashes(repo, &late) < 0 && status == 0)
-		repo_warn(repo, "the stat records could not be saved: %s", late.message);
-	repo_unlock(repo);
+	int status = outs_load(run->repo, &outs, err);
+	for (size_t i = 0; status == 0 && i < run->list.len; i++)
+		status = settle(run, &outs, &run->list.at[i], err);
+	if (status == 0)
+		status = commit(run, ret, err);
+	repo_unlock(run->repo);
+	return status;
+}
+
+static int add_group(struct data_repo *repo, const struct data_add_options *options, const char *const *paths, size_t count,
+		     struct data_add_report *ret, struct err *err)
+{
+	struct add_run run CLEANUP(add_run_release) = { .repo = repo, .options = options };
+	if (begin_all(&run, paths, count, err) < 0)
+		return -1;
+	for (size_t i = 0; i < run.list.len; i++)
+		if (take_in(&run, &run.list.at[i], err) < 0)
+			return -1;
+	return settle_all(&run, ret, err) < 0 ? -1 : relink(&run, err);
+}
+
+/* What is added as a whole, and parts of what is tracked: these are recorded one after the other, each on top of the one before. */
+struct add_paths {
+	struct data_repo *repo;
+	const char *const *paths;
+	size_t count;
+	VEC(const char *) wholes;
+	VEC(const char *) parts;
+};
+
+static int name_paths(void *ctx, struct rwlock *held, struct err *err)
+{
+	struct add_paths *add = ctx;
+	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
+	add->wholes.len = add->parts.len = 0;
+	if (outs_load(add->repo, &outs, err) < 0)
+		return -1;
+	for (size_t i = 0; i < add->count; i++) {
+		struct buf rel CLEANUP(buf_release) = BUF_INIT;
+		if (repo_path(add->repo, add->paths[i], &rel, err) < 0)
+			return -1;
+		const struct tracked *owner = outs_find(&outs, rel.data);
+		char *abs OWNED = repo_abs(add->repo, owner ? owner->path : rel.data);
+		rwlock_write(held, abs);
+		if (owner && !text_eq(owner->path, rel.data))
+			vec_push(&add->parts, add->paths[i]);
+		else
+			vec_push(&add->wholes, add->paths[i]);
+	}
+	return 0;
+}
+
+int data_add(struct data_repo *repo, const char *const *paths, size_t count, const struct data_add_options *options,
+	     struct data_add_report *ret, struct err *err)
+{
+	static const struct data_add_options plain = { .no_commit = false };
+	struct rwlock held CLEANUP(rwlock_release) = RWLOCK_INIT;
+	struct add_paths add = { .repo = repo, .paths = paths, .count = count };
+	*ret = (struct data_add_report){ .staged = false };
+	int status = rwlock_enter(repo, name_paths, &add, &held, err);
+	if (status == 0) {
+		repo_unlock(repo);
+		options = options ? options : &plain;
+		if (add.wholes.len)
+			status = add_group(repo, options, add.wholes.at, add.wholes.len, ret, err);
+		for (size_t i = 0; status == 0 && i < add.parts.len; i++)
+			status = add_group(repo, options, &add.parts.at[i], 1, ret, err);
+		struct err late CLEANUP(err_release) = ERR_INIT;
+		/* Records of what was read help the next attempt, too. */
+		if (repo_save_hashes(repo, &late) < 0 && status == 0)
+			repo_warn(repo, "the stat records could not be saved: %s", late.message);
+	}
+	vec_release(&add.wholes);
+	vec_release(&add.parts);
 	return status;
 }
 

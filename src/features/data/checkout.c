@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/text.h"
+#include "features/data/rwlock.h"
 
 #include <errno.h>
 #include <string.h>
@@ -361,21 +362,17 @@ int checkout_one(struct data_repo *repo, const struct selected *selected, const 
 int data_checkout(struct data_repo *repo, const char *const *paths, size_t count, const struct data_checkout_options *options,
 		  struct data_checkout_report *ret, struct err *err)
 {
-	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
-	struct selection chosen CLEANUP(selection_release) = SELECTION_INIT;
+	struct held_outs targets CLEANUP(held_outs_release) = HELD_OUTS_INIT;
 	*ret = (struct data_checkout_report){ .files = 0 };
-	if (repo_lock(repo, err) < 0)
-		return -1;
-	int status = outs_load(repo, &outs, err);
+	int status = held_outs_take(repo, paths, count, &targets, err);
 	if (status == 0)
-		status = outs_select(repo, &outs, paths, count, &chosen, err);
-	for (size_t i = 0; status == 0 && i < chosen.list.len; i++)
-		status = checkout_one(repo, &chosen.list.at[i], options, ret, NULL, err);
-	outs_add_broken(repo, &outs, paths, count, &ret->broken);
+		repo_unlock(repo);
+	for (size_t i = 0; status == 0 && i < targets.chosen.list.len; i++)
+		status = checkout_one(repo, &targets.chosen.list.at[i], options, ret, NULL, err);
+	outs_add_broken(repo, &targets.outs, paths, count, &ret->broken);
 	struct err late CLEANUP(err_release) = ERR_INIT;
 	if (repo_save_hashes(repo, &late) < 0)
 		repo_warn(repo, "the stat records could not be saved: %s", late.message);
-	repo_unlock(repo);
 	return status;
 }
 

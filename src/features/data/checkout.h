@@ -7,7 +7,7 @@
 #include "features/data/outs.h"
 #include "features/data/walk.h"
 
-/* One out's checkout, for callers that hold the lock. Adds to ret; damaged objects' ids go to damaged (may be NULL). */
+/* One out's checkout, for callers that hold it in the rwlock. Adds to ret; damaged objects' ids go to damaged (may be NULL). */
 struct damaged_ids {
 	VEC(struct odb_id) list;
 };

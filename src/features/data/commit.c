@@ -45,8 +45,8 @@ int data_commit(struct data_repo *repo, const char *const *paths, size_t count, 
 		status = outs_select(repo, &outs, paths, count, &chosen, err);
 	if (status == 0)
 		status = choose(repo, &chosen, count > 0, &wanted, ret_absent, err);
-	if (status == 0 && wanted.len)
-		status = data_add(repo, (const char *const *)wanted.at, wanted.len, ret, err);
 	repo_unlock(repo);
+	if (status == 0 && wanted.len)
+		status = data_add(repo, (const char *const *)wanted.at, wanted.len, NULL, ret, err);
 	return status;
 }

@@ -56,7 +56,12 @@ struct data_add_report {
 	struct strlist to_stage; /* files for `git add`; empty where they are staged already or nothing changed */
 	bool staged;
 };
-int data_add(struct data_repo *repo, const char *const *paths, size_t count, struct data_add_report *ret, struct err *err) MUST_CHECK;
+struct data_add_options {
+	bool no_commit; /* record the content without bringing it into the cache; data_commit does that later */
+};
+/* options NULL: none. */
+int data_add(struct data_repo *repo, const char *const *paths, size_t count, const struct data_add_options *options,
+	     struct data_add_report *ret, struct err *err) MUST_CHECK;
 void data_add_report_release(struct data_add_report *report);
 
 /* commit: add for what is tracked already; no paths: all of it. Outputs whose data is not here go to ret_absent and stay as recorded;

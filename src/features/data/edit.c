@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "features/data/outs.h"
 #include "features/data/record.h"
+#include "features/data/rwlock.h"
 #include "features/data/walk.h"
 
 #include <string.h>
@@ -55,20 +56,17 @@ static int unprotect_path(struct data_repo *repo, const char *path, size_t *file
 
 int data_unprotect(struct data_repo *repo, const char *const *paths, size_t count, size_t *ret_files, struct err *err)
 {
-	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
-	struct selection chosen CLEANUP(selection_release) = SELECTION_INIT;
+	struct held_outs outs CLEANUP(held_outs_release) = HELD_OUTS_INIT;
 	*ret_files = 0;
-	if (repo_lock(repo, err) < 0)
+	if (held_outs_take(repo, paths, count, &outs, err) < 0)
 		return -1;
-	int status = outs_load(repo, &outs, err);
-	if (status == 0)
-		status = outs_select(repo, &outs, paths, count, &chosen, err);
-	for (size_t i = 0; status == 0 && i < chosen.list.len; i++) {
-		const struct selected *selected = &chosen.list.at[i];
+	repo_unlock(repo);
+	int status = 0;
+	for (size_t i = 0; status == 0 && i < outs.chosen.list.len; i++) {
+		const struct selected *selected = &outs.chosen.list.at[i];
 		char *path OWNED = selected->sub ? path_joined(selected->tracked->path, selected->sub) : mem_strdup(selected->tracked->path);
 		status = unprotect_path(repo, path, ret_files, err);
 	}
-	repo_unlock(repo);
 	return status;
 }
 
@@ -150,15 +148,10 @@ static int remove_chosen(struct data_repo *repo, const struct outs *outs, const 
 int data_remove(struct data_repo *repo, const char *const *paths, size_t count, bool with_data, bool force, struct strlist *ret_removed,
 		struct strlist *ret_to_stage, struct err *err)
 {
-	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
-	struct selection chosen CLEANUP(selection_release) = SELECTION_INIT;
-	if (repo_lock(repo, err) < 0)
+	struct held_outs outs CLEANUP(held_outs_release) = HELD_OUTS_INIT;
+	if (held_outs_take(repo, paths, count, &outs, err) < 0)
 		return -1;
-	int status = outs_load(repo, &outs, err);
-	if (status == 0)
-		status = outs_select(repo, &outs, paths, count, &chosen, err);
-	if (status == 0)
-		status = remove_chosen(repo, &outs, &chosen, with_data, force, ret_removed, ret_to_stage, err);
+	int status = remove_chosen(repo, &outs.outs, &outs.chosen, with_data, force, ret_removed, ret_to_stage, err);
 	repo_unlock(repo);
 	return status;
 }
@@ -218,33 +211,33 @@ static int move_record(struct data_repo *repo, const struct tracked *tracked, co
 	return record_stage(repo, to_stage, err);
 }
 
-static int move_locked(struct data_repo *repo, const char *from, const char *to, struct buf *ret_to, struct strlist *to_stage,
-		       struct err *err)
+static int move_held(struct data_repo *repo, const struct held_outs *outs, const char *to, struct buf *ret_to, struct strlist *to_stage,
+		     struct err *err)
 {
-	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
-	struct selection chosen CLEANUP(selection_release) = SELECTION_INIT;
 	struct buf rel CLEANUP(buf_release) = BUF_INIT;
-	if (outs_load(repo, &outs, err) < 0 || outs_select(repo, &outs, &from, 1, &chosen, err) < 0 || repo_path(repo, to, &rel, err) < 0)
+	if (repo_path(repo, to, &rel, err) < 0)
 		return -1;
-	if (chosen.list.len != 1) {
-		err_set(err, ERR_CONFIG, "%s holds several outputs", from);
+	if (outs->chosen.list.len != 1) {
+		err_set(err, ERR_CONFIG, "%s holds several outputs", outs->paths[0]);
 		return err_hint(err, "move them one by one");
 	}
-	const struct tracked *tracked = chosen.list.at[0].tracked;
+	const struct tracked *tracked = outs->chosen.list.at[0].tracked;
 	char *abs OWNED = repo_abs(repo, rel.data);
 	path_join(ret_to, text_eq(rel.data, ".") ? "" : rel.data, fs_is_dir(abs) ? path_base(tracked->path) : "");
 	if (ret_to->len && ret_to->data[ret_to->len - 1] == '/')
 		buf_truncate(ret_to, ret_to->len - 1);
-	if (check_own(tracked, chosen.list.at[0].sub, "move", err) < 0 || check_target(repo, &outs, tracked->path, ret_to->data, err) < 0)
+	if (check_own(tracked, outs->chosen.list.at[0].sub, "move", err) < 0 ||
+	    check_target(repo, &outs->outs, tracked->path, ret_to->data, err) < 0)
 		return -1;
 	return move_record(repo, tracked, ret_to->data, to_stage, err);
 }
 
 int data_move(struct data_repo *repo, const char *from, const char *to, struct buf *ret_to, struct strlist *ret_to_stage, struct err *err)
 {
-	if (repo_lock(repo, err) < 0)
+	struct held_outs outs CLEANUP(held_outs_release) = HELD_OUTS_INIT;
+	if (held_outs_take(repo, &from, 1, &outs, err) < 0)
 		return -1;
-	int status = move_locked(repo, from, to, ret_to, ret_to_stage, err);
+	int status = move_held(repo, &outs, to, ret_to, ret_to_stage, err);
 	repo_unlock(repo);
 	return status;
 }

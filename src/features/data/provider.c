@@ -131,7 +131,7 @@ static int provide_track_output(const char *root, const char *path, struct err *
 		return -1;
 	struct data_add_report report;
 	char *absolute OWNED = path_joined(root, path);
-	int status = data_add(repo, (const char *const[]){ absolute }, 1, &report, err);
+	int status = data_add(repo, (const char *const[]){ absolute }, 1, NULL, &report, err);
 	data_add_report_release(&report);
 	data_close(repo);
 	return status;

@@ -3,6 +3,7 @@
  */
 #include "base/text.h"
 #include "features/data/checkout.h"
+#include "features/data/rwlock.h"
 
 static int checkout_chosen(struct data_repo *repo, const struct selection *chosen, const struct data_checkout_options *options,
 			   struct data_checkout_report *ret, struct damaged_ids *damaged, struct err *err)
@@ -24,28 +25,24 @@ static int set_aside(struct data_repo *repo, const struct damaged_ids *damaged, 
 	return 0;
 }
 
-static int pull_locked(struct data_repo *repo, const char *const *paths, size_t count, const struct data_transfer_options *transfer,
-		       const struct data_checkout_options *checkout, struct data_transfer_report *ret_transfer,
-		       struct data_checkout_report *ret_checkout, struct err *err)
+static int pull_held(struct data_repo *repo, const struct held_outs *targets, const struct data_transfer_options *transfer,
+		     const struct data_checkout_options *checkout, struct data_transfer_report *ret_transfer,
+		     struct data_checkout_report *ret_checkout, struct err *err)
 {
-	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
-	struct selection chosen CLEANUP(selection_release) = SELECTION_INIT;
 	struct damaged_ids damaged = { .list = { 0 } };
-	if (outs_load(repo, &outs, err) < 0 || outs_select(repo, &outs, paths, count, &chosen, err) < 0)
-		return -1;
-	int status = checkout_chosen(repo, &chosen, checkout, ret_checkout, &damaged, err);
+	int status = checkout_chosen(repo, &targets->chosen, checkout, ret_checkout, &damaged, err);
 	if (status == 0 && damaged.list.len)
 		status = set_aside(repo, &damaged, err);
 	if (status == 0 && damaged.list.len) {
 		data_transfer_report_release(ret_transfer);
 		data_checkout_report_release(ret_checkout);
 		*ret_checkout = (struct data_checkout_report){ .files = 0 };
-		status = data_fetch(repo, paths, count, transfer, ret_transfer, err);
+		status = data_fetch(repo, targets->paths, targets->count, transfer, ret_transfer, err);
 		if (status == 0)
-			status = checkout_chosen(repo, &chosen, checkout, ret_checkout, NULL, err);
+			status = checkout_chosen(repo, &targets->chosen, checkout, ret_checkout, NULL, err);
 	}
 	vec_release(&damaged.list);
-	outs_add_broken(repo, &outs, paths, count, &ret_checkout->broken);
+	outs_add_broken(repo, &targets->outs, targets->paths, targets->count, &ret_checkout->broken);
 	return status;
 }
 
@@ -53,13 +50,15 @@ int data_pull(struct data_repo *repo, const char *const *paths, size_t count, co
 	      const struct data_checkout_options *checkout, struct data_transfer_report *ret_transfer,
 	      struct data_checkout_report *ret_checkout, struct err *err)
 {
+	struct held_outs targets CLEANUP(held_outs_release) = HELD_OUTS_INIT;
 	*ret_checkout = (struct data_checkout_report){ .files = 0 };
-	if (data_fetch(repo, paths, count, transfer, ret_transfer, err) < 0 || repo_lock(repo, err) < 0)
+	if (data_fetch(repo, paths, count, transfer, ret_transfer, err) < 0 ||
+	    held_outs_take(repo, paths, count, &targets, err) < 0)
 		return -1;
-	int status = pull_locked(repo, paths, count, transfer, checkout, ret_transfer, ret_checkout, err);
+	repo_unlock(repo);
+	int status = pull_held(repo, &targets, transfer, checkout, ret_transfer, ret_checkout, err);
 	struct err late CLEANUP(err_release) = ERR_INIT;
 	if (repo_save_hashes(repo, &late) < 0)
 		repo_warn(repo, "the stat records could not be saved: %s", late.message);
-	repo_unlock(repo);
 	return status;
 }

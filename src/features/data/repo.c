@@ -14,6 +14,7 @@
 #include <time.h>
 
 #define DEFAULT_LOCK_WAIT_MS 60000
+#define TELL_AFTER_MS 200 /* metadata changes are short */
 #define MAX_IGNORE_FILE ((size_t)1 << 20)
 
 static int find_root(const char *from, struct buf *ret, struct err *err)
@@ -70,6 +71,9 @@ void data_close(struct data_repo *repo)
 {
 	if (!repo)
 		return;
+	for (size_t i = 0; i < repo->staging.len; i++)
+		temp_dir_drop(&repo->staging.at[i]);
+	vec_release(&repo->staging);
 	hashes_free(repo->hashes);
 	state_close(repo->state);
 	while (repo->lock_depth)
@@ -190,6 +194,18 @@ int repo_save_hashes(struct data_repo *repo, struct err *err)
 	return state_flush(repo->state, err);
 }
 
+void repo_add_command(long pid, struct buf *out)
+{
+	char *path OWNED = mem_printf("/proc/%ld/cmdline", pid);
+	int proc CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	char line[200];
+	ssize_t got = proc < 0 ? -1 : sys.read(proc, line, sizeof(line));
+	while (got > 0 && (line[got - 1] == ' ' || !line[got - 1]))
+		got--;
+	for (ssize_t i = 0; i < got; i++)
+		buf_addch(out, line[i] ? line[i] : ' ');
+}
+
 /* Who holds the lock: " <pid>\n" in it, and that process's name. */
 static void describe_holder(int fd, struct buf *out)
 {
@@ -198,19 +214,12 @@ static void describe_holder(int fd, struct buf *out)
 	ssize_t len = sys.pread(fd, text, sizeof(text) - 1, 0);
 	char *digits = text + strspn(text, " ");
 	digits[strcspn(digits, "\n")] = '\0';
-	if (len <= 0 || !text_parse_u64(digits, &pid)) {
+	if (len <= 0 || !text_parse_u64(digits, &pid) || pid > INT32_MAX) {
 		buf_addstr(out, "another process");
 		return;
 	}
 	struct buf command CLEANUP(buf_release) = BUF_INIT;
-	char *path OWNED = mem_printf("/proc/%llu/cmdline", (unsigned long long)pid);
-	int proc CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-	char line[200];
-	ssize_t got = proc < 0 ? -1 : sys.read(proc, line, sizeof(line) - 1);
-	for (ssize_t i = 0; i < got; i++)
-		buf_addch(&command, line[i] ? line[i] : ' ');
-	while (command.len && command.data[command.len - 1] == ' ')
-		buf_truncate(&command, command.len - 1);
+	repo_add_command((long)pid, &command);
 	buf_addf(out, "process %llu", (unsigned long long)pid);
 	if (command.len)
 		buf_addf(out, " (%s)", command.data);
@@ -225,14 +234,10 @@ static int lock_failed(const char *path, int fd, uint64_t waited_ms, struct err 
 	return err_hint(err, "wait until it has finished; the lock goes with its process");
 }
 
-int repo_lock(struct data_repo *repo, struct err *err)
+int repo_flock(struct data_repo *repo, const char *name, int *ret_fd, struct err *err)
 {
-	if (repo->lock_depth) {
-		repo->lock_depth++;
-		return 0;
-	}
 	char *dir OWNED = repo_abs(repo, ".dvc/tmp");
-	char *path OWNED = path_joined(dir, "lock");
+	char *path OWNED = repo_abs(repo, name);
 	if (fs_mkdirs(dir, err) < 0)
 		return -1;
 	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -245,22 +250,29 @@ int repo_lock(struct data_repo *repo, struct err *err)
 			return err_set_errno(err, ERR_FAILED, errno, "cannot lock %s", path);
 		uint64_t waited = loop_now_ms() - start;
 		if (waited >= repo->lock_wait_ms)
-			return lock_failed(".dvc/tmp/lock", fd, waited, err);
-		if (!told) {
+			return lock_failed(name, fd, waited, err);
+		if (!told && waited >= TELL_AFTER_MS) {
 			struct buf holder CLEANUP(buf_release) = BUF_INIT;
 			describe_holder(fd, &holder);
-			repo_note(repo, "waiting for %s, which holds .dvc/tmp/lock", holder.data);
+			repo_note(repo, "waiting for %s, which holds %s", holder.data, name);
 			told = true;
 		}
-		nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+		nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
 	}
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
 	buf_addf(&text, " %ld\n", (long)getpid());
 	if (sys.ftruncate(fd, 0) < 0 || sys.pwrite(fd, text.data, text.len, 0) < 0)
 		return err_set_errno(err, ERR_FAILED, errno, "cannot write the lock %s", path);
-	repo->lock_fd = fd;
+	*ret_fd = fd;
 	fd = -1;
-	repo->lock_depth = 1;
+	return 0;
+}
+
+int repo_lock(struct data_repo *repo, struct err *err)
+{
+	if (!repo->lock_depth && repo_flock(repo, ".dvc/tmp/lock", &repo->lock_fd, err) < 0)
+		return -1;
+	repo->lock_depth++;
 	return 0;
 }
 
@@ -290,21 +302,20 @@ int repo_check_parents(const struct data_repo *repo, const char *rel, struct err
 	return 0;
 }
 
-static void sweep_staging(const char *parent, const char *prefix)
+/* One directory a parent and process; what is staged at a time has a numbered one below it. */
+static int staging_area(struct data_repo *repo, const char *parent, const char *prefix, struct temp_dir **ret, struct err *err)
 {
-	int fd = sys.openat(AT_FDCWD, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
-	if (!dir) {
-		fs_close_fd(&fd);
-		return;
+	for (size_t i = 0; i < repo->staging.len; i++) {
+		*ret = &repo->staging.at[i];
+		if (text_starts((*ret)->path, parent) && strrchr((*ret)->path, '/') == (*ret)->path + strlen(parent))
+			return 0;
 	}
-	for (struct dirent *entry; (entry = sys.readdir(dir));) {
-		struct err ignored CLEANUP(err_release) = ERR_INIT;
-		char *path OWNED = path_joined(parent, entry->d_name);
-		if (text_starts(entry->d_name, prefix) && fs_remove_tree(path, &ignored) < 0)
-			err_release(&ignored);
-	}
-	closedir(dir);
+	struct temp_dir made = TEMP_DIR_INIT;
+	if (temp_dir_make(&made, parent, prefix, err) < 0)
+		return -1;
+	vec_push(&repo->staging, made);
+	*ret = &repo->staging.at[repo->staging.len - 1];
+	return 0;
 }
 
 int repo_staging(struct data_repo *repo, const char *dir_rel, struct buf *ret, struct err *err)
@@ -312,15 +323,16 @@ int repo_staging(struct data_repo *repo, const char *dir_rel, struct buf *ret, s
 	char *tmp OWNED = repo_abs(repo, ".dvc/tmp");
 	char *wanted OWNED = repo_abs(repo, dir_rel);
 	struct stat tmp_st, wanted_st;
+	struct temp_dir *area;
 	bool tmp_exists, wanted_exists;
 	if (fs_mkdirs(tmp, err) < 0 || fs_mkdirs(wanted, err) < 0)
 		return -1;
 	if (fs_lstat(tmp, &tmp_st, &tmp_exists, err) < 0 || fs_lstat(wanted, &wanted_st, &wanted_exists, err) < 0)
 		return -1;
 	bool same = tmp_exists && wanted_exists && tmp_st.st_dev == wanted_st.st_dev;
-	const char *parent = same ? tmp : wanted, *prefix = same ? "staging-" : ".mlmake-staging-";
-	sweep_staging(parent, prefix);
-	return fs_temp_dir(parent, prefix, ret, err);
+	if (staging_area(repo, same ? tmp : wanted, same ? "staging-" : ".mlmake-staging-", &area, err) < 0)
+		return -1;
+	return fs_temp_dir(area->path, "s", ret, err);
 }
 
 void repo_progress(const struct data_repo *repo, const char *verb, uint64_t done, uint64_t total, uint64_t bytes)

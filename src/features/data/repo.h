@@ -5,6 +5,7 @@
 #define FEATURES_DATA_REPO_H
 
 #include "base/map.h"
+#include "base/vec.h"
 #include "features/data/config.h"
 #include "features/data/data.h"
 #include "formats/ignore.h"
@@ -29,6 +30,7 @@ struct data_repo {
 	bool git_tried;
 	struct state *state;    /* NULL: not opened yet */
 	struct hashes *hashes;  /* NULL: not opened yet */
+	VEC(struct temp_dir) staging;
 };
 
 /* A given path (relative to the current directory, or absolute) relative to the root; "." for the root itself. ERR_CONFIG if it is outside. */
@@ -55,11 +57,16 @@ int repo_save_hashes(struct data_repo *repo, struct err *err) MUST_CHECK;
 int repo_lock(struct data_repo *repo, struct err *err) MUST_CHECK;
 void repo_unlock(struct data_repo *repo);
 
+/* Any lock of that kind by its name below the root, waited for alike. It goes with *ret_fd. */
+int repo_flock(struct data_repo *repo, const char *name, int *ret_fd, struct err *err) MUST_CHECK;
+/* The command line of a process, as far as it can be known. */
+void repo_add_command(long pid, struct buf *out);
+
 /* That no component of rel below the root is a symbolic link or a file, the last one aside: nothing is written through links. */
 int repo_check_parents(const struct data_repo *repo, const char *rel, struct err *err) MUST_CHECK;
 
-/* An empty directory on the file system of the directory dir_rel, to build things in that are renamed later. Those of dead
- * processes are removed on the way. Call under the lock. */
+/* An empty directory on the file system of the directory dir_rel, to build things in that are renamed later. It goes when the
+ * repository is closed; those of dead processes are removed on the way. */
 int repo_staging(struct data_repo *repo, const char *dir_rel, struct buf *ret, struct err *err) MUST_CHECK;
 
 void repo_progress(const struct data_repo *repo, const char *verb, uint64_t done, uint64_t total, uint64_t bytes);
