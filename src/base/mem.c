@@ -94,7 +94,7 @@ void mem_free_ptr(void *pointer_to_pointer)
 }
 
 #define ARENA_ALIGN 16
-#define ARENA_FIRST_BLOCK 4096
+#define ARENA_FIRST_BLOCK 1024
 #define ARENA_MAX_BLOCK (1u << 20)
 
 struct arena_block {
@@ -105,40 +105,55 @@ struct arena_block {
 };
 _Static_assert(sizeof(struct arena_block) % ARENA_ALIGN == 0, "allocations after the header stay aligned");
 
+static struct arena_block *add_block(struct arena *arena, size_t need)
+{
+	struct arena_block *block = arena->block;
+	size_t grown = block ? block->size * 2 : ARENA_FIRST_BLOCK;
+	if (grown > ARENA_MAX_BLOCK)
+		grown = ARENA_MAX_BLOCK;
+	if (grown < need + sizeof(*block))
+		grown = need + sizeof(*block);
+	struct arena_block *fresh = mem_resize(NULL, grown);
+	*fresh = (struct arena_block){ .size = grown, .used = sizeof(*fresh) };
+	/* An outsized block goes behind the current one, whose free room stays in use. */
+	if (block && grown - sizeof(*fresh) == need) {
+		fresh->next = block->next;
+		block->next = fresh;
+	} else {
+		fresh->next = block;
+		arena->block = fresh;
+	}
+	return fresh;
+}
+
+/* align is a power of two, ARENA_ALIGN at most. */
+static void *take(struct arena *arena, size_t size, size_t align)
+{
+	struct arena_block *block = arena->block;
+	if (size > SIZE_MAX / 2)
+		mem_exhausted();
+	size_t used = block ? (block->used + align - 1) & ~(align - 1) : 0;
+	if (!block || used > block->size || block->size - used < size) {
+		block = add_block(arena, size);
+		used = block->used;
+	}
+	block->used = used + size;
+	return (char *)block + used;
+}
+
 void *arena_alloc(struct arena *arena, size_t size)
 {
-	size_t need = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
-	struct arena_block *block = arena->block;
-	if (need < size)
-		mem_exhausted();
-	if (!block || block->size - block->used < need) {
-		size_t grown = block ? block->size * 2 : ARENA_FIRST_BLOCK;
-		if (grown > ARENA_MAX_BLOCK)
-			grown = ARENA_MAX_BLOCK;
-		if (grown < need + sizeof(*block))
-			grown = need + sizeof(*block);
-		struct arena_block *fresh = mem_alloc(grown);
-		fresh->size = grown;
-		fresh->used = sizeof(*fresh);
-		/* An outsized block goes behind the current one, whose free room stays in use. */
-		if (block && grown - sizeof(*fresh) == need) {
-			fresh->next = block->next;
-			block->next = fresh;
-		} else {
-			fresh->next = block;
-			arena->block = fresh;
-		}
-		block = fresh;
-	}
-	void *at = (char *)block + block->used;
-	block->used += need;
-	return at;
+	/* A type's size is a multiple of its alignment. */
+	size_t align = size & ~(size - 1);
+	void *at = take(arena, size, !align || align > ARENA_ALIGN ? ARENA_ALIGN : align);
+	return memset(at, 0, size);
 }
 
 char *arena_strndup(struct arena *arena, const char *text, size_t len)
 {
-	char *copy = arena_alloc(arena, len + 1);
+	char *copy = take(arena, len + 1, 1);
 	memcpy(copy, text, len);
+	copy[len] = '\0';
 	return copy;
 }
 
@@ -156,7 +171,7 @@ char *arena_printf(struct arena *arena, const char *fmt, ...)
 	va_end(args);
 	if (len < 0)
 		mem_exhausted();
-	char *text = arena_alloc(arena, (size_t)len + 1);
+	char *text = take(arena, (size_t)len + 1, 1);
 	vsnprintf(text, (size_t)len + 1, fmt, again);
 	va_end(again);
 	return text;

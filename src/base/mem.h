@@ -30,7 +30,7 @@ void mem_free_ptr(void *pointer_to_pointer);
 struct arena {
 	struct arena_block *block;
 };
-void *arena_alloc(struct arena *arena, size_t size); /* zeroed, aligned to 16 */
+void *arena_alloc(struct arena *arena, size_t size); /* zeroed, aligned for any type of that size, or for an array */
 char *arena_strdup(struct arena *arena, const char *text);
 char *arena_strndup(struct arena *arena, const char *text, size_t len);
 char *arena_printf(struct arena *arena, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -282,3 +282,34 @@ bool text_unhex(uint8_t *out, size_t len, const char *hex)
 	}
 	return hex[2 * len] == '\0';
 }
+
+static uint64_t load_u64(const uint8_t *at)
+{
+	uint64_t value;
+	memcpy(&value, at, sizeof(value));
+	return value;
+}
+
+static uint64_t fold(uint64_t a, uint64_t b)
+{
+	__extension__ typedef unsigned __int128 wide;
+	wide product = (wide)a * b;
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* Multiply and fold, sixteen bytes a step, in the manner of wyhash. Bytes beyond the end count as zero; the length is mixed
+ * in, so that they are told apart from real ones. */
+uint64_t text_hash(const void *bytes, size_t len)
+{
+	const uint64_t k1 = 0xa0761d6478bd642fu, k2 = 0xe7037ed1a0b428dbu;
+	const uint8_t *at = bytes;
+	size_t left = len;
+	uint64_t hash = k1 ^ len;
+	for (; left >= 16; left -= 16, at += 16)
+		hash = fold(load_u64(at) ^ k2 ^ hash, load_u64(at + 8) ^ k1 ^ (hash << 32 | hash >> 32));
+	uint8_t tail[16] = { 0 };
+	if (left)
+		memcpy(tail, at, left);
+	hash = fold(load_u64(tail) ^ k2 ^ hash, load_u64(tail + 8) ^ k1 ^ (hash << 32 | hash >> 32));
+	return fold(hash ^ k2, k1 ^ len);
+}

@@ -33,6 +33,10 @@ void text_add_duration(struct buf *out, uint64_t ms);
 /* Appends text quoted so that a POSIX shell reads it back as one word; plain words stay plain. */
 void text_add_shell_quoted(struct buf *out, const char *text);
 
+/* 64 bits that tell strings apart, the same on every run and machine (little-endian): records on disk are checked with it
+ * (store/codec.h). Not for hostile input. */
+uint64_t text_hash(const void *bytes, size_t len);
+
 /* Lower-case hex. The parser wants exactly 2 * len digits, either case. */
 void text_hex(char *out /* 2 * len + 1 */, const uint8_t *bytes, size_t len);
 bool text_unhex(uint8_t *out, size_t len, const char *hex);

@@ -75,7 +75,7 @@ static int choose(const struct project *project, const char *const *words, size_
 	bool *chosen OWNED = mem_alloc(project->target_count + 1);
 	int failed = project_select(project, words, count, &names, err);
 	for (size_t i = 0; i < names.len; i++)
-		mark(project, map_get(&project->by_name, names.at[i]), chosen);
+		mark(project, project_find(project, names.at[i]), chosen);
 	free(names.at);
 	*ret = mem_alloc((project->target_count + 1) * sizeof(**ret));
 	*ret_len = 0;

@@ -30,7 +30,7 @@ static void put_target(struct json_writer *w, const struct project *project, con
 	json_pair_str(w, "name", target->name);
 	json_pair_str(w, "desc", target->desc);
 	json_pair_str(w, "origin", target->origin);
-	json_pair_uint(w, "line", target->span.line);
+	json_pair_uint(w, "line", target->place.line);
 	json_pair_bool(w, "private", target->is_private);
 	put_names(w, project, "needs", target->needs.at, target->needs.len);
 	put_names(w, project, "after", target->after.at, target->after.len);
@@ -129,7 +129,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	int failed = project_select(project, args.at, args.len, &names, err);
 	for (size_t i = 0; i < names.len; i++) {
 		map_set(&chosen, names.at[i], NULL);
-		const struct target *target = map_get(&project->by_name, names.at[i]);
+		const struct target *target = project_find(project, names.at[i]);
 		all = all || target->is_private; /* named in full */
 	}
 	if (!failed && cli->json)

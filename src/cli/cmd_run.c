@@ -69,7 +69,7 @@ static int add_command_hint(const struct project *project, const struct request 
 		vec_push(&names, all_commands[i]->name);
 	for (size_t i = 0; i < request->names.len; i++) {
 		const char *word = request->names.at[i];
-		const char *near = map_has(&project->by_name, word) ? NULL : text_nearest(word, names.at, names.len);
+		const char *near = project_find(project, word) ? NULL : text_nearest(word, names.at, names.len);
 		if (near && (!err->hint || !strstr(err->hint, "did you mean"))) {
 			err_hint(err, "did you mean 'mlmake %s'?", near);
 			break;

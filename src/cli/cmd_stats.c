@@ -133,7 +133,7 @@ static int load(const struct project *project, const struct string_list *names, 
 		return -1;
 	size_t count = names->len ? names->len : project->target_count;
 	for (size_t i = 0; i < count; i++) {
-		struct line line = { .target = names->len ? map_get(&project->by_name, names->at[i]) : &project->targets[i] };
+		struct line line = { .target = names->len ? project_find(project, names->at[i]) : &project->targets[i] };
 		history_load(&line.history, state, line.target->name);
 		if (line.history.last_len)
 			vec_push(&ret->list, line);

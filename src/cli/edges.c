@@ -23,8 +23,8 @@ void edges_put_json(struct json_writer *w, const struct project *project, const 
 	json_pair_str(w, "kind", kind_name(edge->kind));
 	if (edge->kind == EDGE_INPUT)
 		json_pair_str(w, "input", edge->input);
-	json_pair_str(w, "file", edge->span.file);
-	json_pair_uint(w, "line", edge->span.line);
+	json_pair_str(w, "file", project_span(project, &edge->place, false).file);
+	json_pair_uint(w, "line", edge->place.line);
 	json_close(w);
 }
 
@@ -43,7 +43,8 @@ static void print_step(struct cli *cli, const struct project *project, const str
 		cli_out(cli, "  %s reads %s, which %s makes", from, edge->input, to);
 		break;
 	}
-	cli_out(cli, edge->span.file ? "  (%s:%u)\n" : "\n", edge->span.file, edge->span.line);
+	const struct span at = project_span(project, &edge->place, false);
+	cli_out(cli, at.file ? "  (%s:%u)\n" : "\n", at.file, at.line);
 }
 
 static void print_route(struct cli *cli, const struct project *project, const struct target *from, const struct target *to,

@@ -118,7 +118,7 @@ static bool yields_to_target(const struct cli *cli, const struct command *comman
 	const struct project_options load = { .config_file = cli->config_file, .provider = cli->provider };
 	if (!command->yields || project_load(&load, &project, &ignored) < 0)
 		return false;
-	bool has = map_has(&project->by_name, command->name);
+	bool has = project_find(project, command->name) != NULL;
 	project_free(project);
 	return has;
 }

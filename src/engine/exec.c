@@ -230,9 +230,10 @@ static void warn_unmatched(struct job *job)
 {
 	const struct target *target = job->node->target;
 	const struct input_pattern *input = target->inferred ? NULL : project_files_unmatched(job->run->fps.files, target);
-	if (input)
-		run_warn(job->run, target, "%s:%u:%u: the input '%s' of '%s' matches no file", input->span.file, input->span.line,
-			 input->span.col, input->glob, target->name);
+	if (!input)
+		return;
+	const struct span at = project_span(job->run->project, &input->place, false);
+	run_warn(job->run, target, "%s:%u:%u: the input '%s' of '%s' matches no file", at.file, at.line, at.col, input->glob, target->name);
 }
 
 static void start_running(struct job *job)

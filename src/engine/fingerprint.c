@@ -19,7 +19,7 @@ int fingerprints_init(struct fingerprints *ctx, const struct project *project, s
 	if (project_files_new(project, &ctx->files, err) < 0)
 		return -1;
 	ctx->tools = tools_new(project->root, state, hashes);
-	ctx->params = params_new(project->root);
+	ctx->params = params_new(project);
 	ctx->platform = uname(&name) == 0 ? mem_printf("%s %s", name.sysname, name.machine) : mem_strdup("unknown");
 	return 0;
 }

@@ -64,7 +64,7 @@ int finish_can_track(struct run *run, const struct target *target, bool whole_pr
 		const struct output *output = &target->outputs.at[i];
 		if (!output->track || provider->can_track(run->project->root, whole_project ? NULL : output->path, err) == 0)
 			continue;
-		err_at(err, &output->span);
+		project_err_at(run->project, &output->place, err);
 		return err_note(err, "for the output '%s' of target '%s'", output->path, target->name);
 	}
 	return 0;

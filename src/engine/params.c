@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct params {
-	const char *root;
+	const struct project *project;
 	struct map files; /* path -> struct param_file */
 };
 
@@ -17,10 +17,10 @@ struct param_file {
 	struct yaml_doc doc;
 };
 
-struct params *params_new(const char *root)
+struct params *params_new(const struct project *project)
 {
 	struct params *params = mem_alloc(sizeof(*params));
-	params->root = root;
+	params->project = project;
 	return params;
 }
 
@@ -41,7 +41,7 @@ void params_free(struct params *params)
 
 static int find_file(struct params *params, const struct param_ref *ref, const struct yaml_node **ret, struct err *err)
 {
-	OWNED char *path = path_joined(params->root, ref->file);
+	OWNED char *path = path_joined(params->project->root, ref->file);
 	struct stat st;
 	struct fs_stamp stamp;
 	bool exists;
@@ -49,7 +49,7 @@ static int find_file(struct params *params, const struct param_ref *ref, const s
 		return -1;
 	if (!exists) {
 		err_set(err, ERR_CONFIG, "the parameter file '%s' does not exist", ref->file);
-		err_at(err, &ref->span);
+		project_err_at(params->project, &ref->place, err);
 		return err_hint(err, "params: names a YAML or JSON file in the project, or keys of it: params.yaml:train.lr");
 	}
 	fs_stamp_of(&stamp, &st);
@@ -135,7 +135,7 @@ int params_add(struct params *params, const struct target *target, struct buf *l
 				continue;
 			}
 			err_set(err, ERR_CONFIG, "'%s' has no parameter '%s'", ref->file, ref->keys.at[k]);
-			err_at(err, &ref->span);
+			project_err_at(params->project, &ref->place, err);
 			return err_note(err, "in target '%s'", target->name);
 		}
 	}

@@ -7,7 +7,7 @@
 #include "graph/graph.h"
 
 struct params;
-struct params *params_new(const char *root);
+struct params *params_new(const struct project *project);
 void params_free(struct params *params);
 
 /* Adds the COMPONENT_PARAMs of a target: "params.yaml:train.lr" and the canonical rendering of its value. Each file is read once as long

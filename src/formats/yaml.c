@@ -454,7 +454,7 @@ int yaml_parse(struct yaml_doc *doc, const char *file, const char *bytes, size_t
 		l.len -= 3;
 		l.skipped = 3;
 	}
-	l.file = arena_strdup(&doc->arena, file);
+	l.file = doc->file = arena_strdup(&doc->arena, file);
 	if (!yaml_parser_initialize(&l.parser))
 		return err_set(err, ERR_NOMEM, "%s: out of memory", file);
 	yaml_parser_set_encoding(&l.parser, YAML_UTF8_ENCODING);

@@ -44,6 +44,7 @@ struct yaml_node {
 struct yaml_doc {
 	struct arena arena;
 	const struct yaml_node *root;
+	const char *file; /* that all its spans point to */
 	bool has_alias; /* some nodes stand in two places */
 };
 #define YAML_DOC_INIT { .root = NULL }

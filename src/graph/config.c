@@ -47,16 +47,36 @@ int project_find_root(const char *dir, struct buf *ret_root, struct err *err)
 	return 0;
 }
 
-static struct yaml_doc *new_doc(struct config *config)
+static struct yaml_doc *new_doc(struct config *config, const char *shown_as, bool built_in)
 {
 	struct yaml_doc *doc = mem_alloc(sizeof(*doc));
-	vec_push(&config->project->internal->docs, doc);
+	struct source_file source = { .file = config_keep(config, shown_as), .built_in = built_in };
+	buf_init(&source.text);
+	vec_push(&config->docs, doc);
+	vec_push(&config->project->internal->sources, source);
 	return doc;
+}
+
+const char *config_keep(struct config *config, const char *text)
+{
+	return intern_str(&config->strings, text);
+}
+
+/* A document's positions all name its file by the same pointer. */
+struct place config_place(const struct config *config, const struct span *span)
+{
+	size_t source = config->docs.len;
+	while (source > 0 && config->docs.at[source - 1]->file != span->file)
+		source--;
+	return (struct place){ .line = span->line,
+			       .col = span->col,
+			       .len = (uint16_t)(span->len <= UINT16_MAX ? span->len : 0),
+			       .source = (uint16_t)(source <= UINT16_MAX ? source : 0) };
 }
 
 int config_read_yaml(struct config *config, const char *path, const struct yaml_node **ret_root, struct err *err)
 {
-	struct yaml_doc *doc = new_doc(config);
+	struct yaml_doc *doc = new_doc(config, path, false);
 	char *full OWNED = path_joined(config->project->root, path);
 	if (yaml_parse_file(doc, full, path, err) < 0) {
 		/* Within [...] and {...} a brace ends a plain value. */
@@ -71,10 +91,10 @@ int config_read_yaml(struct config *config, const char *path, const struct yaml_
 	return 0;
 }
 
-int config_parse_yaml(struct config *config, const char *shown_as, const char *bytes, size_t len,
+int config_parse_yaml(struct config *config, const char *shown_as, bool built_in, const char *bytes, size_t len,
 		      const struct yaml_node **ret_root, struct err *err)
 {
-	struct yaml_doc *doc = new_doc(config);
+	struct yaml_doc *doc = new_doc(config, shown_as, built_in);
 	if (yaml_parse(doc, shown_as, bytes, len, err) < 0)
 		return -1;
 	*ret_root = doc->root;
@@ -100,7 +120,7 @@ static int declare_targets(struct config *config, struct err *err)
 		const struct yaml_node *key = targets->pairs[i].key;
 		if (check_name(key, err) < 0)
 			return -1;
-		vec_push(&config->decls, (struct decl){.name = key->text, .key = key, .body = targets->pairs[i].value});
+		vec_push(&config->decls, (struct decl){.name = config_keep(config, key->text), .key = key, .body = targets->pairs[i].value});
 		map_set(&config->decl_index, key->text, (void *)(uintptr_t)config->decls.len);
 	}
 	if (config->decls.len <= MAX_TARGETS)
@@ -177,7 +197,7 @@ static int build_ci(struct config *config, struct err *err)
 		settings->branches.at[0] = "main";
 	}
 	for (size_t i = 0; i < settings->targets.len; i++)
-		if (!map_has(&project->by_name, settings->targets.at[i])) {
+		if (!project_find(project, settings->targets.at[i])) {
 			node = schema_get(ci, "targets");
 			yaml_err(err, node->kind == YAML_SEQ ? node->items[i] : node, "unknown target '%s'",
 				 settings->targets.at[i]);
@@ -191,8 +211,8 @@ static int build_default(struct config *config, struct err *err)
 	const struct yaml_node *node = schema_get(config->root, "default");
 	if (node == NULL)
 		return 0;
-	config->project->default_target = node->text;
-	if (map_has(&config->project->by_name, node->text))
+	config->project->default_target = config_keep(config, node->text);
+	if (project_find(config->project, node->text))
 		return 0;
 	yaml_err(err, node, "unknown target '%s'", node->text);
 	return hint_target(config->project, node->text, err);
@@ -212,15 +232,18 @@ static int build_pools(struct config *config, struct err *err)
 			yaml_err(err, value, "pool '%s' has no limit of '%s'", pools->pairs[i].key->text, value->text);
 			return err_hint(err, "it is a whole number from 1: how many of its targets run at once");
 		}
-		project->pools[project->pool_count++] = (struct pool_limit){pools->pairs[i].key->text, (unsigned)limit};
+		project->pools[project->pool_count++] = (struct pool_limit){config_keep(config, pools->pairs[i].key->text), (unsigned)limit};
 	}
 	return 0;
 }
 
 static int build_targets(struct config *config, struct err *err)
 {
+	static const char *const shell[] = {"sh", "-eu", "-c"};
 	struct project *project = config->project;
 	struct env_list none = {0};
+	config->shell = (struct string_list){arena_alloc(&project->arena, sizeof(shell)), ARRAY_LEN(shell)};
+	memcpy(config->shell.at, shell, sizeof(shell));
 	if (env_merge(config, NULL, schema_get(config->root, "env"), &none, &config->env, err) < 0 ||
 	    env_merge_names(config, NULL, schema_get(config->root, "pass_env"), &none, &config->pass_env, err) < 0 ||
 	    env_merge_names(config, NULL, schema_get(config->root, "secrets"), &none, &config->secrets, err) < 0)
@@ -228,8 +251,7 @@ static int build_targets(struct config *config, struct err *err)
 	for (size_t i = 0; i < project->target_count; i++)
 		if (target_build(config, i, err) < 0)
 			return -1;
-	for (size_t i = 0; i < project->target_count; i++)
-		map_set(&project->by_name, project->targets[i].name, &project->targets[i]);
+	project_index_targets(project);
 	return 0;
 }
 
@@ -254,6 +276,12 @@ static int load(struct config *config, struct err *err)
 
 static void config_release(struct config *config)
 {
+	for (size_t i = 0; i < config->docs.len; i++) {
+		yaml_release(config->docs.at[i]);
+		free(config->docs.at[i]);
+	}
+	vec_release(&config->docs);
+	intern_release(&config->strings);
 	for (size_t i = 0; i < config->decls.len; i++)
 		vec_release(&config->decls.at[i].refs);
 	for (size_t i = 0; i < config->rules.len; i++) {
@@ -279,7 +307,7 @@ int project_load(const struct project_options *options, struct project **ret, st
 	project->internal = mem_alloc(sizeof(*project->internal));
 	project->root = arena_strdup(&project->arena, root.data);
 	project->provider = options->provider;
-	struct config config = {.project = project, .options = options};
+	struct config config = {.project = project, .options = options, .strings = INTERN_INIT(&project->arena)};
 	int result = load(&config, err);
 	config_release(&config);
 	if (result < 0)
@@ -300,15 +328,9 @@ void project_free(struct project *project)
 	if (project == NULL)
 		return;
 	struct project_internal *internal = project->internal;
-	for (size_t i = 0; i < internal->docs.len; i++) {
-		yaml_release(internal->docs.at[i]);
-		free(internal->docs.at[i]);
-	}
-	vec_release(&internal->docs);
-	map_release(&internal->outputs);
+	project_release_indexes(project);
 	map_release_values(&internal->faults, fault_free);
 	free(internal);
-	map_release(&project->by_name);
 	arena_release(&project->arena);
 	free(project);
 }

@@ -30,10 +30,11 @@ static int report(const struct search *s, size_t first, struct err *err)
 	for (size_t i = first; i < s->way.len; i++) {
 		const struct step *step = &s->way.at[i];
 		const struct edge *edge = &project->internal->edges[step->id].at[step->next - 1];
+		const struct span at = project_span(project, &edge->place, false);
 		if (i == first)
-			err_at(err, &edge->span);
+			project_err_at(project, &edge->place, err);
 		err_note(err, "'%s' %s '%s' at %s:%u:%u", project->targets[step->id].name, verb(edge),
-			 project->targets[edge->to].name, edge->span.file, edge->span.line, edge->span.col);
+			 project->targets[edge->to].name, at.file, at.line, at.col);
 	}
 	return -1;
 }

@@ -119,9 +119,7 @@ static int add_tracked(struct collector *c, size_t index, struct err *err)
  * target writes, because that changes under its feet. */
 static bool is_left_out(const struct collector *c, const char *path)
 {
-	if (c->files->project->internal->outputs.len == 0)
-		return false;
-	const struct output_owner *owner = map_get(&c->files->project->internal->outputs, path);
+	const struct output_owner *owner = project_owner(c->files->project, path);
 	return owner != NULL && (c->target->inferred || owner->target == c->target);
 }
 
@@ -224,21 +222,21 @@ static int unknown_input(struct collector *c, const struct input_pattern *input,
 	struct tree_node *dir = NULL;
 	struct buf parent CLEANUP(buf_release) = BUF_INIT;
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	const struct map *outputs = &c->files->project->internal->outputs;
+	const struct project_internal *internal = c->files->project->internal;
 	path_dir(&parent, input->glob);
 	if (tree_find(c->files->tree, parent.data, &dir, &ignored) == 0 && dir != NULL && dir->is_dir &&
 	    tree_list(c->files->tree, dir, &ignored) == 0)
 		for (size_t i = 0; i < dir->len; i++)
 			vec_push(&names, dir->children[i]->path);
-	for (size_t i = 0; i < outputs->len; i++)
-		vec_push(&names, outputs->entries[i].key);
+	for (size_t i = 0; i < internal->owners.len; i++)
+		vec_push(&names, internal->owners.at[i].output->path);
 	for (size_t i = 0; i < c->files->tracked.len; i++)
 		vec_push(&names, c->files->tracked.at[i].path);
 	const char *near = text_nearest(input->glob, names.at, names.len);
 	vec_release(&names);
 
 	err_set(err, ERR_CONFIG, "unknown input '%s'", input->glob);
-	err_at(err, &input->span);
+	project_err_at(c->files->project, &input->place, err);
 	err_note(err, "in target '%s'", c->target->name);
 	if (near != NULL)
 		return err_hint(err, "did you mean '%s'?", near);

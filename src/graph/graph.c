@@ -35,7 +35,7 @@ int hint_target(const struct project *project, const char *name, struct err *err
 	return err_hint(err, "'mlmake list' shows the targets");
 }
 
-static int output_conflict(const struct output_owner *second, const struct output_owner *first, struct err *err)
+static int output_conflict(const struct project *project, const struct output_owner *second, const struct output_owner *first, struct err *err)
 {
 	const struct output *output = second->output;
 	if (text_eq(output->path, first->output->path))
@@ -44,10 +44,10 @@ static int output_conflict(const struct output_owner *second, const struct outpu
 	else
 		err_set(err, ERR_CONFIG, "output '%s' of '%s' and output '%s' of '%s' lie in each other",
 			first->output->path, first->target->name, output->path, second->target->name);
-	err_at(err, &output->span);
+	const struct span other = project_span(project, &first->output->place, false);
+	project_err_at(project, &output->place, err);
 	err_note(err, "in target '%s'", second->target->name);
-	err_note(err, "the other is at %s:%u:%u", first->output->span.file, first->output->span.line,
-		 first->output->span.col);
+	err_note(err, "the other is at %s:%u:%u", other.file, other.line, other.col);
 	return err_hint(
 		err,
 		"give each target an output of its own, and let the one that reads the other's list it in inputs:");
@@ -83,27 +83,25 @@ static bool next_parent(char *path, size_t *cut)
 
 static int own_outputs(struct linker *l, struct err *err)
 {
-	struct map *outputs = &l->project->internal->outputs;
-	for (size_t i = 0; i < l->project->target_count; i++) {
-		const struct target *target = &l->project->targets[i];
+	struct project *project = l->project;
+	for (size_t i = 0; i < project->target_count; i++) {
+		const struct target *target = &project->targets[i];
 		for (size_t k = 0; k < target->outputs.len; k++) {
-			struct output_owner *owner = arena_alloc(l->arena, sizeof(*owner));
-			*owner = (struct output_owner){target, &target->outputs.at[k]};
-			struct map_entry *entry = map_entry(outputs, owner->output->path);
-			if (entry->value != NULL)
-				return output_conflict(owner, entry->value, err);
-			entry->value = owner;
-			vec_push(&l->all.owners, owner);
+			const struct output_owner owner = {target, &target->outputs.at[k]};
+			const struct output_owner *other = project_add_owner(project, owner.target, owner.output);
+			if (other != NULL)
+				return output_conflict(project, &owner, other, err);
 		}
 	}
-	for (size_t i = 0; i < l->all.owners.len; i++) {
-		const struct output_owner *owner = l->all.owners.at[i];
+	for (size_t i = 0; i < project->internal->owners.len; i++) {
+		const struct output_owner *owner = &project->internal->owners.at[i];
+		vec_push(&l->all.owners, owner);
 		char *parent OWNED = mem_strdup(owner->output->path);
 		size_t cut = 0;
 		while (next_parent(parent, &cut)) {
-			const struct output_owner *above = map_get(outputs, parent);
+			const struct output_owner *above = project_owner(project, parent);
 			if (above != NULL && above->target != owner->target)
-				return output_conflict(owner->target->id > above->target->id ? owner : above,
+				return output_conflict(project, owner->target->id > above->target->id ? owner : above,
 						       owner->target->id > above->target->id ? above : owner, err);
 			vec_push(&list_of(&l->below, parent)->owners, owner);
 		}
@@ -112,12 +110,12 @@ static int own_outputs(struct linker *l, struct err *err)
 }
 
 static void add_edge(struct linker *l, const struct target *from, uint32_t to, enum edge_kind kind,
-		     const struct span *span, const char *input)
+		     const struct place *place, const char *input)
 {
 	if (l->seen[kind][to] == from->id + 1)
 		return;
 	l->seen[kind][to] = from->id + 1;
-	vec_push(&l->edges, (struct edge){to, kind, *span, input});
+	vec_push(&l->edges, (struct edge){to, kind, *place, input});
 }
 
 static bool is_excluded(const struct target *target, const char *path)
@@ -134,7 +132,7 @@ static void add_input_edge(struct linker *l, const struct target *target, const 
 			   const struct output_owner *owner)
 {
 	if (owner != NULL && owner->target != target && !is_excluded(target, owner->output->path))
-		add_edge(l, target, owner->target->id, EDGE_INPUT, &input->span, input->glob);
+		add_edge(l, target, owner->target->id, EDGE_INPUT, &input->place, input->glob);
 }
 
 /* An output that a glob may look into: one that is not plainly a file. */
@@ -161,7 +159,7 @@ static const struct owner_list *owners_for_glob(struct linker *l, const char *gl
 	char *parent OWNED = *dir ? mem_printf("%s/", dir) : mem_strdup("");
 	size_t cut = 0;
 	while (next_parent(parent, &cut)) {
-		const struct output_owner *owner = map_get(&l->project->internal->outputs, parent);
+		const struct output_owner *owner = project_owner(l->project, parent);
 		if (owner != NULL)
 			vec_push(&found->owners, owner);
 	}
@@ -171,18 +169,17 @@ static const struct owner_list *owners_for_glob(struct linker *l, const char *gl
 static int link_named_input(struct linker *l, const struct target *target, const struct input_pattern *input,
 			    struct err *err)
 {
-	const struct map *outputs = &l->project->internal->outputs;
-	const struct output_owner *owner = map_get(outputs, input->glob);
+	const struct output_owner *owner = project_owner(l->project, input->glob);
 	if (owner != NULL && owner->target == target) {
 		err_set(err, ERR_CONFIG, "'%s' is both input and output of target '%s'", input->glob, target->name);
-		err_at(err, &input->span);
+		project_err_at(l->project, &input->place, err);
 		return err_hint(err, "remove it from inputs:, or write to another file");
 	}
 	add_input_edge(l, target, input, owner);
 	char *parent OWNED = mem_strdup(input->glob);
 	size_t cut = 0;
 	while (next_parent(parent, &cut))
-		add_input_edge(l, target, input, map_get(outputs, parent));
+		add_input_edge(l, target, input, project_owner(l->project, parent));
 	const struct owner_list *below = text_eq(input->glob, ".") ? &l->all : map_get(&l->below, input->glob);
 	for (size_t i = 0; below != NULL && i < below->owners.len; i++)
 		add_input_edge(l, target, input, below->owners.at[i]);
@@ -218,12 +215,13 @@ static int link_names(struct linker *l, const struct target *target, const char 
 	size_t count = node == NULL ? 0 : node->kind == YAML_SEQ ? node->len : 1;
 	for (size_t i = 0; i < count; i++) {
 		const struct yaml_node *item = node->kind == YAML_SEQ ? node->items[i] : node;
-		const struct target *needed = map_get(&l->project->by_name, item->text);
+		const struct target *needed = project_find(l->project, item->text);
 		if (needed == NULL) {
 			yaml_err(err, item, "unknown target '%s'", item->text);
 			return hint_target(l->project, item->text, err);
 		}
-		add_edge(l, target, needed->id, kind, &item->span, NULL);
+		const struct place place = config_place(l->config, &item->span);
+		add_edge(l, target, needed->id, kind, &place, NULL);
 	}
 	return 0;
 }
@@ -233,8 +231,10 @@ static void take_ids(struct linker *l, enum edge_kind kind, uint32_t **ret_at, s
 	size_t count = 0;
 	for (size_t i = 0; i < l->edges.len; i++)
 		count += l->edges.at[i].kind == kind;
-	*ret_at = arena_alloc(l->arena, (count + 1) * sizeof(**ret_at));
 	*ret_len = 0;
+	if (count == 0)
+		return;
+	*ret_at = arena_alloc(l->arena, count * sizeof(**ret_at));
 	for (size_t i = 0; i < l->edges.len; i++)
 		if (l->edges.at[i].kind == kind)
 			(*ret_at)[(*ret_len)++] = l->edges.at[i].to;
@@ -267,13 +267,14 @@ static int link_target(struct linker *l, struct target *target, struct err *err)
 	/* A value that names another's output depends on it, by its inputs if they say so already. */
 	for (size_t i = 0; i < decl->refs.len; i++)
 		if (l->seen[EDGE_INPUT][decl->refs.at[i].index] != target->id + 1)
-			add_edge(l, target, decl->refs.at[i].index, EDGE_NEEDS, &decl->refs.at[i].span, NULL);
+			add_edge(l, target, decl->refs.at[i].index, EDGE_NEEDS, &decl->refs.at[i].place, NULL);
 
 	struct edge_list *list = &l->project->internal->edges[target->id];
 	list->len = l->edges.len;
-	list->at = arena_alloc(l->arena, (list->len + 1) * sizeof(*list->at));
-	if (list->len > 0)
+	if (list->len > 0) {
+		list->at = arena_alloc(l->arena, list->len * sizeof(*list->at));
 		memcpy(list->at, l->edges.at, list->len * sizeof(*list->at));
+	}
 	take_ids(l, EDGE_NEEDS, &target->needs.at, &target->needs.len);
 	take_ids(l, EDGE_AFTER, &target->after.at, &target->after.len);
 	take_ids(l, EDGE_INPUT, &target->makes_inputs.at, &target->makes_inputs.len);
@@ -302,8 +303,8 @@ static void link_back(struct linker *l)
 		}
 		for (size_t i = 0; pass == 0 && i < project->target_count; i++) {
 			struct target *target = &project->targets[i];
-			target->used_by.at =
-				arena_alloc(l->arena, (target->used_by.len + 1) * sizeof(*target->used_by.at));
+			if (target->used_by.len > 0)
+				target->used_by.at = arena_alloc(l->arena, target->used_by.len * sizeof(*target->used_by.at));
 			target->used_by.len = 0;
 		}
 	}

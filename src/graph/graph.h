@@ -21,6 +21,13 @@ enum cache_mode { CACHE_ON, CACHE_LOCAL, CACHE_OFF };
 /* Whether the git hook runs a target: HOOK_DEFAULT leaves it to the hook (it runs what is called lint). */
 enum hook_mode { HOOK_DEFAULT, HOOK_ON, HOOK_OFF };
 
+/* A place in a file that was loaded: a span for many, without the text. project_span gives the whole. */
+struct place {
+	uint32_t line, col; /* from 1; 0: no place */
+	uint16_t len;       /* 0: unknown, or beyond what fits */
+	uint16_t source;    /* index of the file + 1; 0: no place */
+};
+
 struct string_list { /* in the arena */
 	const char **at;
 	size_t len;
@@ -39,20 +46,20 @@ struct input_pattern {
 	const char *glob;  /* relative to the root; without '!' */
 	bool exclude;
 	bool named;        /* no magic: must exist or be made by a target */
-	struct span span;
+	struct place place;
 };
 
 struct output {
 	const char *path;  /* relative to the root, normalised, below it */
 	bool track;        /* versioned as data after a success */
 	bool metrics;
-	struct span span;
+	struct place place;
 };
 
 struct param_ref {
 	const char *file;  /* relative to the root */
 	struct string_list keys; /* dotted; empty: the whole file */
-	struct span span;
+	struct place place;
 };
 
 /* A tool whose version counts: how to ask, from a rule. */
@@ -72,7 +79,7 @@ struct target {
 	const char *name;
 	const char *desc;       /* "" if none */
 	const char *origin;     /* file it was declared in (mlmake.yaml), or "rule:<name>" */
-	struct span span;
+	struct place place;
 	bool is_private, always, persist, interactive;
 	bool inferred;          /* contributed by a rule */
 	enum hook_mode hook;
@@ -138,7 +145,6 @@ struct project {
 	const char *default_target; /* NULL if none */
 	struct target *targets;
 	size_t target_count;
-	struct map by_name;      /* struct target * */
 	struct matched_rule *rules;
 	size_t rule_count;
 	struct pool_limit *pools;
@@ -160,8 +166,16 @@ int project_find_root(const char *dir, struct buf *ret_root, struct err *err) MU
 int project_load(const struct project_options *options, struct project **ret, struct err *err) MUST_CHECK;
 void project_free(struct project *project);
 
+/* Where place is, with the line's text where wanted: the file is read for that, once. Strings belong to the project. */
+struct span project_span(const struct project *project, const struct place *place, bool with_text);
+/* err_at with that. Returns -1. */
+int project_err_at(const struct project *project, const struct place *place, struct err *err);
+
 /* The text of a rule: the repository's own, else the built-in one. Appends; ret_origin as in matched_rule (owned by the caller). */
 int rule_text(const char *root, const char *name, struct buf *out, char **ret_origin, struct err *err) MUST_CHECK;
+
+/* NULL if there is none of that name. */
+struct target *project_find(const struct project *project, const char *name);
 
 /* Errors: ERR_CONFIG with the nearest name as hint. */
 int project_target(const struct project *project, const char *name, const struct target **ret, struct err *err) MUST_CHECK;
@@ -177,7 +191,7 @@ enum edge_kind { EDGE_NEEDS, EDGE_AFTER, EDGE_INPUT };
 struct edge {
 	uint32_t to;       /* id of what it depends on */
 	enum edge_kind kind;
-	struct span span;
+	struct place place;
 	const char *input; /* of EDGE_INPUT: the path or glob */
 };
 struct edge_list {

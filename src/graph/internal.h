@@ -7,6 +7,8 @@
 #ifndef GRAPH_INTERNAL_H
 #define GRAPH_INTERNAL_H
 
+#include "base/index.h"
+#include "base/intern.h"
 #include "base/vec.h"
 #include "formats/yaml.h"
 #include "graph/graph.h"
@@ -16,10 +18,20 @@ struct output_owner {
 	const struct output *output;
 };
 
+/* A file that the project was loaded from. */
+struct source_file {
+	const char *file;  /* as shown: relative to the root */
+	bool built_in;     /* a rule of the program's own */
+	bool was_read;     /* text is what could be read of it */
+	struct buf text;
+};
+
 struct project_internal {
-	VEC(struct yaml_doc *) docs;       /* whose strings spans point into */
+	VEC(struct source_file) sources;        /* that places are in */
 	struct edge_list *edges;           /* of each target */
-	struct map outputs;                /* path -> struct output_owner in the arena */
+	struct index names;                /* of targets */
+	VEC(struct output_owner) owners;   /* of each output */
+	struct index outputs;              /* path -> number in owners */
 	struct map faults;                 /* target name -> struct err: raised when the target is planned */
 };
 
@@ -40,7 +52,7 @@ struct rule {
 
 struct target_ref {
 	uint32_t index;
-	struct span span;
+	struct place place;
 };
 
 /* A target as it is written. */
@@ -55,6 +67,8 @@ struct decl {
 struct config {
 	struct project *project;
 	const struct project_options *options;
+	struct intern strings;            /* all that the project keeps: nothing may point into the documents */
+	VEC(struct yaml_doc *) docs;      /* of each of the project's sources; gone when it is loaded */
 	const struct yaml_node *root;     /* of mlmake.yaml; NULL if there is none */
 	struct map vars;                  /* struct var, in the arena */
 	struct map param_overrides;       /* dotted -> struct param_override, in the arena */
@@ -65,6 +79,7 @@ struct config {
 	VEC(struct rule *) rules;         /* that matched, in the arena */
 	VEC(const struct var *) busy_vars;
 	struct env_list env, pass_env, secrets;
+	struct string_list shell;         /* where none is said */
 	const char *git_sha, *git_branch; /* NULL until asked for */
 	size_t fault_count;               /* of values that could not be found so far */
 };
@@ -75,10 +90,21 @@ struct param_override {
 	bool used;
 };
 
-/* Parses path (relative to the root) and keeps the document for the project's life. *ret_root is NULL for an empty file. */
+/* Parses path (relative to the root) and keeps the document until the project is loaded. *ret_root is NULL for an empty file. */
 int config_read_yaml(struct config *config, const char *path, const struct yaml_node **ret_root, struct err *err) MUST_CHECK;
-int config_parse_yaml(struct config *config, const char *shown_as, const char *bytes, size_t len, const struct yaml_node **ret_root,
-		      struct err *err) MUST_CHECK;
+int config_parse_yaml(struct config *config, const char *shown_as, bool built_in, const char *bytes, size_t len,
+		      const struct yaml_node **ret_root, struct err *err) MUST_CHECK;
+
+const char *config_keep(struct config *config, const char *text);
+struct place config_place(const struct config *config, const struct span *span);
+
+/* place.c: of a project whose targets are complete. */
+void project_index_targets(struct project *project);
+/* The output that conflicts with it, or NULL. */
+const struct output_owner *project_add_owner(struct project *project, const struct target *target, const struct output *output);
+const struct output_owner *project_owner(const struct project *project, const char *path);
+const struct output_owner *project_ownern(const struct project *project, const char *path, size_t len);
+void project_release_indexes(struct project *project);
 
 /* vars.c */
 int vars_declare(struct config *config, struct map *vars, const struct yaml_node *node, struct err *err) MUST_CHECK;

@@ -8,7 +8,7 @@
 
 int project_target(const struct project *project, const char *name, const struct target **ret, struct err *err)
 {
-	*ret = map_get(&project->by_name, name);
+	*ret = project_find(project, name);
 	if (*ret != NULL)
 		return 0;
 	err_set(err, ERR_CONFIG, "there is no target '%s'", name);
@@ -36,7 +36,7 @@ int project_select(const struct project *project, const char *const *words, size
 	*ret = (struct string_list){.at = NULL};
 	for (size_t i = 0; result == 0 && i < count; i++) {
 		const struct target *target;
-		if (map_has(&project->by_name, words[i]) || !glob_has_magic(words[i])) {
+		if (project_find(project, words[i]) || !glob_has_magic(words[i])) {
 			result = project_target(project, words[i], &target, err);
 			if (result == 0)
 				map_set(&chosen, target->name, (void *)(uintptr_t)target->name);
@@ -163,7 +163,7 @@ int plan_make(const struct project *project, const char *const *names, size_t co
 	*ret = (struct plan){.requested = mem_alloc((chosen.len + 1) * sizeof(*ret->requested))};
 
 	for (size_t i = 0; result == 0 && i < chosen.len; i++) {
-		const struct target *target = map_get(&project->by_name, chosen.at[i]);
+		const struct target *target = project_find(project, chosen.at[i]);
 		ret->requested[ret->requested_len++] = target->id;
 		reach(&p, target->id);
 	}

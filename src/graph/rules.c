@@ -170,7 +170,7 @@ static int take_rule(struct matcher *m, struct rule *rule, struct err *err)
 		if (map_has(&m->config->decl_index, key->text) || !map_set(&m->found_names, key->text, rule))
 			continue;
 		vec_push(&m->found,
-			 (struct decl){.name = key->text, .key = key, .body = targets->pairs[i].value, .rule = rule});
+			 (struct decl){.name = config_keep(m->config, key->text), .key = key, .body = targets->pairs[i].value, .rule = rule});
 	}
 	return 0;
 }
@@ -180,12 +180,12 @@ static int try_rule(struct matcher *m, const char *name, const struct source *so
 {
 	struct buf why CLEANUP(buf_release) = BUF_INIT;
 	struct rule *rule = arena_alloc(m->arena, sizeof(*rule));
-	if (config_parse_yaml(m->config, source->shown_as, source->text.data, source->text.len, &rule->root, err) < 0 ||
+	if (config_parse_yaml(m->config, source->shown_as, text_eq(source->origin, "built in"), source->text.data, source->text.len, &rule->root, err) < 0 ||
 	    schema_check(rule->root, "", rule_keys, err) < 0)
 		return -1;
 	const struct yaml_node *desc = schema_get(rule->root, "desc"), *condition = schema_get(rule->root, "detect");
 	rule->name = arena_strdup(m->arena, name);
-	rule->desc = desc ? desc->text : "";
+	rule->desc = desc ? config_keep(m->config, desc->text) : "";
 	rule->origin = source->origin;
 	if (forced) {
 		rule->why = "named in rules:";

@@ -26,6 +26,11 @@ static bool get_bool(const struct builder *b, const char *key)
 	return node != NULL && node->boolean;
 }
 
+static void *alloc_list(struct arena *arena, size_t count, size_t each)
+{
+	return count == 0 ? NULL : arena_alloc(arena, count * each);
+}
+
 static size_t items_of(const struct yaml_node *node)
 {
 	return node == NULL ? 0 : node->kind == YAML_SEQ ? node->len : 1;
@@ -54,7 +59,7 @@ static int project_path(struct builder *b, const struct yaml_node *node, const c
 		yaml_err(err, node, "%s '%s' lies outside the repository", what, text);
 		return err_hint(err, "paths are relative to the project's root, %s", b->config->project->root);
 	}
-	*ret = arena_strndup(b->arena, path.data, path.len);
+	*ret = intern_strn(&b->config->strings, path.data, path.len);
 	return 0;
 }
 
@@ -106,7 +111,7 @@ static int add_output(struct builder *b, const struct yaml_node *node, bool metr
 	}
 	if (known == NULL) {
 		known = &b->target->outputs.at[b->target->outputs.len++];
-		*known = (struct output){.path = path, .span = path_node->span};
+		*known = (struct output){.path = path, .place = config_place(b->config, &path_node->span)};
 	}
 	known->metrics |= metrics;
 	known->track |= track != NULL && track->boolean;
@@ -120,7 +125,7 @@ static int build_outputs(struct builder *b, struct err *err)
 	b->target->cache = cache == NULL || text_eq(cache->text, "true") ? CACHE_ON
 			   : text_eq(cache->text, "local")               ? CACHE_LOCAL
 									 : CACHE_OFF;
-	b->target->outputs.at = arena_alloc(b->arena, (count + 1) * sizeof(*b->target->outputs.at));
+	b->target->outputs.at = alloc_list(b->arena, count, sizeof(*b->target->outputs.at));
 	for (size_t i = 0; i < items_of(outputs); i++)
 		if (add_output(b, item_of(outputs, i), false, err) < 0)
 			return -1;
@@ -156,14 +161,14 @@ static int build_inputs(struct builder *b, struct err *err)
 {
 	const struct yaml_node *inputs = get(b, "inputs");
 	size_t count = items_of(inputs);
-	b->target->inputs.at = arena_alloc(b->arena, (count + 1) * sizeof(*b->target->inputs.at));
+	b->target->inputs.at = alloc_list(b->arena, count, sizeof(*b->target->inputs.at));
 	for (size_t i = 0; i < count; i++) {
 		struct input_pattern *input = &b->target->inputs.at[b->target->inputs.len++];
 		struct yaml_node node = *item_of(inputs, i);
 		input->exclude = node.text[0] == '!';
 		if (input->exclude)
 			node.text++;
-		input->span = node.span;
+		input->place = config_place(b->config, &node.span);
 		if (project_path(b, &node, "input", &input->glob, err) < 0)
 			return -1;
 		input->named = !glob_has_magic(input->glob);
@@ -175,7 +180,7 @@ static int build_params(struct builder *b, struct err *err)
 {
 	const struct yaml_node *params = get(b, "params");
 	size_t count = items_of(params);
-	b->target->params.at = arena_alloc(b->arena, (count + 1) * sizeof(*b->target->params.at));
+	b->target->params.at = alloc_list(b->arena, count, sizeof(*b->target->params.at));
 	for (size_t i = 0; i < count; i++) {
 		struct param_ref *ref = &b->target->params.at[b->target->params.len++];
 		struct yaml_node node = *item_of(params, i);
@@ -184,7 +189,7 @@ static int build_params(struct builder *b, struct err *err)
 			return -1;
 		const char *colon = strchr(text, ':');
 		node.text = colon ? arena_strndup(b->arena, text, (size_t)(colon - text)) : text;
-		ref->span = node.span;
+		ref->place = config_place(b->config, &node.span);
 		if (project_path(b, &node, "params file", &ref->file, err) < 0)
 			return -1;
 		if (colon == NULL)
@@ -202,7 +207,7 @@ static int build_params(struct builder *b, struct err *err)
 				yaml_err(err, &node, "'%s' names an empty parameter", text);
 				return err_hint(err, "write FILE:KEY, FILE:A,B or FILE");
 			}
-			ref->keys.at[ref->keys.len++] = arena_strndup(b->arena, key, len);
+			ref->keys.at[ref->keys.len++] = intern_strn(&b->config->strings, key, len);
 			key = next;
 		}
 	}
@@ -219,13 +224,13 @@ int env_merge(struct config *config, struct decl *decl, const struct yaml_node *
 	      struct env_list *ret, struct err *err)
 {
 	*ret = *base;
-	if (map == NULL)
+	if (map == NULL || map->len == 0)
 		return 0;
-	ret->at = arena_alloc(&config->project->arena, (base->len + map->len + 1) * sizeof(*ret->at));
+	ret->at = arena_alloc(&config->project->arena, (base->len + map->len) * sizeof(*ret->at));
 	if (base->len > 0)
 		memcpy(ret->at, base->at, base->len * sizeof(*ret->at));
 	for (size_t i = 0; i < map->len; i++) {
-		struct env_var var = {.name = map->pairs[i].key->text};
+		struct env_var var = {.name = config_keep(config, map->pairs[i].key->text)};
 		if (!is_variable_name(var.name)) {
 			yaml_err(err, map->pairs[i].key, "'%s' cannot be the name of an environment variable",
 				 var.name);
@@ -251,7 +256,9 @@ int env_merge_names(struct config *config, struct decl *decl, const struct yaml_
 		return 0;
 	if (vars_expand_list(config, decl, names, &list, err) < 0)
 		return -1;
-	ret->at = arena_alloc(&config->project->arena, (base->len + list.len + 1) * sizeof(*ret->at));
+	if (list.len == 0)
+		return 0;
+	ret->at = arena_alloc(&config->project->arena, (base->len + list.len) * sizeof(*ret->at));
 	if (base->len > 0)
 		memcpy(ret->at, base->at, base->len * sizeof(*ret->at));
 	for (size_t i = 0; i < list.len; i++) {
@@ -272,16 +279,15 @@ int env_merge_names(struct config *config, struct decl *decl, const struct yaml_
 /* "bash" gives {"bash", "-eu", "-c"}; a list is taken as it is, and gets the command as its last argument. */
 static int build_shell(struct builder *b, struct err *err)
 {
-	static const char *const standard[] = {"sh", "-eu", "-c"};
 	const struct yaml_node *node = get(b, "shell");
 	struct string_list *shell = &b->target->shell;
 	if (node != NULL && node->kind == YAML_SEQ && node->len > 0)
 		return vars_expand_list(b->config, b->decl, node, shell, err);
-	shell->at = arena_alloc(b->arena, 3 * sizeof(*shell->at));
-	memcpy(shell->at, standard, sizeof(standard));
-	shell->len = 3;
+	*shell = b->config->shell;
 	if (node == NULL || node->kind == YAML_SEQ)
 		return 0;
+	shell->at = arena_alloc(b->arena, shell->len * sizeof(*shell->at));
+	memcpy(shell->at, b->config->shell.at, shell->len * sizeof(*shell->at));
 	if (vars_expand(b->config, b->decl, node, &shell->at[0], err) < 0)
 		return -1;
 	if (shell->at[0][0] == 0 || strchr(shell->at[0], ' ') != NULL) {
@@ -295,7 +301,7 @@ static int build_tools(struct builder *b, struct err *err)
 {
 	const struct yaml_node *tools = get(b, "tools");
 	size_t count = items_of(tools);
-	b->target->tools.at = arena_alloc(b->arena, (count + 1) * sizeof(*b->target->tools.at));
+	b->target->tools.at = alloc_list(b->arena, count, sizeof(*b->target->tools.at));
 	for (size_t i = 0; i < count; i++) {
 		struct tool_ref *tool = &b->target->tools.at[b->target->tools.len++];
 		const struct yaml_node *item = item_of(tools, i);
@@ -319,7 +325,7 @@ static int build_codes(struct builder *b)
 {
 	const struct yaml_node *codes = get(b, "success_codes");
 	size_t count = items_of(codes);
-	b->target->success_codes.at = arena_alloc(b->arena, (count + 1) * sizeof(*b->target->success_codes.at));
+	b->target->success_codes.at = alloc_list(b->arena, count, sizeof(*b->target->success_codes.at));
 	for (size_t i = 0; i < count; i++)
 		b->target->success_codes.at[b->target->success_codes.len++] = (int)item_of(codes, i)->integer;
 	return 0;
@@ -439,7 +445,7 @@ static int build_path(struct builder *b, struct err *err)
 	const struct yaml_node *node = get(b, "path");
 	size_t count = items_of(node);
 	struct string_list *path = &b->target->path;
-	path->at = arena_alloc(b->arena, (count + 1) * sizeof(*path->at));
+	path->at = alloc_list(b->arena, count, sizeof(*path->at));
 	for (; path->len < count; path->len++) {
 		const struct yaml_node *item = node->kind == YAML_SEQ ? node->items[path->len] : node;
 		if (project_path(b, item, "path", &path->at[path->len], err) < 0)
@@ -475,10 +481,13 @@ static int build(struct builder *b, size_t index, struct err *err)
 	struct target *target = b->target;
 	target->id = (uint32_t)index;
 	target->name = b->decl->name;
-	target->span = b->decl->key->span;
+	target->place = config_place(config, &b->decl->key->span);
 	target->inferred = b->decl->rule != NULL;
-	target->origin = target->inferred ? arena_printf(b->arena, "rule:%s", b->decl->rule->name)
-					  : config->project->config_path;
+	target->origin = config->project->config_path;
+	if (target->inferred) {
+		OWNED char *origin = mem_printf("rule:%s", b->decl->rule->name);
+		target->origin = config_keep(config, origin);
+	}
 	if (target_build_outputs(config, index, err) < 0 || build_scalars(b, err) < 0 || build_inputs(b, err) < 0 ||
 	    build_params(b, err) < 0 || build_shell(b, err) < 0 || build_tools(b, err) < 0 || build_codes(b) < 0 ||
 	    build_ci(b, err) < 0 || build_path(b, err) < 0 || build_resources(b, err) < 0)

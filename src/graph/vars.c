@@ -322,7 +322,7 @@ static int lookup_target(struct scope *scope, const char *name, const struct spa
 	}
 	buf_addstr(out, found->outputs.at[number].path);
 	if (scope->decl != NULL && scope->decl != &config->decls.at[index - 1])
-		vec_push(&scope->decl->refs, (struct target_ref){(uint32_t)(index - 1), *at});
+		vec_push(&scope->decl->refs, (struct target_ref){(uint32_t)(index - 1), config_place(config, at)});
 	return 0;
 }
 
@@ -415,14 +415,15 @@ static int lookup(void *ctx, const char *name, const struct span *at, struct buf
 int vars_expand(struct config *config, struct decl *decl, const struct yaml_node *node, const char **ret,
 		struct err *err)
 {
-	*ret = node->text;
-	if (strchr(node->text, '$') == NULL)
+	if (strchr(node->text, '$') == NULL) {
+		*ret = config_keep(config, node->text);
 		return 0;
+	}
 	struct scope scope = {config, decl};
 	struct buf value CLEANUP(buf_release) = BUF_INIT;
 	if (template_expand(node->text, &node->span, lookup, &scope, &value, err) < 0)
 		return -1;
-	*ret = arena_strndup(&config->project->arena, value.data, value.len);
+	*ret = config_keep(config, value.data);
 	return 0;
 }
 
@@ -433,7 +434,9 @@ int vars_expand_list(struct config *config, struct decl *decl, const struct yaml
 	if (node == NULL)
 		return 0;
 	size_t count = node->kind == YAML_SEQ ? node->len : 1;
-	ret->at = arena_alloc(&config->project->arena, (count + 1) * sizeof(*ret->at));
+	if (count == 0)
+		return 0;
+	ret->at = arena_alloc(&config->project->arena, count * sizeof(*ret->at));
 	for (; ret->len < count; ret->len++) {
 		const struct yaml_node *item = node->kind == YAML_SEQ ? node->items[ret->len] : node;
 		if (vars_expand(config, decl, item, &ret->at[ret->len], err) < 0)

@@ -12,7 +12,7 @@
 static const char *const conventional[] = { "lint", "typecheck", "test", "build" };
 
 /* The name stands in a shell command of the workflow, where it must need no quoting. */
-static int check_name(const struct target *target, struct err *err)
+static int check_name(const struct project *project, const struct target *target, struct err *err)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
 	const char *name = target->name;
@@ -20,7 +20,7 @@ static int check_name(const struct target *target, struct err *err)
 		return 0;
 	err_set(err, ERR_CONFIG, "target '%s' cannot become a job: its name needs quoting in a shell", name);
 	err_hint(err, "letters, digits and _ . : @ / + = - are fine");
-	return err_at(err, &target->span);
+	return project_err_at(project, &target->place, err);
 }
 
 static bool id_is_taken(const struct ci_jobs *jobs, const char *id)
@@ -50,7 +50,7 @@ static char *make_id(const struct ci_jobs *jobs, const char *name)
 	return buf_detach(&id);
 }
 
-static int add_job(struct ci_jobs *jobs, const struct target *target, struct err *err)
+static int add_job(const struct project *project, struct ci_jobs *jobs, const struct target *target, struct err *err)
 {
 	if (target->ci && target->ci->skip)
 		return 0;
@@ -58,7 +58,7 @@ static int add_job(struct ci_jobs *jobs, const struct target *target, struct err
 		if (jobs->at[i].target == target)
 			return 0;
 	}
-	if (check_name(target, err) < 0)
+	if (check_name(project, target, err) < 0)
 		return -1;
 	if (jobs->len == MAX_JOBS)
 		return err_set(err, ERR_CONFIG, "more than %d targets for CI", MAX_JOBS);
@@ -74,12 +74,12 @@ static int choose_targets(const struct project *project, struct ci_jobs *ret, st
 		const struct target *target;
 		if (project_target(project, named->at[i], &target, err) < 0)
 			return err_note(err, "in ci.targets");
-		if (add_job(ret, target, err) < 0)
+		if (add_job(project, ret, target, err) < 0)
 			return -1;
 	}
 	for (size_t i = 0; !named->len && i < ARRAY_LEN(conventional); i++) {
-		const struct target *target = map_get(&project->by_name, conventional[i]);
-		if (target && add_job(ret, target, err) < 0)
+		const struct target *target = project_find(project, conventional[i]);
+		if (target && add_job(project, ret, target, err) < 0)
 			return -1;
 	}
 	if (ret->len)

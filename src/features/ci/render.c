@@ -123,14 +123,14 @@ static int add_permissions(struct render *render, struct buf *out, struct err *e
 		if (!known || !*name || name[strspn(name, "abcdefghijklmnopqrstuvwxyz-")]) {
 			err_set(err, ERR_CONFIG, "ci.permissions of target '%s': '%s: %s' is no permission", target->name, name, value);
 			err_hint(err, "write it as in a workflow, such as 'id-token: write'; what is left out is none");
-			return err_at(err, &target->span);
+			return project_err_at(render->project, &target->place, err);
 		}
 		if (text_eq(name, "contents") && text_eq(value, "read"))
 			continue;
 		if (text_eq(name, "contents")) {
 			err_set(err, ERR_CONFIG, "ci.permissions of target '%s': contents is read in generated jobs", target->name);
 			err_hint(err, "write a workflow of your own for what pushes to the repository");
-			return err_at(err, &target->span);
+			return project_err_at(render->project, &target->place, err);
 		}
 		buf_addf(out, "%s: %s # ci.permissions of %s\n", name, value, target->name);
 	}

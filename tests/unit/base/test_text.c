@@ -1,9 +1,13 @@
 #include "unit/unit.h"
 
+#include "base/intern.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/vec.h"
+
+#include <stdalign.h>
+#include <stddef.h>
 
 static void test_utf8(void **state)
 {
@@ -133,12 +137,59 @@ static void test_arena(void **state)
 	(void)state;
 	for (size_t i = 0; i < 300; i++) {
 		kept[i] = arena_printf(&arena, "%zu:%0*d", i, (int)(i * 13 % 6000) + 1, 7);
-		assert_int_equal((uintptr_t)kept[i] % 16, 0);
+		uint64_t *numbers = arena_alloc(&arena, (i % 5 + 1) * sizeof(*numbers));
+		assert_int_equal((uintptr_t)numbers % alignof(uint64_t), 0);
+		assert_int_equal((uintptr_t)arena_alloc(&arena, 2 * sizeof(max_align_t)) % alignof(max_align_t), 0);
+		for (size_t k = 0; k < i % 5 + 1; k++)
+			assert_int_equal(numbers[k], 0);
+		memset(numbers, 0xff, (i % 5 + 1) * sizeof(*numbers));
 	}
 	for (size_t i = 0; i < 300; i++) {
 		assert_int_equal(strtoul(kept[i], NULL, 10), i);
 		assert_int_equal(kept[i][strlen(kept[i]) - 1], '7');
 	}
+}
+
+static const char *word_at(const void *ctx, uint32_t number)
+{
+	return ((char *const *)ctx)[number];
+}
+
+static void test_index(void **state)
+{
+	char *words[5000];
+	struct index index CLEANUP(index_release) = INDEX_INIT(word_at, words);
+	(void)state;
+	assert_int_equal(index_find(&index, "none", 4), INDEX_NONE);
+	for (uint32_t i = 0; i < ARRAY_LEN(words); i++) {
+		words[i] = mem_printf("word%u", i);
+		assert_true(index_add(&index, i));
+	}
+	assert_false(index_add(&index, 7));
+	assert_int_equal(index.len, ARRAY_LEN(words));
+	for (uint32_t i = 0; i < ARRAY_LEN(words); i++)
+		assert_int_equal(index_find(&index, words[i], strlen(words[i])), i);
+	assert_int_equal(index_find(&index, "word12", 5), 1); /* the length counts, not the NUL */
+	assert_int_equal(index_find(&index, "word", 4), INDEX_NONE);
+	assert_int_equal(index_find(&index, "", 0), INDEX_NONE);
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		free(words[i]);
+}
+
+static void test_intern(void **state)
+{
+	struct arena arena CLEANUP(arena_release) = { 0 };
+	struct intern intern = INTERN_INIT(&arena);
+	(void)state;
+	const char *first = intern_str(&intern, "train");
+	for (unsigned i = 0; i < 1000; i++) {
+		OWNED char *word = mem_printf("w%u", i);
+		assert_string_equal(intern_str(&intern, word), word);
+	}
+	assert_ptr_equal(intern_strn(&intern, "training", 5), first);
+	assert_string_not_equal(intern_str(&intern, "trai"), first);
+	intern_release(&intern);
+	assert_string_equal(first, "train");
 }
 
 static void test_err(void **state)
@@ -173,6 +224,8 @@ int main(void)
 		cmocka_unit_test(test_map_keeps_order),
 		cmocka_unit_test(test_strlist),
 		cmocka_unit_test(test_arena),
+		cmocka_unit_test(test_index),
+		cmocka_unit_test(test_intern),
 		cmocka_unit_test(test_err),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
