@@ -3,7 +3,7 @@
 
     tests/run.py [--quick] [--build DIR] [-k WORDS]
 
-In order: the lint, the unit binaries in DIR/tests/unit, the fuzz corpora, then pytest on tests/cli,
+In order: the lint, the unit binaries in DIR/tests/unit, the fuzz corpora, then pytest on tests/cli, tests/model,
 tests/interop and tests/fault (--quick: without those marked slow). Each failure is printed with its output, each skip
 with its reason. The last line is `N passed, N failed`, with `, N skipped` where there are some; the exit code is 1
 when something failed or nothing ran.
@@ -164,7 +164,7 @@ def count_junit(path, results):
 
 
 def run_pytest(build, options, results):
-    folders = [f"tests/{name}" for name in ("cli", "interop", "fault") if list((ROOT / "tests" / name).glob("**/test_*.py"))]
+    folders = [f"tests/{name}" for name in ("cli", "model", "interop", "fault") if list((ROOT / "tests" / name).glob("**/test_*.py"))]
     if not folders:
         return
     command = pytest_command()

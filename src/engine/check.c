@@ -94,6 +94,15 @@ static int outputs_are_current(struct run *run, const struct target *target, con
 	return failed;
 }
 
+/* What another process made since this run began is not in directories that were listed before. */
+static void look_anew(struct run *run, const struct target *target)
+{
+	struct string_list paths = check_paths(target);
+	for (size_t i = 0; i < paths.len; i++)
+		project_files_forget(run->fps.files, paths.at[i]);
+	free(paths.at);
+}
+
 /* A versioned output whose .dvc file is gone is not versioned. */
 static bool is_tracked_as_declared(const struct run *run, const struct target *target, struct strlist *reasons)
 {
@@ -138,6 +147,8 @@ enum verdict check_target(struct run *run, struct node *node, struct fingerprint
 		return VERDICT_ERROR;
 	if (!current || !is_tracked_as_declared(run, target, reasons))
 		return VERDICT_RUN;
+	if (!state_seen(run->state))
+		look_anew(run, target);
 	run->results[target->id] = record->result;
 	return VERDICT_CURRENT;
 }

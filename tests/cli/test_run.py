@@ -506,6 +506,20 @@ def test_who_waited_finds_the_record(box):
     assert ran(box) == ["t"]
 
 
+def test_who_waited_sees_the_files(box):
+    """A directory that was listed before another process made something in it."""
+    box.write("gen/given.x", "")
+    box.write("mlmake.yaml", json.dumps({"version": 1, "rules": [], "targets": {
+        "a": {"inputs": ["gen/given.x"], "outputs": ["gen/a.g"], "run": "echo ran a >> ran; sleep 0.3; echo a > gen/a.g"},
+        "b": {"inputs": ["gen/*.g"], "outputs": ["out"], "run": "cat gen/*.g > out"}}}))
+    first = box.popen(box.binary, "a", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for((box.path / "ran").exists)
+    assert "waiting for 'a'" in box.mlmake("b").stderr
+    assert first.wait(20) == 0
+    assert ran(box) == ["a"]
+    assert "nothing to do" in box.mlmake("b", "--no-cache").stderr
+
+
 def test_lines_of_parallel_targets_stay_whole(box):
     targets = "".join(f"  t{i}: {{run: 'for n in $(seq 200); do printf {chr(97 + i) * 20}; printf \"{chr(97 + i) * 20}\\n\"; done'}}\n"
                       for i in range(4))

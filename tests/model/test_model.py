@@ -1,0 +1,33 @@
+"""Random projects against the model (run.py says how); the mutations that it must notice are in mutants.py."""
+import os
+import subprocess
+import sys
+
+import pytest
+
+from conftest import BUILD, ROOT
+
+RUN = [sys.executable, str(ROOT / "tests/model/run.py"), "--build", str(BUILD)]
+SLOW_BUILD = BUILD.name in ("san", "tsan")
+
+
+def run(tmp_path, *options, timeout):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("MLMAKE")}
+    result = subprocess.run([*RUN, "--dir", str(tmp_path), *options], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                            timeout=timeout, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_some_steps(tmp_path):
+    """Always the same, so that a failure is of the change at hand."""
+    assert "as the model says" in run(tmp_path, "--seed", "1", "--steps", "20" if SLOW_BUILD else "70", timeout=100)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_many_steps(tmp_path):
+    """Others each time; a failure says the seed."""
+    said = run(tmp_path, "--steps", "1000" if SLOW_BUILD else "10000", timeout=1100)
+    print(said)
+    assert int(said.split("\n")[1].split()[0]) >= (1000 if SLOW_BUILD else 10_000)
