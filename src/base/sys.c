@@ -11,6 +11,11 @@ static int real_openat(int dir, const char *path, int flags, mode_t mode)
 	return openat(dir, path, flags, mode);
 }
 
+static int real_ofd_lock(int fd, int operation, struct flock *range)
+{
+	return fcntl(fd, operation, range);
+}
+
 static int real_ficlone(int to, int from)
 {
 	return ioctl(to, FICLONE, from);
@@ -44,6 +49,7 @@ struct sys_table sys = {
 	.ftruncate = ftruncate,
 	.fallocate = fallocate,
 	.flock = flock,
+	.ofd_lock = real_ofd_lock,
 	.ficlone = real_ficlone,
 	.copy_file_range = copy_file_range,
 	.fdopendir = fdopendir,

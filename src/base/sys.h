@@ -39,6 +39,7 @@ struct sys_table {
 	int (*ftruncate)(int fd, off_t len);
 	int (*fallocate)(int fd, int mode, off_t at, off_t len);
 	int (*flock)(int fd, int operation);
+	int (*ofd_lock)(int fd, int operation, struct flock *range); /* fcntl: F_OFD_SETLK, F_OFD_GETLK */
 	int (*ficlone)(int to, int from); /* ioctl(FICLONE) */
 	ssize_t (*copy_file_range)(int from, off_t *from_at, int to, off_t *to_at, size_t len, unsigned flags);
 	DIR *(*fdopendir)(int fd);

@@ -13,7 +13,7 @@ struct cleaning {
 	struct clean_report *report;
 	struct state *state;
 	struct hashes *hashes;
-	char *lock_dir;
+	struct locks *locks;
 };
 
 void clean_report_release(struct clean_report *report)
@@ -96,7 +96,7 @@ static int clean_target(struct cleaning *c, const struct target *target, struct 
 	if (!target->outputs.len)
 		return 0;
 	if (!c->options->dry_run) {
-		if (lock_try(c->lock_dir, target->name, "mlmake clean", &lock, &holder, err) < 0)
+		if (locks_try(c->locks, target->name, &lock, &holder, err) < 0)
 			return -1;
 		if (!lock) {
 			leave_all(c, target, &holder);
@@ -117,8 +117,8 @@ static int clean_all(struct cleaning *c, const uint32_t *ids, size_t count, stru
 {
 	if (state_open(c->project->root, &c->state, err) < 0 || hashes_new(c->state, c->project->root, &c->hashes, err) < 0)
 		return -1;
-	c->lock_dir = path_joined(state_dir(c->state), "locks");
-	if (!c->options->dry_run && fs_mkdirs(c->lock_dir, err) < 0)
+	OWNED char *dir = path_joined(state_dir(c->state), "locks");
+	if (!c->options->dry_run && (fs_mkdirs(dir, err) < 0 || locks_open(dir, "mlmake clean", &c->locks, err) < 0))
 		return -1;
 	for (size_t i = 0; i < count; i++)
 		if (clean_target(c, &c->project->targets[ids[i]], err) < 0)
@@ -131,7 +131,7 @@ int engine_clean(const struct project *project, const uint32_t *ids, size_t coun
 {
 	struct cleaning c = { .project = project, .options = options, .report = ret };
 	int failed = clean_all(&c, ids, count, err);
-	free(c.lock_dir);
+	locks_close(c.locks);
 	hashes_free(c.hashes);
 	state_close(c.state);
 	return failed;

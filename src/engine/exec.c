@@ -300,8 +300,7 @@ static void try_lock(void *ctx)
 	struct err err CLEANUP(err_release) = ERR_INIT;
 	struct lock_holder holder;
 	job->lock_timer = NULL;
-	const char *command = run->options->command ? run->options->command : "mlmake";
-	if (lock_try(run->lock_dir, job->node->target->name, command, &job->lock, &holder, &err) < 0) {
+	if (locks_try(run->locks, job->node->target->name, &job->lock, &holder, &err) < 0) {
 		job_error(job, &err);
 		return;
 	}

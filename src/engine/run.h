@@ -84,7 +84,8 @@ struct run {
 	struct fingerprints fps;
 	struct fingerprint fp;       /* scratch of the check */
 	struct record record;        /* scratch of the check */
-	char *lock_dir;
+	struct locks *locks;         /* NULL with dry_run */
+	VEC(struct lock *) held;     /* of targets that are done and whose records are not yet to be seen by others */
 	struct map programs;         /* "PATH\nshell" -> where that is, owned */
 
 	struct node *nodes;          /* by target id */
@@ -95,7 +96,6 @@ struct run {
 	bool knows_critical;
 	struct resources resources;
 	VEC(struct job *) jobs;
-	VEC(struct lock *) unflushed; /* of targets whose records are not yet in the database: others would not find them */
 	size_t done;
 	bool stop;                   /* start nothing new */
 	struct loop_timer *tick_timer, *flush_timer;

@@ -13,6 +13,7 @@
 #define FLUSH_AFTER_MS 200    /* a result is on disk that long after its target ended, at the latest */
 #define SAVE_EVERY_MS 10000   /* stat records: losing them costs reading files again */
 #define PREFETCH_MIN 256
+#define HELD_MAX 256          /* locks, each a descriptor, that wait for their records to be written */
 
 void run_emit(struct run *run, struct run_event *event)
 {
@@ -169,13 +170,20 @@ void run_done(struct run *run, struct node *node, struct run_event *event)
 	run_emit(run, event);
 }
 
-/* The locks of what is in the database by now. */
-static void release_locks(struct run *run)
+static void release_held(struct run *run)
 {
-	for (size_t i = 0; i < run->unflushed.len && !state_pending(run->state); i++)
-		lock_release(run->unflushed.at[i]);
-	if (!state_pending(run->state))
-		run->unflushed.len = 0;
+	for (size_t i = 0; i < run->held.len; i++)
+		lock_release(run->held.at[i]);
+	run->held.len = 0;
+}
+
+static void publish(struct run *run)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	if (state_flush(run->state, &err) < 0)
+		run_fail(run, &err);
+	state_refresh(run->state);
+	release_held(run);
 }
 
 static void on_flush(void *ctx)
@@ -189,10 +197,20 @@ static void on_flush(void *ctx)
 		if (hashes_save(run->hashes, &err) < 0)
 			run_fail(run, &err);
 	}
-	if (state_flush(run->state, &err) < 0)
-		run_fail(run, &err);
-	state_refresh(run->state);
-	release_locks(run);
+	publish(run);
+}
+
+/* A target's lock is given up once its record can be seen: who waited for it would run it again otherwise. At once where somebody may be
+ * waiting, else together with others. */
+static void hold(struct run *run, struct job *job)
+{
+	if (job->lock)
+		vec_push(&run->held, job->lock);
+	job->lock = NULL;
+	if (!state_pending(run->state))
+		release_held(run);
+	else if (run->held.len >= HELD_MAX || (run->held.len && locks_have_company(run->locks)))
+		publish(run);
 }
 
 void run_job_over(struct run *run, struct job *job)
@@ -208,12 +226,8 @@ void run_job_over(struct run *run, struct job *job)
 	for (size_t i = 0; i < woken.list.len; i++)
 		push_ready(run, woken.list.at[i]);
 	vec_release(&woken.list);
-	if (job->lock && state_pending(run->state)) {
-		vec_push(&run->unflushed, job->lock);
-		job->lock = NULL;
-	}
+	hold(run, job);
 	exec_free(job);
-	release_locks(run);
 	if (!run->flush_timer && state_pending(run->state))
 		run->flush_timer = loop_add_timer(run->loop, FLUSH_AFTER_MS, on_flush, run);
 }
@@ -411,6 +425,14 @@ static void tell_notices(struct run *run)
 		run_warn(run, NULL, "%s", notices->at[run->notices_told++]);
 }
 
+static int open_locks(struct run *run, struct err *err)
+{
+	OWNED char *dir = path_joined(state_dir(run->state), "locks");
+	if (!fs_is_dir(dir) && fs_mkdirs(dir, err) < 0)
+		return -1;
+	return locks_open(dir, run->options->command ? run->options->command : "mlmake", &run->locks, err);
+}
+
 static int open_stores(struct run *run, struct err *err)
 {
 	if (state_open(run->project->root, &run->state, err) < 0 ||
@@ -418,8 +440,7 @@ static int open_stores(struct run *run, struct err *err)
 	    fingerprints_init(&run->fps, run->project, run->state, run->hashes, err) < 0 || loop_new(&run->loop, err) < 0)
 		return -1;
 	tell_notices(run);
-	run->lock_dir = path_joined(state_dir(run->state), "locks");
-	if (!run->options->dry_run && !fs_is_dir(run->lock_dir) && fs_mkdirs(run->lock_dir, err) < 0)
+	if (!run->options->dry_run && open_locks(run, err) < 0)
 		return -1;
 	if (run->options->no_cache)
 		return 0;
@@ -443,17 +464,16 @@ static void close_stores(struct run *run)
 	outputs_close(run->cache);
 	hashes_free(run->hashes);
 	state_close(run->state);
-	for (size_t i = 0; i < run->unflushed.len; i++)
-		lock_release(run->unflushed.at[i]);
-	vec_release(&run->unflushed);
+	release_held(run);
+	locks_close(run->locks);
 	if (run->loop)
 		loop_free(run->loop);
 	resources_release(&run->resources);
 	vec_release(&run->undecided);
 	vec_release(&run->ready);
 	vec_release(&run->jobs);
+	vec_release(&run->held);
 	map_release_values(&run->programs, free);
-	free(run->lock_dir);
 	free(run->nodes);
 	free(run->results);
 }

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/mem.h"
+#include "store/codec.h"
 #include "store/workdir.h"
 
 #include <errno.h>
@@ -11,14 +12,30 @@
 #include <string.h>
 #include <sys/file.h>
 
+#define FILE_NAME "targets"
+#define PID_BITS 23 /* more than the kernel's ids have */
+#define NAME_BITS 39
+#define RANGES_AT ((off_t)1 << 62)
+#define PRESENCE_AT ((off_t)1 << 61) /* one byte, shared by all who have the locks open */
+#define HOLDER_BYTES 256
+#define HOLDERS 256
+
 struct lock {
 	int fd;
+	off_t at, len; /* of its range; 0: the whole file, by flock */
 };
 
-static void read_holder(int fd, struct lock_holder *ret)
+struct locks {
+	char *dir, *command;
+	int dir_fd;
+	int fd;         /* -1: the kernel has no locks on ranges */
+	bool told_name; /* the line about this process is written */
+};
+
+static void read_holder(int fd, off_t at, struct lock_holder *ret)
 {
 	char text[sizeof(ret->command) + 24];
-	ssize_t len = sys.pread(fd, text, sizeof(text) - 1, 0);
+	ssize_t len = sys.pread(fd, text, sizeof(text) - 1, at);
 	if (len <= 0)
 		return;
 	text[len] = 0;
@@ -32,7 +49,7 @@ static void read_holder(int fd, struct lock_holder *ret)
 }
 
 /* Who holds the lock is told for people; a failure to write it down is none of the lock. */
-static void write_holder(int fd, const char *command)
+static void write_holder(int fd, off_t at, const char *command)
 {
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
 	buf_addf(&text, "%ld ", (long)getpid());
@@ -40,8 +57,18 @@ static void write_holder(int fd, const char *command)
 		buf_addch(&text, *c == '\n' ? ' ' : *c);
 	buf_addch(&text, '\n');
 	/* The line ends where the newline is; what an earlier, longer one left behind it is not read. */
-	if (sys.pwrite(fd, text.data, text.len, 0) < 0)
-		(void)sys.ftruncate(fd, 0);
+	if (sys.pwrite(fd, text.data, text.len, at) < 0)
+		(void)sys.ftruncate(fd, at);
+}
+
+static int range_op(int fd, int operation, short type, off_t at, off_t len)
+{
+	struct flock range = { .l_type = type, .l_whence = SEEK_SET, .l_start = at, .l_len = len };
+	int result;
+	do
+		result = sys.ofd_lock(fd, operation, &range);
+	while (result < 0 && errno == EINTR);
+	return result;
 }
 
 int lock_try(const char *dir, const char *name, const char *command, struct lock **ret, struct lock_holder *ret_holder,
@@ -60,10 +87,10 @@ int lock_try(const char *dir, const char *name, const char *command, struct lock
 			continue;
 		if (errno != EWOULDBLOCK)
 			return err_set_errno(err, ERR_FAILED, errno, "cannot lock '%s'", path.data);
-		read_holder(fd, ret_holder);
+		read_holder(fd, 0, ret_holder);
 		return 0;
 	}
-	write_holder(fd, command);
+	write_holder(fd, 0, command);
 	struct lock *lock = mem_alloc(sizeof(*lock));
 	lock->fd = fd;
 	fd = -1;
@@ -81,7 +108,103 @@ void lock_release(struct lock *lock)
 	if (!lock)
 		return;
 	/* Closing alone would leave it with whatever the target left running. */
-	(void)sys.flock(lock->fd, LOCK_UN);
+	if (lock->len)
+		(void)range_op(lock->fd, F_OFD_SETLK, F_UNLCK, lock->at, lock->len);
+	else
+		(void)sys.flock(lock->fd, LOCK_UN);
 	sys.close(lock->fd);
 	free(lock);
+}
+
+int locks_open(const char *dir, const char *command, struct locks **ret, struct err *err)
+{
+	struct locks *locks = mem_alloc(sizeof(*locks));
+	locks->dir = mem_strdup(dir);
+	locks->command = mem_strdup(command);
+	locks->fd = -1;
+	locks->dir_fd = sys.openat(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (locks->dir_fd >= 0)
+		locks->fd = sys.openat(locks->dir_fd, FILE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+	if (locks->fd < 0) {
+		int number = errno;
+		locks_close(locks);
+		return err_set_errno(err, ERR_FAILED, number, "cannot open the locks in '%s'", dir);
+	}
+	if (range_op(locks->fd, F_OFD_SETLK, F_RDLCK, PRESENCE_AT, 1) < 0) {
+		int number = errno;
+		fs_close_fd(&locks->fd);
+		if (number != EINVAL && number != ENOSYS && number != EOPNOTSUPP) {
+			locks_close(locks);
+			return err_set_errno(err, ERR_FAILED, number, "cannot lock '%s/%s'", dir, FILE_NAME);
+		}
+	}
+	*ret = locks;
+	return 0;
+}
+
+void locks_close(struct locks *locks)
+{
+	if (!locks)
+		return;
+	fs_close_fd(&locks->fd);
+	fs_close_fd(&locks->dir_fd);
+	free(locks->dir);
+	free(locks->command);
+	free(locks);
+}
+
+static off_t range_of(const char *name)
+{
+	uint64_t bits = codec_checksum(name, strlen(name)) >> (64 - NAME_BITS);
+	return RANGES_AT + (off_t)(bits << PID_BITS);
+}
+
+static off_t holder_place(pid_t pid)
+{
+	return (off_t)(pid % HOLDERS) * HOLDER_BYTES;
+}
+
+/* Whose the range is that is in the way. */
+static void find_holder(int fd, off_t at, struct lock_holder *ret)
+{
+	struct flock range = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1 };
+	if (sys.ofd_lock(fd, F_OFD_GETLK, &range) < 0 || range.l_type == F_UNLCK || range.l_len <= 1 || range.l_len >= (off_t)1 << PID_BITS)
+		return;
+	pid_t pid = (pid_t)(range.l_len - 1);
+	read_holder(fd, holder_place(pid), ret);
+	if (ret->pid != pid)
+		*ret = (struct lock_holder){ .pid = pid };
+}
+
+int locks_try(struct locks *locks, const char *name, struct lock **ret, struct lock_holder *ret_holder, struct err *err)
+{
+	if (locks->fd < 0)
+		return lock_try(locks->dir, name, locks->command, ret, ret_holder, err);
+	*ret = NULL;
+	memset(ret_holder, 0, sizeof(*ret_holder));
+	int fd CLEANUP(fs_close_fd) = sys.openat(locks->dir_fd, FILE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+	if (fd < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "cannot open the locks in '%s'", locks->dir);
+	off_t at = range_of(name), len = (off_t)getpid() + 1;
+	if (range_op(fd, F_OFD_SETLK, F_WRLCK, at, len) < 0) {
+		if (errno != EAGAIN && errno != EACCES)
+			return err_set_errno(err, ERR_FAILED, errno, "cannot lock '%s/%s'", locks->dir, FILE_NAME);
+		find_holder(fd, at, ret_holder);
+		return 0;
+	}
+	if (!locks->told_name)
+		write_holder(fd, holder_place(getpid()), locks->command);
+	locks->told_name = true;
+	struct lock *lock = mem_alloc(sizeof(*lock));
+	*lock = (struct lock){ .fd = fd, .at = at, .len = len };
+	fd = -1;
+	*ret = lock;
+	return 0;
+}
+
+bool locks_have_company(struct locks *locks)
+{
+	struct flock range = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = PRESENCE_AT, .l_len = 1 };
+	/* Where that cannot be known, somebody may be there. */
+	return locks->fd < 0 || sys.ofd_lock(locks->fd, F_OFD_GETLK, &range) < 0 || range.l_type != F_UNLCK;
 }

@@ -1,12 +1,26 @@
 /*
- * Locks that the kernel drops with their holder: flock(2) on a file that stays. The file tells who holds it, for
- * messages alone.
+ * Locks that the kernel drops with their holder. The file that is locked stays; it tells who holds what, for messages alone.
+ *
+ * One lock, one file:
  *
  *     struct lock *lock; struct lock_holder holder;
- *     lock_try(dir, "train", "mlmake train", &lock, &holder, err);
+ *     lock_try(dir, "gc", "mlmake cache gc", &lock, &holder, err);
  *     if (!lock) ... busy: ask again later (a timer of the loop); say on whom
  *     int keep[] = { lock_fd(lock) };   given to children, which hold it too: an orphan keeps it until it ends
  *     lock_release(lock);
+ *
+ * Many locks, one file, so that taking one makes no file:
+ *
+ *     locks_open(dir, "mlmake train", &locks, err);
+ *     locks_try(locks, "train", &lock, &holder, err);   as above
+ *     lock_release(lock);
+ *     locks_close(locks);
+ *
+ * The file is <dir>/targets. A name is a range of bytes far behind the file's end, locked by an open file description of the lock's own
+ * (fcntl(2), F_OFD_SETLK): 39 bits of the name's checksum say where it begins, the holder's process id how long it is, so that who meets
+ * it knows on whom to wait. Two names with the same bits (a chance of 1 in 100 among 100,000) wait for each other and no more. The first
+ * 64 KiB of the file hold a line a process, "PID COMMAND\n", at 256 times the last eight bits of the id. Where the kernel
+ * has no such locks, each name has a file of its own.
  */
 #ifndef STORE_LOCK_H
 #define STORE_LOCK_H
@@ -16,6 +30,7 @@
 #include <sys/types.h>
 
 struct lock;
+struct locks;
 
 struct lock_holder {
 	pid_t pid;          /* 0 if unknown */
@@ -30,5 +45,14 @@ int lock_fd(const struct lock *lock);
 
 /* Gives it up, for children that inherited it as well. NULL is fine. */
 void lock_release(struct lock *lock);
+
+/* dir must exist. command: as the user called it. */
+int locks_open(const char *dir, const char *command, struct locks **ret, struct err *err) MUST_CHECK;
+void locks_close(struct locks *locks); /* what was taken stays taken; NULL is fine */
+
+int locks_try(struct locks *locks, const char *name, struct lock **ret, struct lock_holder *ret_holder, struct err *err) MUST_CHECK;
+
+/* Whether another process has the same locks open now, and so may wait for one. */
+bool locks_have_company(struct locks *locks);
 
 #endif

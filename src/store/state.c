@@ -37,6 +37,8 @@ struct state {
 	size_t seen;      /* the transaction that all so far was read from; 0: nothing was */
 	bool seen_others; /* or there was more than one */
 	VEC(struct pending) pending;
+	uint32_t *slots;   /* where a key's record waits in pending, + 1 */
+	size_t slot_count; /* a power of 2, or 0 */
 	struct strlist notices;
 };
 
@@ -302,8 +304,33 @@ int state_open(const char *root, struct state **ret, struct err *err)
 	return 0;
 }
 
+/* The slot of a record that waits, or the free one where it belongs. */
+static uint32_t *slot_of(const struct state *state, enum state_table table, uint64_t key)
+{
+	for (size_t slot = key + table;; slot++) {
+		slot &= state->slot_count - 1;
+		const struct pending *p = state->slots[slot] ? &state->pending.at[state->slots[slot] - 1] : NULL;
+		if (!p || (p->key == key && p->table == table))
+			return &state->slots[slot];
+	}
+}
+
+/* There is always a free slot. */
+static void make_slots(struct state *state)
+{
+	if (2 * (state->pending.len + 1) <= state->slot_count)
+		return;
+	state->slot_count = state->slot_count ? 2 * state->slot_count : 256;
+	free(state->slots);
+	state->slots = mem_alloc(state->slot_count * sizeof(*state->slots));
+	for (size_t i = 0; i < state->pending.len; i++)
+		*slot_of(state, state->pending.at[i].table, state->pending.at[i].key) = (uint32_t)(i + 1);
+}
+
 static void drop_pending(struct state *state)
 {
+	if (state->slots)
+		memset(state->slots, 0, state->slot_count * sizeof(*state->slots));
 	for (size_t i = 0; i < state->pending.len; i++)
 		free(state->pending.at[i].bytes);
 	state->pending.len = 0;
@@ -325,6 +352,7 @@ void state_close(struct state *state)
 	close_env(state);
 	drop_pending(state);
 	vec_release(&state->pending);
+	free(state->slots);
 	strlist_release(&state->notices);
 	free(state->dir);
 	free(state->path);
@@ -427,11 +455,9 @@ static bool open_record(const void *record, size_t record_len, const char *name,
 bool state_get(struct state *state, enum state_table table, const char *name, const void **ret, size_t *ret_len)
 {
 	uint64_t key = key_of(name);
-	for (size_t i = state->pending.len; i-- > 0;) {
-		const struct pending *p = &state->pending.at[i];
-		if (p->key == key && p->table == table)
-			return open_record(p->bytes, p->len, name, ret, ret_len);
-	}
+	uint32_t waits = state->pending.len ? *slot_of(state, table, key) : 0;
+	if (waits)
+		return open_record(state->pending.at[waits - 1].bytes, state->pending.at[waits - 1].len, name, ret, ret_len);
 	if (open_view(state))
 		return false;
 	MDB_val mdb_key = { sizeof(key), &key }, value;
@@ -454,8 +480,17 @@ static void add_pending(struct state *state, enum state_table table, const char 
 	codec_add_u64(&sum, codec_checksum(record.data + body, record.len - body));
 	memcpy(record.data + sum_at, sum.data, sum.len);
 
-	size_t record_len = record.len;
-	vec_push(&state->pending, (struct pending){ .table = table, .key = key_of(name), .bytes = buf_detach(&record), .len = record_len });
+	struct pending new = { .table = table, .key = key_of(name), .len = record.len };
+	new.bytes = buf_detach(&record);
+	make_slots(state);
+	uint32_t *slot = slot_of(state, table, new.key);
+	if (*slot) {
+		free(state->pending.at[*slot - 1].bytes);
+		state->pending.at[*slot - 1] = new;
+		return;
+	}
+	vec_push(&state->pending, new);
+	*slot = (uint32_t)state->pending.len;
 }
 
 int state_put(struct state *state, enum state_table table, const char *name, const void *bytes, size_t len, struct err *err)

@@ -38,7 +38,7 @@ enum state_table {
 	STATE_TABLE_COUNT
 };
 
-#define STATE_GROUP 100
+#define STATE_GROUP 1000
 
 int state_open(const char *root, struct state **ret, struct err *err) MUST_CHECK;
 /* Writes what is pending as far as that succeeds. NULL is fine. */

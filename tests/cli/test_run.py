@@ -520,6 +520,17 @@ def test_who_waited_sees_the_files(box):
     assert "nothing to do" in box.mlmake("b", "--no-cache").stderr
 
 
+def test_the_second_sees_what_the_first_made(box):
+    """Without the output cache, the record alone tells the second that there is nothing left to do; it must be there before the lock goes."""
+    runs = 30
+    box.write("mlmake.yaml", "version: 1\nrules: []\ntargets:\n  all:\n    needs: [" + ", ".join(f"t{i}" for i in range(runs)) + "]\n"
+              + "".join(f"  t{i}: {{cache: false, inputs: [in], outputs: [o{i}], run: 'echo x >> ran{i}; sleep 0.02; : > o{i}'}}\n" for i in range(runs)))
+    box.write("in", "")
+    processes = [box.popen(box.binary, "-j2", "all", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(3)]
+    assert [p.wait(60) for p in processes] == [0, 0, 0]
+    assert [len(box.read(f"ran{i}")) for i in range(runs)] == [2] * runs, "each ran once"
+
+
 def test_lines_of_parallel_targets_stay_whole(box):
     targets = "".join(f"  t{i}: {{run: 'for n in $(seq 200); do printf {chr(97 + i) * 20}; printf \"{chr(97 + i) * 20}\\n\"; done'}}\n"
                       for i in range(4))

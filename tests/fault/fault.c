@@ -83,6 +83,7 @@ FAULTY(int, fsync, (int fd), (fd))
 FAULTY(int, fdatasync, (int fd), (fd))
 FAULTY(int, ftruncate, (int fd, off_t len), (fd, len))
 FAULTY(int, fallocate, (int fd, int mode, off_t at, off_t len), (fd, mode, at, len))
+FAULTY(int, ofd_lock, (int fd, int operation, struct flock *range), (fd, operation, range))
 FAULTY(int, ficlone, (int to, int from), (to, from))
 FAULTY(ssize_t, copy_file_range, (int from, off_t *from_at, int to, off_t *to_at, size_t len, unsigned flags),
        (from, from_at, to, to_at, len, flags))
@@ -118,7 +119,7 @@ static int errno_by_name(const char *name)
 		const char *name;
 		int number;
 	} known[] = { { "ENOSPC", ENOSPC }, { "EIO", EIO }, { "EACCES", EACCES }, { "EDQUOT", EDQUOT }, { "EXDEV", EXDEV },
-		      { "EINTR", EINTR }, { "EMFILE", EMFILE }, { "KILL", 0 } };
+		      { "EINTR", EINTR }, { "EINVAL", EINVAL }, { "ENOLCK", ENOLCK }, { "EMFILE", EMFILE }, { "KILL", 0 } };
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (strcmp(known[i].name, name) == 0)
 			return known[i].number;
@@ -170,6 +171,7 @@ __attribute__((constructor)) static void install(void)
 	sys.fdatasync = fault_fdatasync;
 	sys.ftruncate = fault_ftruncate;
 	sys.fallocate = fault_fallocate;
+	sys.ofd_lock = fault_ofd_lock;
 	sys.ficlone = fault_ficlone;
 	sys.copy_file_range = fault_copy_file_range;
 }

@@ -33,7 +33,8 @@ def check(box, text):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["any:KILL", "any:ENOSPC", "openat:EMFILE", "renameat:EIO", "pwrite:EIO", "read:EIO", "mkdirat:ENOSPC"])
+@pytest.mark.parametrize("fault", ["any:KILL", "any:ENOSPC", "openat:EMFILE", "renameat:EIO", "pwrite:EIO", "read:EIO", "mkdirat:ENOSPC",
+                                   "ofd_lock:ENOLCK"])
 def test_no_fault_makes_it_lie(project, fault, tmp_path):
     log = tmp_path / "log"
     step = 1 if not fault.startswith("any") else 2

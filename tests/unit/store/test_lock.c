@@ -4,6 +4,7 @@
 #include "store/lock.h"
 #include "store/workdir.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -76,6 +77,118 @@ static void an_orphan_keeps_it(void **ctx)
 	lock_release(lock);
 }
 
+/* Many locks in one file. */
+
+static struct locks *open_locks(struct scratch *s, const char *command)
+{
+	struct locks *locks;
+	OK(locks_open(s->root.data, command, &locks, &s->err));
+	return locks;
+}
+
+static struct lock *take_of(struct scratch *s, struct locks *locks, const char *name, struct lock_holder *holder)
+{
+	struct lock *lock;
+	OK(locks_try(locks, name, &lock, holder, &s->err));
+	return lock;
+}
+
+static void check_many(struct scratch *s, const char *file)
+{
+	struct lock_holder holder;
+	struct locks *first = open_locks(s, "mlmake first"), *second = open_locks(s, "mlmake second");
+	struct lock *a = take_of(s, first, "a", &holder), *b = take_of(s, first, "b", &holder);
+	assert_non_null(a);
+	assert_non_null(b);
+	assert_null(take_of(s, second, "a", &holder));
+	assert_int_equal(holder.pid, getpid());
+	assert_string_equal(holder.command, "mlmake first");
+	lock_release(a);
+	a = take_of(s, second, "a", &holder);
+	assert_non_null(a);
+	assert_null(take_of(s, first, "a", &holder));
+	locks_close(first);
+	assert_null(take_of(s, second, "b", &holder));
+	lock_release(a);
+	lock_release(b);
+	b = take_of(s, second, "b", &holder);
+	assert_non_null(b);
+	lock_release(b);
+	locks_close(second);
+	char *path = path_joined(s->root.data, file);
+	assert_true(fs_exists(path));
+	free(path);
+}
+
+static void many_in_one_file(void **ctx)
+{
+	check_many(*ctx, "targets");
+	char *path = path_joined(((struct scratch *)*ctx)->root.data, "a");
+	assert_false(fs_exists(path));
+	free(path);
+}
+
+static int no_ranges(int fd, int operation, struct flock *range)
+{
+	(void)fd, (void)operation, (void)range;
+	errno = EINVAL;
+	return -1;
+}
+
+static void a_kernel_without_ranges_takes_files(void **ctx)
+{
+	struct sys_table before = sys;
+	struct scratch *s = *ctx;
+	sys.ofd_lock = no_ranges;
+	check_many(s, "a");
+	struct locks *locks = open_locks(s, "x");
+	assert_true(locks_have_company(locks));
+	locks_close(locks);
+	sys = before;
+}
+
+static void another_process_is_company(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct lock_holder holder;
+	struct locks *locks = open_locks(s, "mlmake test");
+	int ready[2];
+	char c;
+	assert_false(locks_have_company(locks));
+	assert_int_equal(pipe(ready), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		take_of(s, open_locks(s, "mlmake child"), "t", &holder);
+		if (write(ready[1], "x", 1) != 1)
+			_exit(1);
+		pause();
+	}
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	assert_true(locks_have_company(locks));
+	assert_null(take_of(s, locks, "t", &holder));
+	assert_int_equal(holder.pid, child);
+	assert_string_equal(holder.command, "mlmake child");
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	assert_false(locks_have_company(locks));
+	struct lock *lock = take_of(s, locks, "t", &holder);
+	assert_non_null(lock);
+	pid_t orphan = fork();
+	if (orphan == 0)
+		pause();
+	sys.close(lock_fd(lock)); /* as the kernel does when the holder is killed */
+	assert_null(take_of(s, locks, "t", &holder));
+	assert_int_equal(holder.pid, getpid());
+	kill(orphan, SIGKILL);
+	waitpid(orphan, NULL, 0);
+	free(lock);
+	lock = take_of(s, locks, "t", &holder);
+	assert_non_null(lock);
+	lock_release(lock);
+	locks_close(locks);
+	close(ready[0]), close(ready[1]);
+}
+
 static void names_become_single_components(void **ctx)
 {
 	(void)ctx;
@@ -104,7 +217,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(the_second_is_told_who), TEST(a_killed_holder_leaves_nothing), TEST(an_orphan_keeps_it),
-		TEST(names_become_single_components),
+		TEST(names_become_single_components), TEST(many_in_one_file), TEST(a_kernel_without_ranges_takes_files),
+		TEST(another_process_is_company),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

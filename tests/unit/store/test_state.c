@@ -42,12 +42,19 @@ static void writes_go_out_in_groups(void **ctx)
 	struct scratch *s = *ctx;
 	struct state *state;
 	OK(state_open(s->root.data, &state, &s->err));
-	for (int i = 0; i < STATE_GROUP - 1; i++)
-		put(s, state, "x", "y");
+	for (int i = 0; i < STATE_GROUP - 1; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "x%d", i);
+		put(s, state, name, "y");
+		put(s, state, name, name); /* in place of the first */
+	}
 	assert_int_equal(state_pending(state), STATE_GROUP - 1);
+	assert_string_equal(get(state, "x0"), "x0");
+	assert_string_equal(get(state, "x700"), "x700");
 	put(s, state, "x", "z");
 	assert_int_equal(state_pending(state), 0);
 	assert_string_equal(get(state, "x"), "z");
+	assert_string_equal(get(state, "x998"), "x998");
 	state_close(state);
 }
 
