@@ -13,14 +13,14 @@
 #include <stdio.h>
 
 /* Options: a table, read by cli_parse. Short and long forms, "-j4", "-j 4", "--jobs=4", "--jobs 4", joined flags "-kn"; options may follow operands; "--" ends them. */
-enum option_kind { OPTION_FLAG, OPTION_STRING, OPTION_UINT, OPTION_LIST /* may be repeated */ };
+enum option_kind { OPTION_FLAG, OPTION_STRING, OPTION_UINT, OPTION_DECIMAL, OPTION_LIST /* may be repeated */ };
 struct option {
 	char short_name;        /* 0: none */
 	const char *long_name;
 	const char *arg_name;   /* "N", "FILE"; NULL for flags */
 	const char *help;       /* one line */
 	enum option_kind kind;
-	void *value;            /* bool *, const char **, unsigned *, struct strlist * */
+	void *value;            /* bool *, const char **, unsigned *, double *, struct strlist * */
 };
 #define OPTION_END { 0, NULL, NULL, NULL, OPTION_FLAG, NULL }
 /* For commands that read mlmake.yaml. */

@@ -1,11 +1,13 @@
 /* mlmake run, and what `mlmake TARGET...` means. */
 #include "cli/commands.h"
 
+#include "base/jobserver.h"
 #include "base/text.h"
 #include "cli/shortcut.h"
 #include "cli/show_run.h"
 #include "cli/trace.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define TICK_MS 200
@@ -13,6 +15,8 @@
 struct request {
 	bool keep_going, dry_run, question, force, why, no_cache, replay;
 	unsigned jobs;
+	double max_load;
+	struct jobserver *jobserver; /* of a make above us; NULL: none */
 	const char *trace;
 	VEC(const char *) names;
 	VEC(const char *) overrides;
@@ -24,6 +28,7 @@ static void release_request(struct request *request)
 	vec_release(&request->names);
 	vec_release(&request->overrides);
 	vec_release(&request->args);
+	jobserver_free(request->jobserver);
 }
 
 static bool is_override(const char *word)
@@ -37,6 +42,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct request *ret, st
 	struct args args;
 	const struct option options[] = {
 		{ 'j', "jobs", "N", "run up to N targets at once (default: one a processor)", OPTION_UINT, &ret->jobs },
+		{ 'l', "load-average", "LOAD", "start nothing new beside others while the load average is above LOAD", OPTION_DECIMAL, &ret->max_load },
 		{ 'k', "keep-going", NULL, "after a failure go on with what does not need the failed target", OPTION_FLAG, &ret->keep_going },
 		{ 'n', "dry-run", NULL, "say what would run and why; run nothing", OPTION_FLAG, &ret->dry_run },
 		{ 'q', "question", NULL, "run and print nothing; exit 1 if anything would run", OPTION_FLAG, &ret->question },
@@ -128,6 +134,8 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 	struct run_summary summary;
 	const struct run_options options = {
 		.jobs = request->jobs,
+		.jobserver = request->jobserver,
+		.max_load = request->max_load,
 		.keep_going = request->keep_going,
 		.force = request->force,
 		.dry_run = request->dry_run || request->question,
@@ -220,11 +228,26 @@ static int answer_request(struct cli *cli, struct request *request, struct err *
 	return 0;
 }
 
+/* As in make: a -j of one's own leaves the one above. */
+static void join_jobserver(struct cli *cli, struct request *request)
+{
+	const char *why_not = NULL;
+	if (!request->jobs)
+		jobserver_join(getenv("MAKEFLAGS"), &request->jobserver, &why_not);
+	if (!why_not)
+		return;
+	cli_warn(cli, "one target at a time: the jobserver of the make above cannot be used: %s", why_not);
+	request->jobs = 1;
+}
+
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct request request CLEANUP(release_request) = { 0 };
 	int go_on = parse(cli, argc, argv, &request, err);
-	return go_on <= 0 ? go_on : answer_request(cli, &request, err);
+	if (go_on <= 0)
+		return go_on;
+	join_jobserver(cli, &request);
+	return answer_request(cli, &request, err);
 }
 
 const struct command cmd_run = {
@@ -239,6 +262,7 @@ const struct command cmd_run = {
 		"  mlmake -n train             what would run, and why\n"
 		"  mlmake test -- -k slow      arguments for the command\n"
 		"  mlmake train vars.lr=0.1    a value of mlmake.yaml for this run\n"
+		"  mlmake -j8 -l 6 all         eight at once, none beside others above that load\n"
 		"  mlmake 'test*' lint         all targets whose names match\n"
 		"  mlmake --replay test        what it printed, also if it need not run",
 	.operands = OPERANDS_TARGETS,

@@ -7,6 +7,7 @@
 #include "graph/graph.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -50,6 +51,18 @@ static const struct option *find_short(const struct option *table, char name)
 	return NULL;
 }
 
+static int take_decimal(struct parse *parse, const struct option *option, const char *shown, const char *value)
+{
+	char *end;
+	double number = strtod(value, &end);
+	if (!strchr("0123456789.", *value) || *end || !(number > 0) || number > 1e9) {
+		err_set(parse->err, ERR_CONFIG, "option '%s' wants a number above 0, not '%s'", shown, value);
+		return err_hint(parse->err, "for example %s%s", shown, shown[1] == '-' ? "=2.5" : " 2.5");
+	}
+	*(double *)option->value = number;
+	return 0;
+}
+
 static int take_value(struct parse *parse, const struct option *option, const char *shown, const char *value)
 {
 	uint64_t number;
@@ -67,6 +80,8 @@ static int take_value(struct parse *parse, const struct option *option, const ch
 	case OPTION_LIST:
 		strlist_add(option->value, value);
 		return 0;
+	case OPTION_DECIMAL:
+		return take_decimal(parse, option, shown, value);
 	case OPTION_UINT:
 		break;
 	}

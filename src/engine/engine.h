@@ -13,8 +13,12 @@
 #include "base/err.h"
 #include "graph/graph.h"
 
+struct jobserver;
+
 struct run_options {
-	unsigned jobs;        /* 0: one a processor */
+	unsigned jobs;        /* 0: as many as jobserver has slots, else one a processor */
+	struct jobserver *jobserver; /* that was joined; the caller's. NULL: the run has one of its own */
+	double max_load;      /* nothing new starts beside others above that load average; 0: any */
 	bool keep_going;      /* -k */
 	bool force;           /* -B: the requested targets and all they need run */
 	bool dry_run;         /* -n */

@@ -107,6 +107,15 @@ void environment_make(struct environment *ret, const char *root, const struct ta
 	vec_push(&ret->vars, NULL);
 }
 
+const char *environment_get(const struct environment *env, const char *name)
+{
+	size_t len = strlen(name);
+	for (size_t i = 0; env->vars.at[i]; i++)
+		if (strncmp(env->vars.at[i], name, len) == 0 && env->vars.at[i][len] == '=')
+			return env->vars.at[i] + len + 1;
+	return NULL;
+}
+
 void environment_set(struct environment *env, const char *name, const char *value)
 {
 	char *var = arena_printf(&env->arena, "%s=%s", name, value);

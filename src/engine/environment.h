@@ -16,6 +16,7 @@ struct environment {
 /* root: the project's, absolute. */
 void environment_make(struct environment *ret, const char *root, const struct target *target);
 void environment_set(struct environment *env, const char *name, const char *value); /* in place of what it was */
+const char *environment_get(const struct environment *env, const char *name); /* NULL if it is not there */
 void environment_release(struct environment *env);
 
 /* Appends the value of PATH: what its needs put in front, then that of env, else ours. */

@@ -86,6 +86,7 @@ void exec_free(struct job *job)
 	buf_release(&job->log);
 	lock_release(job->lock);
 	environment_release(&job->env);
+	jobserver_free(job->own_server);
 	fingerprint_release(&job->fp);
 	record_release(&job->record);
 	strlist_release(&job->reasons);
@@ -253,6 +254,7 @@ static void start_running(struct job *job)
 	environment_make(&job->env, job->run->project->root, job->node->target);
 	if (job->claim.gpus)
 		environment_set(&job->env, "CUDA_VISIBLE_DEVICES", job->claim.gpus);
+	slots_offer(job);
 	struct run_event event = { .kind = RUN_STARTED, .target = job->node->target };
 	if (job->run->options->explain) {
 		event.reasons = (const char *const *)job->reasons.at;
@@ -495,12 +497,11 @@ static const char *find_shell(struct job *job)
 {
 	struct buf key CLEANUP(buf_release) = BUF_INIT;
 	struct buf found CLEANUP(buf_release) = BUF_INIT;
-	const char *name = job->node->target->shell.at[0], *path = "/usr/local/bin:/usr/bin:/bin";
-	for (size_t i = 0; job->env.vars.at[i]; i++)
-		if (text_starts(job->env.vars.at[i], "PATH="))
-			path = job->env.vars.at[i] + strlen("PATH=");
+	const char *name = job->node->target->shell.at[0], *path = environment_get(&job->env, "PATH");
 	if (strchr(name, '/'))
 		return name;
+	if (!path)
+		path = "/usr/local/bin:/usr/bin:/bin";
 	buf_addf(&key, "%s\n%s", path, name);
 	struct map_entry *entry = map_entry(&job->run->programs, key.data);
 	if (!entry->value && proc_find(name, path, &found))
@@ -512,7 +513,7 @@ static int spawn(struct job *job, struct err *err)
 {
 	const struct target *target = job->node->target;
 	int out CLEANUP(fs_close_fd) = -1, errout CLEANUP(fs_close_fd) = -1;
-	int keep[] = { lock_fd(job->lock) };
+	int keep[3] = { lock_fd(job->lock) };
 	OWNED char *text = command_text(job);
 	OWNED char *dir = path_joined(job->run->project->root, target->dir);
 	if (!target->interactive && (open_stream(&job->streams[0], &out, err) < 0 || open_stream(&job->streams[1], &errout, err) < 0))
@@ -530,7 +531,7 @@ static int spawn(struct job *job, struct err *err)
 	spec.stdout_fd = out;
 	spec.stderr_fd = errout;
 	spec.keep_fds = keep;
-	spec.keep_count = 1;
+	spec.keep_count = 1 + slots_fds(job, keep + 1);
 	int failed = proc_spawn(&spec, &job->proc, err);
 	vec_release(&argv);
 	return failed;

@@ -20,9 +20,9 @@ static uint64_t memory_of_machine(void)
 	return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : UINT64_MAX;
 }
 
-void resources_init(struct resources *res, const struct project *project, unsigned slots)
+void resources_init(struct resources *res, const struct project *project, unsigned slots, struct jobserver *server)
 {
-	*res = (struct resources){ .cpus = slots, .memory = memory_of_machine() };
+	*res = (struct resources){ .cpus = slots, .memory = memory_of_machine(), .server = server };
 	for (size_t i = 0; i < project->pool_count; i++)
 		vec_push(&res->pools, (struct pool_use){ .pool = &project->pools[i] });
 }
@@ -133,36 +133,36 @@ static struct pool_use *pool_of(struct resources *res, const struct target *targ
 	return NULL;
 }
 
-enum take resources_take(struct resources *res, struct node *node, struct claim *ret)
+static void give_tokens(struct resources *res, struct claim *claim)
 {
-	const struct target *target = node->target;
-	unsigned cpus = target->resources.cpus ? target->resources.cpus : 1;
-	uint64_t memory = target->resources.memory;
-	*ret = (struct claim){
-		.cpus = cpus < res->cpus ? cpus : res->cpus,
-		.memory = memory < res->memory ? memory : res->memory,
-		.pool = pool_of(res, target),
-	};
-	if (res->cpus_used + ret->cpus > res->cpus || ret->memory > res->memory - res->memory_used)
-		return TAKE_WAIT;
-	if (ret->pool && ret->pool->used >= ret->pool->pool->limit) {
-		vec_push(&ret->pool->parked.list, node);
-		return TAKE_PARKED;
+	for (size_t i = 0; i < claim->tokens.len; i++)
+		jobserver_give(res->server, claim->tokens.at[i]);
+	vec_release(&claim->tokens);
+	if (claim->slot)
+		res->slot_used = false;
+	claim->slot = false;
+}
+
+/* All or none: nothing is held while waiting for more, or two that wait could wait for each other. */
+static bool take_tokens(struct resources *res, struct claim *claim)
+{
+	size_t wanted = claim->cpus - !res->slot_used;
+	char token;
+	if (!res->server)
+		return true;
+	if (!res->running)
+		jobserver_mend(res->server);
+	while (claim->tokens.len < wanted && jobserver_take(res->server, &token))
+		vec_push(&claim->tokens, token);
+	res->starved = claim->tokens.len < wanted && res->running;
+	if (res->starved) {
+		res->nearly = claim->tokens.len > 0;
+		give_tokens(res, claim);
+		return false;
 	}
-	if (target->resources.gpus) {
-		find_gpus(res);
-		ret->gpu_total = (unsigned)res->gpus.len;
-		ret->lacks_gpus = target->resources.gpus > res->gpus.len;
-		if (!ret->lacks_gpus && !take_gpus(res, target->resources.gpus, ret)) {
-			vec_push(&res->parked.list, node);
-			return TAKE_PARKED;
-		}
-	}
-	res->cpus_used += ret->cpus;
-	res->memory_used += ret->memory;
-	if (ret->pool)
-		ret->pool->used++;
-	return TAKE_DONE;
+	claim->slot = !res->slot_used;
+	res->slot_used = true;
+	return true;
 }
 
 static void give_gpus(struct resources *res, const char *ids)
@@ -178,8 +178,50 @@ static void give_gpus(struct resources *res, const char *ids)
 	}
 }
 
+enum take resources_take(struct resources *res, struct node *node, struct claim *ret)
+{
+	const struct target *target = node->target;
+	unsigned cpus = target->resources.cpus ? target->resources.cpus : 1;
+	uint64_t memory = target->resources.memory;
+	*ret = (struct claim){
+		.cpus = cpus < res->cpus ? cpus : res->cpus,
+		.memory = memory < res->memory ? memory : res->memory,
+		.pool = pool_of(res, target),
+	};
+	res->starved = false;
+	if (res->cpus_used + ret->cpus > res->cpus || ret->memory > res->memory - res->memory_used)
+		return TAKE_WAIT;
+	if (ret->pool && ret->pool->used >= ret->pool->pool->limit) {
+		vec_push(&ret->pool->parked.list, node);
+		return TAKE_PARKED;
+	}
+	if (target->resources.gpus) {
+		find_gpus(res);
+		ret->gpu_total = (unsigned)res->gpus.len;
+		ret->lacks_gpus = target->resources.gpus > res->gpus.len;
+		if (!ret->lacks_gpus && !take_gpus(res, target->resources.gpus, ret)) {
+			vec_push(&res->parked.list, node);
+			return TAKE_PARKED;
+		}
+	}
+	if (!take_tokens(res, ret)) {
+		if (ret->gpus)
+			give_gpus(res, ret->gpus);
+		free(ret->gpus);
+		return TAKE_WAIT;
+	}
+	res->running++;
+	res->cpus_used += ret->cpus;
+	res->memory_used += ret->memory;
+	if (ret->pool)
+		ret->pool->used++;
+	return TAKE_DONE;
+}
+
 void resources_give(struct resources *res, struct claim *claim, struct node_list *ret_ready)
 {
+	res->running--;
+	give_tokens(res, claim);
 	res->cpus_used -= claim->cpus;
 	res->memory_used -= claim->memory;
 	if (claim->pool) {

@@ -4,6 +4,7 @@
  *     sched.c    what comes when: the ready queue, the loop, engine_run
  *     check.c    whether a target must run, and why; restoring from the output cache
  *     exec.c     the processes of a job: commands, output, timeouts, signals
+ *     slots.c    the jobserver and the load average
  *     finish.c   after the last command: outputs verified, kept and recorded; interrupted work put aside
  */
 #ifndef ENGINE_RUN_H
@@ -57,6 +58,9 @@ struct job {
 	struct stream streams[2];
 	struct loop_timer *timeout_timer, *kill_timer, *retry_timer;
 	struct claim claim;          /* what it holds of run->resources */
+	struct jobserver *server;    /* that its processes are told of; NULL: none */
+	struct jobserver *own_server; /* the same, where it is not the run's */
+	enum jobserver_style style;
 	size_t command;              /* that runs now */
 	unsigned attempt;
 	bool began;                  /* outputs were cleared: what is there now is this job's */
@@ -95,6 +99,11 @@ struct run {
 	VEC(struct node *) ready;    /* a heap: must run, longest chain first */
 	bool knows_critical;
 	struct resources resources;
+	struct jobserver *own_server; /* NULL: one was joined, or none is there */
+	struct loop_source *token_source;
+	struct loop_timer *retry_timer; /* of the ready queue */
+	uint64_t load_second;        /* what started in that second, and in the one before it */
+	unsigned started_now, started_before;
 	VEC(struct job *) jobs;
 	size_t done;
 	bool stop;                   /* start nothing new */
@@ -127,6 +136,14 @@ void check_result(const struct run *run, const struct target *target, const stru
 void exec_start(struct run *run, struct node *node, const struct claim *claim); /* takes a job and the claim; begins with the lock */
 void exec_signal(struct job *job, int signal_number); /* of the user: ends the job as interrupted */
 void exec_free(struct job *job);
+
+/* slots.c */
+void slots_open(struct run *run);  /* and the resources */
+void slots_close(struct run *run);
+void slots_wait(struct run *run);  /* after TAKE_WAIT: the loop is woken when trying again may help */
+bool slots_load_is_high(struct run *run); /* too high to start another; looked at again soon */
+void slots_offer(struct job *job); /* puts MAKEFLAGS into its environment */
+size_t slots_fds(const struct job *job, int ret[2]); /* that its processes must inherit: 0 or 2 */
 
 /* finish.c */
 void finish_success(struct job *job);

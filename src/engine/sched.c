@@ -2,7 +2,6 @@
 #include "engine/run.h"
 
 #include "base/path.h"
-#include "base/pool.h"
 #include "engine/cache.h"
 #include "store/workdir.h"
 
@@ -347,15 +346,17 @@ static bool has_work(const struct run *run)
 /* The most urgent first, as far as what they want is free. */
 static void start_ready(struct run *run)
 {
-	while (!run->stop && run->ready.len) {
+	while (!run->stop && run->ready.len && !slots_load_is_high(run)) {
 		struct node *node = pop_ready(run);
 		struct claim claim;
 		switch (resources_take(&run->resources, node, &claim)) {
 		case TAKE_DONE:
+			run->started_now++;
 			exec_start(run, node, &claim);
 			break;
 		case TAKE_WAIT:
 			push_ready(run, node);
+			slots_wait(run);
 			return;
 		case TAKE_PARKED:
 			break;
@@ -466,9 +467,9 @@ static void close_stores(struct run *run)
 	state_close(run->state);
 	release_held(run);
 	locks_close(run->locks);
+	slots_close(run);
 	if (run->loop)
 		loop_free(run->loop);
-	resources_release(&run->resources);
 	vec_release(&run->undecided);
 	vec_release(&run->ready);
 	vec_release(&run->jobs);
@@ -498,7 +499,7 @@ static int run_all(struct run *run, struct err *err)
 	for (size_t i = 0; i < run->plan->len && !run->options->dry_run; i++)
 		if (finish_can_track(run, &run->project->targets[run->plan->order[i]], true, err) < 0)
 			return -1;
-	resources_init(&run->resources, run->project, run->options->jobs ? run->options->jobs : pool_processors());
+	slots_open(run);
 	lay_out(run);
 	prefetch(run);
 	struct run_event planned = { .kind = RUN_PLANNED };

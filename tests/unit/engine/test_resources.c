@@ -22,7 +22,7 @@ static void begin(struct machine *m, unsigned slots, unsigned pool_limit)
 		m->nodes[i].target = &m->targets[i];
 	setenv("MLMAKE_GPUS", "3,5", 1);
 	setenv("MLMAKE_MEMORY", "8G", 1);
-	resources_init(&m->res, &m->project, slots);
+	resources_init(&m->res, &m->project, slots, NULL);
 }
 
 static enum take take(struct machine *m, size_t i)
