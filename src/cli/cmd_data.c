@@ -23,8 +23,13 @@ static void show_warning(void *ctx, const char *text)
 
 int data_cli_open(struct cli *cli, struct data_repo **ret, struct err *err)
 {
+	return data_cli_open_at(cli, NULL, ret, err);
+}
+
+int data_cli_open_at(struct cli *cli, const char *dir, struct data_repo **ret, struct err *err)
+{
 	const struct data_ui ui = { show_progress, show_note, show_warning, cli };
-	return data_open(NULL, &ui, ret, err);
+	return data_open(dir, &ui, ret, err);
 }
 
 void data_close_ptr(struct data_repo **repo)
@@ -322,7 +327,7 @@ static const struct command *const subcommands[] = {
 	&cmd_data_init,     &cmd_data_add,  &cmd_data_commit, &cmd_data_status, &cmd_data_diff,
 	&cmd_data_remove,   &cmd_data_move, &cmd_data_unprotect,
 	&cmd_data_checkout, &cmd_data_ls,   &cmd_data_get,    &cmd_data_push,   &cmd_data_fetch,
-	&cmd_data_pull,     &cmd_data_verify, &cmd_data_gc, &cmd_data_remote, &cmd_data_config, &cmd_data_root, NULL,
+	&cmd_data_pull,     &cmd_data_verify, &cmd_data_gc, &cmd_data_remote, &cmd_data_config, &cmd_data_root, &cmd_data_merge, NULL,
 };
 
 const struct command cmd_data = {

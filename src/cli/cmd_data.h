@@ -10,10 +10,12 @@
 
 extern const struct command cmd_data_status, cmd_data_push, cmd_data_fetch, cmd_data_pull, cmd_data_remote;
 extern const struct command cmd_data_verify, cmd_data_diff, cmd_data_ls, cmd_data_get, cmd_data_gc;
-extern const struct command cmd_data_remove, cmd_data_move, cmd_data_unprotect, cmd_data_config;
+extern const struct command cmd_data_remove, cmd_data_move, cmd_data_unprotect, cmd_data_config, cmd_data_merge;
 
 /* Opens the repository here, which tells its progress, notes and warnings on this cli. */
 int data_cli_open(struct cli *cli, struct data_repo **ret, struct err *err) MUST_CHECK;
+/* The same for the repository that holds dir. */
+int data_cli_open_at(struct cli *cli, const char *dir, struct data_repo **ret, struct err *err) MUST_CHECK;
 
 void data_close_ptr(struct data_repo **repo); /* for CLEANUP */
 

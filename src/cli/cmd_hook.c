@@ -26,6 +26,7 @@ static void print_status_json(struct cli *cli, const struct hook_status *status,
 	json_pair_bool(&w, "changed", changed);
 	json_pair_str(&w, "kept", status->kept);
 	json_pair_str(&w, "program", status->program);
+	json_pair_bool(&w, "merge_driver", status->merge_driver);
 	json_key(&w, "projects");
 	json_open_array(&w);
 	for (size_t i = 0; i < status->projects.len; i++)
@@ -109,6 +110,8 @@ static int run_status(struct cli *cli, int argc, char **argv, struct err *err)
 		cli_out(cli, "checks: %s\n", status.projects.at[i]);
 	if (status.kept)
 		cli_out(cli, "runs first: %s\n", status.kept);
+	if (status.merge_driver)
+		cli_out(cli, "git merges .dvc files member by member\n");
 	return code;
 }
 
@@ -197,6 +200,7 @@ static const struct command install = {
 	.usage = "",
 	.help = "Writes the hook to where git looks for it (core.hooksPath and linked worktrees respected). A hook that\n"
 		"is there already is kept and runs first. Doing it again brings the hook up to date.\n"
+		"git is told to merge .dvc files with mlmake data merge-driver, too: .git/config and .git/info/attributes of this clone.\n"
 		"\n"
 		"Example:\n"
 		"  mlmake hook install\n",

@@ -123,6 +123,17 @@ def test_add_of_a_member_keeps_absent_ones(pair):
     assert b"nfiles: 4" in pair[1].read("d.dvc")
 
 
+def test_the_sum_stays_known_while_members_are_only_added(pair):
+    both(pair, lambda box: [box.write(f"d/{n}", n) for n in ("a", "b")])
+    pair[0].dvc("add", "-q", "d")
+    pair[1].mlmake("data", "add", "d")
+    both(pair, lambda box: box.write("d/new", "12345"))
+    pair[0].dvc("add", "-q", "d/new")
+    pair[1].mlmake("data", "add", "d/new")
+    assert records(pair[0]) == records(pair[1])
+    assert b"size: 7" in pair[1].read("d.dvc")
+
+
 def test_a_file_that_git_tracks_is_refused(pair):
     for box in pair:
         box.write("code.py", "x")

@@ -183,6 +183,7 @@ static int add_part(const struct add_run *run, const struct tracked *owner, cons
 	for (size_t i = 0; i < old.len; i++)
 		if (!is_superseded(walk, sub, old.entries[i].relpath))
 			dvc_dir_add(&dir, old.entries[i].relpath, old.entries[i].md5);
+	bool only_new = dir.len == old.len;
 	for (size_t i = 0; i < walk->files.len; i++) {
 		const char *rest = walk->files.at[i].rel; /* "" where the part is a file itself */
 		char *rel OWNED = *rest ? path_joined(sub, rest) : mem_strdup(sub);
@@ -191,9 +192,13 @@ static int add_part(const struct add_run *run, const struct tracked *owner, cons
 	record->nfiles = dir.len;
 	if (dvc_dir_sort(&dir, err) < 0 || put_manifest(run, &dir, &record->id, err) < 0)
 		return -1;
-	/* The sizes of absent members are nowhere recorded, so dvc leaves the sum out. */
-	record->has_size = owner->out->has_size && digest_eq(&owner->out->digest, &record->id.digest);
+	/* The sizes of single members are nowhere recorded: as in dvc, the sum stays known only while members are new or nothing changed.
+	 * A recorded sum of 0 counts for dvc as none. */
+	bool same = digest_eq(&owner->out->digest, &record->id.digest);
+	record->has_size = owner->out->has_size && (same || (only_new && owner->out->size));
 	record->size = owner->out->size;
+	for (size_t i = 0; !same && i < walk->files.len; i++)
+		record->size += walk->files.at[i].size;
 	list_removed(run->repo, owner, &dir, &adding->removed);
 	return 0;
 }

@@ -79,6 +79,12 @@ int data_move(struct data_repo *repo, const char *from, const char *to, struct b
 /* unprotect: files that are links into the cache become copies, which may be written to. */
 int data_unprotect(struct data_repo *repo, const char *const *paths, size_t count, size_t *ret_files, struct err *err) MUST_CHECK;
 
+/* merge: what git's merge driver does for one .dvc file. files: the texts of base (empty: none), ours and theirs; ours becomes the result.
+ * Directories are merged member by member, and the new manifest is in the cache afterwards. Where both sides changed a member, or a manifest
+ * is not at hand, nothing of the data is merged: ret_conflicts says what, and ours gets git's conflict markers. */
+int data_merge(struct data_repo *repo, const char *const files[3], const char *path, struct strlist *ret_conflicts, struct err *err)
+	MUST_CHECK;
+
 /* status. Names of directories end in '/'. */
 struct data_rename {
 	char *from, *to;

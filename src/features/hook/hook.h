@@ -24,7 +24,7 @@
  *
  * The hook is one file, "pre-commit" in git's directory of hooks (core.hooksPath respected, shared by linked worktrees). A hook that
  * was there is renamed to pre-commit.before-mlmake; ours runs it first and uninstalling renames it back. One hook serves all projects of
- * a repository: their directories are listed in it.
+ * a repository: their directories are listed in it. The merge driver for .dvc files comes and goes with it.
  */
 enum hook_presence { HOOK_ABSENT, HOOK_OURS, HOOK_OTHER };
 
@@ -34,6 +34,7 @@ struct hook_status {
 	char *kept;              /* the hook that was there before, absolute; NULL if none */
 	char *program;           /* the mlmake that the hook falls back to; NULL unless ours */
 	struct strlist projects; /* directories relative to the top of the work tree, "." for the top itself */
+	bool merge_driver;       /* git merges .dvc files with us (features/hook/merge_driver.h) */
 	bool outside;            /* core.hooksPath leads out of this repository: other repositories may share the hook */
 };
 void hook_status_release(struct hook_status *status);

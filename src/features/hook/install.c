@@ -3,6 +3,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "features/hook/hook.h"
+#include "features/hook/merge_driver.h"
 #include "vcs/git.h"
 
 #include <string.h>
@@ -86,7 +87,7 @@ static int look(struct git_repo *repo, struct hook_status *ret, struct buf *text
 		return -1;
 	if (exists)
 		ret->kept = mem_strdup(kept);
-	return read_hook(ret, text, err);
+	return merge_driver_look(repo, &ret->merge_driver, err) < 0 ? -1 : read_hook(ret, text, err);
 }
 
 int hook_look(const char *dir, struct hook_status *ret, struct err *err)
@@ -184,9 +185,10 @@ int hook_install(const char *dir, struct hook_status *ret, bool *ret_changed, st
 		strlist_add(&ret->projects, below.data);
 	strlist_sort(&ret->projects);
 	make_script(&script, program.data, &ret->projects);
-	*ret_changed = ret->presence != HOOK_OURS || !text_eq(text.data, script.data);
-	if (*ret_changed && put_script(ret, &script, err) < 0)
+	bool stale = ret->presence != HOOK_OURS || !text_eq(text.data, script.data);
+	if ((stale && put_script(ret, &script, err) < 0) || merge_driver_install(repo, program.data, ret_changed, err) < 0)
 		return -1;
+	*ret_changed = *ret_changed || stale;
 	hook_status_release(ret);
 	return look(repo, ret, &text, err);
 }
@@ -198,14 +200,16 @@ int hook_uninstall(const char *dir, struct hook_status *ret, bool *ret_changed, 
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
 	if (find_project(dir, &repo, &below, err) < 0 || look(repo, ret, &text, err) < 0)
 		return -1;
-	*ret_changed = false;
+	if (merge_driver_uninstall(repo, ret_changed, err) < 0)
+		return -1;
+	ret->merge_driver = false;
 	if (ret->presence == HOOK_OTHER)
 		return 0;
 	if (ret->kept && fs_rename(ret->kept, ret->path, err) < 0)
 		return -1;
 	if (!ret->kept && ret->presence == HOOK_OURS && fs_remove(ret->path, err) < 0)
 		return -1;
-	*ret_changed = ret->kept || ret->presence == HOOK_OURS;
+	*ret_changed = *ret_changed || ret->kept || ret->presence == HOOK_OURS;
 	hook_status_release(ret);
 	buf_reset(&text);
 	return look(repo, ret, &text, err);
