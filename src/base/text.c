@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 bool text_eq(const char *a, const char *b)
 {
@@ -194,6 +195,13 @@ bool text_parse_duration(const char *text, uint64_t *ret_ms)
 	}
 	*ret_ms = total;
 	return true;
+}
+
+int64_t text_parse_utc(const char *text)
+{
+	struct tm tm = { 0 };
+	const char *end = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
+	return end ? (int64_t)timegm(&tm) : 0;
 }
 
 void text_add_bytes(struct buf *out, uint64_t bytes)

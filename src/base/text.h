@@ -25,6 +25,9 @@ bool text_parse_u64(const char *text, uint64_t *ret);
 bool text_parse_size(const char *text, uint64_t *ret);
 bool text_parse_duration(const char *text, uint64_t *ret_ms);
 
+/* "2009-10-12T17:50:30", whatever follows, as seconds since 1970; 0 for anything else, and for NULL. */
+int64_t text_parse_utc(const char *text);
+
 /* "1.4 GiB", "1,234", "2m 03s", "0.42s": for people. */
 void text_add_bytes(struct buf *out, uint64_t bytes);
 void text_add_count(struct buf *out, uint64_t count);

@@ -13,7 +13,7 @@
 #define TICK_MS 200
 
 struct request {
-	bool keep_going, dry_run, question, force, why, no_cache, replay;
+	bool keep_going, dry_run, question, force, why, no_cache, cache_push, replay;
 	unsigned jobs;
 	double max_load;
 	struct jobserver *jobserver; /* of a make above us; NULL: none */
@@ -50,6 +50,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct request *ret, st
 		{ 0, "why", NULL, "say of each target why it runs", OPTION_FLAG, &ret->why },
 		{ 'v', "verbose", NULL, "the same, and name the targets that are up to date", OPTION_FLAG, &cli->verbose },
 		{ 0, "no-cache", NULL, "neither take outputs from the output cache nor keep them there", OPTION_FLAG, &ret->no_cache },
+		{ 0, "cache-push", NULL, "share the results on the remote that 'cache:' names, wherever this runs", OPTION_FLAG, &ret->cache_push },
 		{ 0, "replay", NULL, "print what up-to-date and restored targets printed when they ran", OPTION_FLAG, &ret->replay },
 		{ 0, "trace", "FILE", "write a timeline of the run, for ui.perfetto.dev", OPTION_STRING, &ret->trace },
 		OPTION_CONFIG_FILE(cli),
@@ -141,6 +142,7 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 		.dry_run = request->dry_run || request->question,
 		.stop_at_first = request->question,
 		.no_cache = request->no_cache,
+		.cache_push = request->cache_push,
 		.explain = request->why || cli->verbose || request->dry_run || cli->json,
 		.tick_ms = cli->terminal && !cli->json ? TICK_MS : 0,
 		.command = command,
@@ -218,7 +220,7 @@ static int answer_request(struct cli *cli, struct request *request, struct err *
 		.args = &args,
 		.dry_run = request->dry_run || request->question,
 		/* These say something of single targets, which the snapshot does not know. */
-		.long_way = cli->json || cli->verbose || request->replay || request->trace,
+		.long_way = cli->json || cli->verbose || request->replay || request->trace || request->cache_push,
 	};
 	if (!request->force)
 		shortcut_begin(&shortcut, cli, &wanted);

@@ -80,6 +80,7 @@ static const char *event_name(enum run_event_kind kind)
 	static const char *const names[] = {
 		[RUN_PLANNED] = "planned", [RUN_WAITING] = "waiting", [RUN_STARTED] = "started", [RUN_OUTPUT] = "output",
 		[RUN_FINISHED] = "finished", [RUN_WARNING] = "warning", [RUN_TICK] = "tick",
+		[RUN_NOTE] = "note", [RUN_SHARING] = "sharing",
 	};
 	return names[kind];
 }
@@ -104,7 +105,7 @@ static void json_event(struct show *show, const struct run_event *event)
 {
 	struct buf out CLEANUP(buf_release) = BUF_INIT;
 	struct json_writer w;
-	if (event->kind == RUN_TICK)
+	if (event->kind == RUN_TICK || event->kind == RUN_SHARING)
 		return;
 	begin_line(&w, &out, event_name(event->kind));
 	if (event->target)
@@ -141,6 +142,9 @@ static void json_summary(struct show *show, const struct run_summary *summary)
 	json_pair_uint(&w, "failed", summary->failed);
 	json_pair_uint(&w, "skipped", summary->skipped);
 	json_pair_uint(&w, "would_run", summary->would_run);
+	json_pair_uint(&w, "fetched", summary->shared.fetched);
+	json_pair_uint(&w, "shared", summary->shared.sent);
+	json_pair_uint(&w, "not_shared", summary->shared.unsent);
 	json_pair_int(&w, "signal", summary->signal_number);
 	json_pair_uint(&w, "duration_ms", summary->duration_ms);
 	end_line(show, &w, &out);
@@ -272,7 +276,8 @@ static void people_finished(struct show *show, const struct run_event *event)
 			print_result(show, event, "up to date");
 		break;
 	case RUN_RESTORED:
-		print_result(show, event, "restored from the cache");
+		buf_addf(&text, "restored %s", event->message ? event->message : "from the cache");
+		print_result(show, event, text.data);
 		break;
 	case RUN_SUCCEEDED:
 		print_result(show, event, "ok");
@@ -323,6 +328,13 @@ static void people_event(struct show *show, const struct run_event *event)
 	case RUN_WARNING:
 		cli_warn(show->cli, "%s", event->message);
 		break;
+	case RUN_NOTE:
+		cli_note(show->cli, "%s", event->message);
+		break;
+	case RUN_SHARING:
+		if (show->cli->terminal && !show->cli->quiet)
+			cli_status(show->cli, event->message);
+		return;
 	case RUN_TICK:
 		break;
 	}
@@ -364,6 +376,19 @@ static void print_failures(struct show *show)
 	}
 }
 
+static void note_shared(struct show *show, const struct share_counts *shared)
+{
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	if (!shared->sent && !shared->unsent)
+		return;
+	buf_addf(&text, "shared %zu result%s (", shared->sent, shared->sent == 1 ? "" : "s");
+	text_add_bytes(&text, shared->sent_bytes);
+	buf_addch(&text, ')');
+	if (shared->unsent)
+		buf_addf(&text, ", %zu could not be", shared->unsent);
+	cli_note(show->cli, "%s", text.data);
+}
+
 static void add_count(struct buf *out, size_t count, const char *what)
 {
 	if (count)
@@ -382,6 +407,7 @@ void show_end(struct show *show, const struct run_summary *summary)
 	if (show->silent)
 		return;
 	print_failures(show);
+	note_shared(show, &summary->shared);
 	add_count(&counts, summary->failed, "failed");
 	add_count(&counts, summary->skipped, "not run");
 	add_count(&counts, summary->succeeded, "ran");

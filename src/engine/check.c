@@ -44,8 +44,7 @@ void check_result(const struct run *run, const struct target *target, const stru
 	}
 }
 
-/* As in make: where nothing says what a target depends on or makes, it is wanted for what it does. */
-static bool always_runs(const struct run *run, const struct target *target, const struct fingerprint *fp)
+bool check_always_runs(const struct run *run, const struct target *target, const struct fingerprint *fp)
 {
 	if (target->always)
 		return true;
@@ -129,7 +128,7 @@ enum verdict check_target(struct run *run, struct node *node, struct fingerprint
 		strlist_add(reasons, "forced");
 		return VERDICT_RUN;
 	}
-	if (always_runs(run, target, fp)) {
+	if (check_always_runs(run, target, fp)) {
 		strlist_add(reasons, "it always runs");
 		return VERDICT_RUN;
 	}
@@ -163,6 +162,8 @@ static int restore_action(struct run *run, struct job *job, struct action *actio
 	free(paths.at);
 	if (failed || !*ret_restored)
 		return failed;
+	if (!job->node->shared)
+		sharing_offer(run, target, action);
 	if (finish_track(run, target, &action->manifest, err) < 0)
 		return -1;
 	check_result(run, target, &action->manifest, &run->results[target->id]);
@@ -179,7 +180,7 @@ int check_restore(struct run *run, struct job *job, bool *ret_restored, struct e
 	struct action action;
 	bool found;
 	*ret_restored = false;
-	if (!check_uses_cache(run, target) || run->options->force || always_runs(run, target, &job->fp))
+	if (!check_uses_cache(run, target) || run->options->force || check_always_runs(run, target, &job->fp))
 		return 0;
 	if (outputs_find(run->cache, fingerprint_key(&job->fp), &action, &found, err) < 0)
 		return -1;

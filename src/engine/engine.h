@@ -5,12 +5,16 @@
  *     struct run_options options = { .jobs = 0 };
  *     engine_run(project, &plan, &options, &sink, &summary, err);
  *
+ * With `cache: {remote: NAME}` results are shared with other clones: a target that is about to run, and that the output cache does not know,
+ * is looked for there; what targets make is put there where engine/share_policy.h allows it.
+ *
  * The engine prints nothing: what happens goes to the sink as events, in order, on the calling thread.
  */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
 #include "base/err.h"
+#include "engine/share.h"
 #include "graph/graph.h"
 
 struct jobserver;
@@ -23,6 +27,8 @@ struct run_options {
 	bool force;           /* -B: the requested targets and all they need run */
 	bool dry_run;         /* -n */
 	bool no_cache;        /* neither read nor write the output cache */
+	bool cache_push;      /* share what is made, and what is up to date, wherever this runs */
+	bool cache_pull;      /* with dry_run: fetch what others have shared into the output cache */
 	bool explain;         /* events carry reasons */
 	bool stop_at_first;   /* with dry_run: no need to look further once anything would run (-q) */
 	unsigned tick_ms;     /* RUN_TICK this often while targets run; 0: never */
@@ -37,6 +43,8 @@ enum run_event_kind {
 	RUN_OUTPUT,    /* whole lines of a target: bytes, len; is_stderr */
 	RUN_FINISHED,  /* outcome */
 	RUN_WARNING,   /* message; target may be NULL */
+	RUN_NOTE,      /* message: what was decided; where explain */
+	RUN_SHARING,   /* message: targets are done, and their results on their way to others; again and again */
 	RUN_TICK,      /* time passes: for a live line */
 };
 enum run_outcome {
@@ -70,6 +78,7 @@ struct run_sink {
 struct run_summary {
 	size_t up_to_date, restored, succeeded, failed, skipped, would_run;
 	size_t warnings;
+	struct share_counts shared;
 	int signal_number;    /* that ended the run, 0 if none */
 	uint64_t state_seen;  /* state_seen of the database at the end (store/state.h) */
 	uint64_t duration_ms;

@@ -52,7 +52,9 @@ static void keep_in_cache(struct job *job, const struct manifest *outputs, uint6
 	struct action action = { .key = *fingerprint_key(&job->fp), .manifest = *outputs, .log = job->log, .duration_ms = duration_ms };
 	struct string_list paths = check_paths(target);
 	/* The target has succeeded; that its outputs could not be kept costs a rerun some day. */
-	if (outputs_store(run->cache, run->project->root, &action, paths.at, paths.len, &err) < 0)
+	if (outputs_store(run->cache, run->project->root, &action, paths.at, paths.len, &err) == 0)
+		sharing_offer(run, target, &action);
+	else
 		run_warn(run, target, "the outputs of '%s' are not kept in the output cache: %s", target->name, err.message);
 	free(paths.at);
 }
@@ -177,7 +179,8 @@ void finish_success(struct job *job)
 	OWNED char *missing = NULL;
 	if (job->restored) {
 		write_log(job);
-		report(job, RUN_RESTORED, NULL);
+		OWNED char *from = job->node->shared ? mem_printf("from the remote '%s'", run->sharing.remote) : NULL;
+		report(job, RUN_RESTORED, from);
 		return;
 	}
 	if (scan_outputs(job, &outputs, &missing, &err) < 0) {

@@ -5,6 +5,7 @@
  *     check.c    whether a target must run, and why; restoring from the output cache
  *     exec.c     the processes of a job: commands, output, timeouts, signals
  *     slots.c    the jobserver and the load average
+ *     sharing.c  results of others, and for others
  *     finish.c   after the last command: outputs verified, kept and recorded; interrupted work put aside
  */
 #ifndef ENGINE_RUN_H
@@ -27,6 +28,8 @@ struct node {
 	bool doomed;      /* something that it needs failed */
 	bool would_run;   /* -n: its result is not known */
 	bool would_write; /* -n: its files are not what they will be */
+	struct run *asked_by; /* set once the remote was asked for its result */
+	bool shared;      /* and had it */
 	unsigned waiting; /* for so many others */
 	size_t position;  /* in the plan */
 	uint64_t critical; /* ms from its start to the end of the longest chain behind it */
@@ -71,6 +74,16 @@ struct job {
 	int log_fd;                  /* -1 until something is printed */
 };
 
+/* Results shared through a remote (engine/share.h). */
+struct sharing {
+	const char *remote;          /* its name; NULL: not shared */
+	bool push, tried;
+	struct share *share;         /* NULL until needed */
+	struct remote_spec spec;
+	struct arena arena;          /* of the spec */
+	size_t asking;               /* nodes that wait for an answer */
+};
+
 struct run {
 	const struct project *project;
 	const struct plan *plan;
@@ -85,6 +98,7 @@ struct run {
 	size_t notices_told;
 	struct hashes *hashes;
 	struct outputs *cache;       /* NULL: not used */
+	struct sharing sharing;
 	struct fingerprints fps;
 	struct fingerprint fp;       /* scratch of the check */
 	struct record record;        /* scratch of the check */
@@ -115,6 +129,7 @@ struct run {
 /* sched.c */
 void run_emit(struct run *run, struct run_event *event);
 void run_warn(struct run *run, const struct target *target, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void run_undecide(struct run *run, struct node *node); /* it is to be looked at again */
 void run_fail(struct run *run, struct err *err); /* takes err: the run ends with it */
 void run_done(struct run *run, struct node *node, struct run_event *event); /* reports the outcome and releases what waits for it */
 void run_job_over(struct run *run, struct job *job); /* frees it */
@@ -126,11 +141,23 @@ enum verdict { VERDICT_CURRENT, VERDICT_RUN, VERDICT_ERROR };
 enum verdict check_target(struct run *run, struct node *node, struct fingerprint *fp, struct record *record, struct strlist *reasons,
 			  struct err *err);
 bool check_uses_cache(const struct run *run, const struct target *target);
+/* As in make: where nothing says what a target depends on or makes, it is wanted for what it does. */
+bool check_always_runs(const struct run *run, const struct target *target, const struct fingerprint *fp);
 /* Outputs from the cache, if its key is known there: *ret_restored. With dry_run nothing is touched. */
 int check_restore(struct run *run, struct job *job, bool *ret_restored, struct err *err) MUST_CHECK;
 /* The paths that must be there after a success: outputs, then the stamp file. at: free it. */
 struct string_list check_paths(const struct target *target);
 void check_result(const struct run *run, const struct target *target, const struct manifest *outputs, struct digest *ret);
+
+/* sharing.c */
+void sharing_begin(struct run *run);
+/* Asks for the result of the node, whose fingerprint is run->fp; false if there is nothing to wait for. With the answer the node is undecided again. */
+bool sharing_ask(struct run *run, struct node *node);
+void sharing_offer(struct run *run, const struct target *target, const struct action *action);
+void sharing_offer_current(struct run *run, const struct target *target, struct fingerprint *fp, const struct record *record);
+/* Waits until what was offered is there, or given up. */
+int sharing_finish(struct run *run, struct err *err) MUST_CHECK;
+void sharing_end(struct run *run);
 
 /* exec.c */
 void exec_start(struct run *run, struct node *node, const struct claim *claim); /* takes a job and the claim; begins with the lock */

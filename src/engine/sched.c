@@ -97,6 +97,11 @@ static struct node *pop_ready(struct run *run)
 	}
 }
 
+void run_undecide(struct run *run, struct node *node)
+{
+	vec_push(&run->undecided, node);
+}
+
 /* The longest chain behind each target, by how long they took last time; asked only once something must run. */
 static void find_critical(struct run *run)
 {
@@ -275,11 +280,14 @@ static void decide_checked(struct run *run, struct node *node, struct strlist *r
 		run_fail(run, &err);
 		return;
 	case VERDICT_CURRENT:
+		sharing_offer_current(run, node->target, &run->fp, &run->record);
 		finish_at_once(run, node, RUN_UP_TO_DATE);
 		return;
 	case VERDICT_RUN:
 		break;
 	}
+	if (sharing_ask(run, node))
+		return;
 	if (!run->options->dry_run) {
 		find_critical(run);
 		push_ready(run, node);
@@ -289,9 +297,11 @@ static void decide_checked(struct run *run, struct node *node, struct strlist *r
 		run_fail(run, &err);
 		return;
 	}
-	node->would_run = !restores;
+	node->would_run = !restores && !node->shared;
 	if (restores)
 		strlist_add(reasons, "(its outputs would come from the output cache)");
+	else if (node->shared)
+		strlist_take(reasons, mem_printf("(its outputs would come from the remote '%s')", run->sharing.remote));
 	finish_dry(run, node, reasons);
 }
 
@@ -340,7 +350,7 @@ static bool has_work(const struct run *run)
 {
 	if (run->jobs.len)
 		return true;
-	return !run->stop && (run->ready.len || run->next_undecided < run->undecided.len);
+	return !run->stop && (run->ready.len || run->sharing.asking || run->next_undecided < run->undecided.len);
 }
 
 /* The most urgent first, as far as what they want is free. */
@@ -373,7 +383,7 @@ static int run_loop(struct run *run, struct err *err)
 		/* A job may have ended within exec_start, and released others. */
 		if (!run->stop && run->next_undecided < run->undecided.len)
 			continue;
-		if (run->jobs.len && loop_step(run->loop, -1, err) < 0)
+		if ((run->jobs.len || (run->sharing.asking && !run->stop)) && loop_step(run->loop, -1, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -455,6 +465,7 @@ static void close_stores(struct run *run)
 {
 	while (run->jobs.len)
 		run_job_over(run, run->jobs.at[0]);
+	sharing_end(run);
 	if (run->tick_timer)
 		loop_remove_timer(run->loop, run->tick_timer);
 	if (run->flush_timer)
@@ -483,7 +494,9 @@ static void close_stores(struct run *run)
 static void trim_cache(struct run *run)
 {
 	struct err err CLEANUP(err_release) = ERR_INIT;
-	if (run->cache && !run->stop && cache_trim(run->cache, run->project, &err) < 0)
+	if (!run->cache || run->stop)
+		return;
+	if (cache_trim(run->cache, run->project, &err) < 0 || (run->sharing.share && cache_trim(share_cache(run->sharing.share), run->project, &err) < 0))
 		run_warn(run, NULL, "the output cache could not be made smaller: %s", err.message);
 }
 
@@ -505,7 +518,8 @@ static int run_all(struct run *run, struct err *err)
 	struct run_event planned = { .kind = RUN_PLANNED };
 	run_emit(run, &planned);
 	run->saved_ms = loop_now_ms();
-	if (run_loop(run, err) < 0 || hashes_save(run->hashes, err) < 0 || state_flush(run->state, err) < 0)
+	sharing_begin(run);
+	if (run_loop(run, err) < 0 || hashes_save(run->hashes, err) < 0 || state_flush(run->state, err) < 0 || sharing_finish(run, err) < 0)
 		return -1;
 	trim_cache(run);
 	tell_notices(run);

@@ -206,6 +206,27 @@ static int build_ci(struct config *config, struct err *err)
 	return 0;
 }
 
+static int build_cache(struct config *config, struct err *err)
+{
+	const struct yaml_node *cache = schema_get(config->root, "cache"), *push = schema_get(cache, "push"), *node;
+	struct cache_settings *settings = &config->project->cache;
+	const char *text;
+	if ((node = schema_get(cache, "remote")) != NULL && vars_expand(config, NULL, node, &settings->remote, err) < 0)
+		return -1;
+	if (settings->remote != NULL && *settings->remote == 0)
+		settings->remote = NULL;
+	if (push != NULL)
+		settings->push = text_eq(push->text, "always") ? CACHE_PUSH_ALWAYS : text_eq(push->text, "never") ? CACHE_PUSH_NEVER : CACHE_PUSH_CI;
+	if ((node = schema_get(cache, "timeout")) == NULL)
+		return 0;
+	if (vars_expand(config, NULL, node, &text, err) < 0)
+		return -1;
+	if (text_parse_duration(text, &settings->timeout_ms) && settings->timeout_ms > 0)
+		return 0;
+	yaml_err(err, node, "cache.timeout is '%s', which is no duration", text);
+	return err_hint(err, "write it as 10s or 1m");
+}
+
 static int build_default(struct config *config, struct err *err)
 {
 	const struct yaml_node *node = schema_get(config->root, "default");
@@ -269,7 +290,7 @@ static int load(struct config *config, struct err *err)
 	project->target_count = config->decls.len;
 	project->targets = arena_alloc(&project->arena, (project->target_count + 1) * sizeof(*project->targets));
 	if (build_pools(config, err) < 0 || build_targets(config, err) < 0 || graph_link(config, err) < 0 || build_default(config, err) < 0 ||
-	    build_ci(config, err) < 0)
+	    build_ci(config, err) < 0 || build_cache(config, err) < 0)
 		return -1;
 	return vars_check_overrides(config, err);
 }

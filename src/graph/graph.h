@@ -16,6 +16,9 @@
 #include "formats/digest.h"
 #include "graph/provider.h"
 
+/* Who writes results for others (engine/share_policy.h). */
+enum cache_push { CACHE_PUSH_CI, CACHE_PUSH_NEVER, CACHE_PUSH_ALWAYS };
+
 enum cache_mode { CACHE_ON, CACHE_LOCAL, CACHE_OFF };
 
 /* Whether the git hook runs a target: HOOK_DEFAULT leaves it to the hook (it runs what is called lint). */
@@ -130,6 +133,12 @@ struct ci_settings {         /* top level `ci:` */
 	struct string_list branches; /* default {"main"} */
 };
 
+struct cache_settings {      /* top level `cache:` */
+	const char *remote;      /* NULL: results are not shared */
+	enum cache_push push;
+	uint64_t timeout_ms;     /* 0: not said */
+};
+
 struct matched_rule {
 	const char *name;
 	const char *why;         /* "found requirements.txt" */
@@ -150,6 +159,7 @@ struct project {
 	struct pool_limit *pools;
 	size_t pool_count;
 	struct ci_settings ci;
+	struct cache_settings cache;
 	const struct provider *provider;
 	struct project_internal *internal; /* graph/internal.h */
 };

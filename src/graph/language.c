@@ -85,6 +85,15 @@ const struct schema_key target_keys[] = {
 	END,
 };
 
+static const char *const push_modes[] = {"ci", "never", "always", NULL};
+
+static const struct schema_key cache_keys[] = {
+	{"remote", SCHEMA_TEXT, "a remote of the data configuration where results are shared; without it they are not", NULL, NULL},
+	{"push", SCHEMA_TEXT, "who writes there: ci (pushes to the default branch, the default), never or always", push_modes, NULL},
+	{"timeout", SCHEMA_DURATION, "how long the remote may be silent before targets run without it, 10s by default", NULL, NULL},
+	END,
+};
+
 static const struct schema_key ci_keys[] = {
 	{"install", SCHEMA_TEXT, "shell lines that put mlmake on the runner's PATH", NULL, NULL},
 	{"schedule", SCHEMA_TEXT, "cron expression of a scheduled run", NULL, NULL},
@@ -106,6 +115,7 @@ const struct schema_key config_keys[] = {
 	{"targets", SCHEMA_OBJECTS, "what can be run", NULL, target_keys},
 	{"pools", SCHEMA_TEXT_MAP, "names for targets' pool, and how many of each run at once", NULL, NULL},
 	{"ci", SCHEMA_OBJECT, "the generated workflow", NULL, ci_keys},
+	{"cache", SCHEMA_OBJECT, "sharing what targets made", NULL, cache_keys},
 	{"data", SCHEMA_FREE, "settings of `mlmake data`", NULL, NULL},
 	{"include", SCHEMA_LATER, "write the targets into this file", NULL, NULL},
 	END,

@@ -20,6 +20,9 @@ struct tracked_list {
 	size_t len, cap;
 };
 
+struct arena;
+struct remote_spec;
+
 struct provider {
 	/* Every tracked path of the project. No .dvc directory: an empty list. */
 	int (*tracked)(const char *root, struct tracked_list *ret, struct err *err);
@@ -29,6 +32,8 @@ struct provider {
 	int (*can_track)(const char *root, const char *path, struct err *err);
 	/* `data add` of an output with track: true, after its target succeeded. */
 	int (*track_output)(const char *root, const char *path, struct err *err);
+	/* How to reach a remote of the data configuration (net/remote.h); its strings are in the arena. */
+	int (*remote)(const char *root, const char *name, struct arena *arena, struct remote_spec *ret, struct err *err);
 };
 
 void tracked_list_release(struct tracked_list *list);

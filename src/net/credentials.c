@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #define MAX_PROCESS_OUTPUT (64 * 1024)
 
@@ -98,13 +97,6 @@ static enum found refuse_unsupported(const struct aws_profile *profile, struct e
 	return FOUND_NOT;
 }
 
-static int64_t parse_time(const char *text)
-{
-	struct tm tm = { 0 };
-	const char *end = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
-	return end ? (int64_t)timegm(&tm) : 0;
-}
-
 int credentials_parse(const char *name, const char *json, size_t len, const char *token_key, struct credentials *ret, struct err *err)
 {
 	struct json_doc doc CLEANUP(json_release) = JSON_DOC_INIT;
@@ -116,7 +108,7 @@ int credentials_parse(const char *name, const char *json, size_t len, const char
 		return err_set(err, ERR_CONFIG, "%s gave no AccessKeyId and SecretAccessKey%s%.200s", name, message ? ": " : "",
 			       message ? message : "");
 	take(ret, key, secret, json_str(json_get(doc.root, token_key)), mem_strdup(name));
-	ret->expires = parse_time(json_str(json_get(doc.root, "Expiration")));
+	ret->expires = text_parse_utc(json_str(json_get(doc.root, "Expiration")));
 	return 0;
 }
 

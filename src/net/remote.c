@@ -96,6 +96,14 @@ void remote_item_missing(struct remote_item *item, const char *where)
 	err_set(&item->ret_err, ERR_DATA, "'%s' does not exist %s", item->key, where);
 }
 
+void remote_item_too_large(struct remote_item *item, uint64_t size)
+{
+	item->ret_state = REMOTE_DAMAGED;
+	item->ret_size = size;
+	err_set(&item->ret_err, ERR_DATA, "the remote copy of '%s' has %" PRIu64 " bytes, more than the %" PRIu64 " that it may have", item->key,
+		size, item->max_size);
+}
+
 void remote_item_wrong_size(struct remote_item *item, const char *what, uint64_t size)
 {
 	item->ret_state = REMOTE_DAMAGED;

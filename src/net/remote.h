@@ -47,6 +47,7 @@ struct remote_item {
 	const char *key;
 	const char *path;     /* local file: source of put; put there by get (created 0600, must not exist). NULL for check */
 	uint64_t size;        /* expected; REMOTE_SIZE_UNKNOWN if not known */
+	uint64_t max_size;    /* get, where size is not known: what is larger is DAMAGED and not moved; 0: any */
 	struct digest expect; /* expected; kind DIGEST_NONE: not checked */
 	enum remote_state ret_state;
 	uint64_t ret_size;    /* what is there, or was moved */
@@ -73,8 +74,9 @@ int remote_get(struct remote *remote, struct remote_item *items, size_t count, c
 /* Deletes objects; one that is not there counts as DONE. */
 int remote_remove(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err) MUST_CHECK;
 
-/* Every object below prefix (relative to the root). visit returns -1 to stop with err. */
-typedef int remote_visit_fn(void *ctx, const char *key, uint64_t size, struct err *err);
+/* Every object below prefix (relative to the root). modified_s: when it was put there, in seconds since 1970 by the remote's clock; 0 if
+ * that is not known. visit returns -1 to stop with err. */
+typedef int remote_visit_fn(void *ctx, const char *key, uint64_t size, int64_t modified_s, struct err *err);
 int remote_list(struct remote *remote, const char *prefix, remote_visit_fn *visit, void *ctx, struct err *err) MUST_CHECK;
 
 #endif

@@ -90,6 +90,8 @@ static void copy_one(void *ctx, size_t index)
 		remote_item_missing(item, batch->put ? "here" : "on the remote");
 	} else if (item->size != REMOTE_SIZE_UNKNOWN && S_ISREG(st.st_mode) && (uint64_t)st.st_size != item->size) {
 		remote_item_wrong_size(item, what, (uint64_t)st.st_size);
+	} else if (item->size == REMOTE_SIZE_UNKNOWN && item->max_size && (uint64_t)st.st_size > item->max_size) {
+		remote_item_too_large(item, (uint64_t)st.st_size);
 	} else if (fs_copy_file(source, batch->copies[index], batch->put ? 0444 : 0600, &err) < 0) {
 		remote_item_failed(item, &err);
 	} else {
@@ -324,7 +326,7 @@ static int list_one(void *ctx, const struct fs_entry *entry, struct err *err)
 	if (!S_ISREG(entry->st->st_mode) || !text_starts(entry->rel, rest))
 		return 0;
 	char *key OWNED = mem_printf("%.*s%s", (int)listing->dir_len, listing->prefix, entry->rel);
-	return listing->visit(listing->ctx, key, (uint64_t)entry->st->st_size, err);
+	return listing->visit(listing->ctx, key, (uint64_t)entry->st->st_size, (int64_t)entry->st->st_mtim.tv_sec, err);
 }
 
 static int dir_list(struct remote *remote, const char *prefix, remote_visit_fn *visit, void *ctx, struct err *err)

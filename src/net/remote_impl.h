@@ -30,6 +30,7 @@ int remote_tell(const struct remote_sink *sink, size_t items_done, uint64_t byte
 /* Settle an item. Those with a message return nothing: the item is the answer. */
 void remote_item_failed(struct remote_item *item, struct err *why); /* takes what is in why */
 void remote_item_missing(struct remote_item *item, const char *where);
+void remote_item_too_large(struct remote_item *item, uint64_t size); /* for its max_size */
 void remote_item_wrong_size(struct remote_item *item, const char *what, uint64_t size);
 void remote_item_wrong_digest(struct remote_item *item, const char *what, const struct digest *found);
 

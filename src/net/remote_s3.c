@@ -188,10 +188,10 @@ static void note_listed(void *ctx, struct s3_lister *lister UNUSED)
 	visiting->done = true;
 }
 
-static int pass_on(void *ctx, const char *name, uint64_t size, struct err *err)
+static int pass_on(void *ctx, const char *name, uint64_t size, int64_t modified_s, struct err *err)
 {
 	struct visiting *visiting = ctx;
-	return visiting->visit(visiting->ctx, name, size, err);
+	return visiting->visit(visiting->ctx, name, size, modified_s, err);
 }
 
 static int list_items(struct remote *remote, const char *prefix, remote_visit_fn *visit, void *ctx, struct err *err)

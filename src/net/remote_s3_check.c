@@ -89,7 +89,7 @@ static int compare_keys(const void *a, const void *b)
 	return strcmp((*left)->key, (*right)->key);
 }
 
-static int note_object(void *ctx, const char *name, uint64_t size, struct err *err UNUSED)
+static int note_object(void *ctx, const char *name, uint64_t size, int64_t modified_s UNUSED, struct err *err UNUSED)
 {
 	struct listing *listing = ctx;
 	size_t low = 0, high = listing->count;

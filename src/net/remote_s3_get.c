@@ -70,6 +70,12 @@ static bool take_bytes(struct http_request *request, const void *bytes, size_t l
 			item->size);
 		return false;
 	}
+	if (item->size == REMOTE_SIZE_UNKNOWN && item->max_size && len > item->max_size - slot->moved) {
+		slot->damaged = slot->second = true; /* the wire is not at fault */
+		err_set(&request->ret_err, ERR_DATA, "the remote copy of '%s' is larger than the %" PRIu64 " bytes that it may have", item->key,
+			item->max_size);
+		return false;
+	}
 	if (!write_at(slot->fd, bytes, len, slot->moved)) {
 		err_set_errno(&request->ret_err, ERR_FAILED, errno, "cannot write '%s'", item->path);
 		return false;
@@ -141,6 +147,11 @@ static void finish(struct s3_slot *slot)
 		return;
 	}
 	uint64_t total = total_size(slot);
+	if (item->size == REMOTE_SIZE_UNKNOWN && item->max_size && total > item->max_size) {
+		remote_item_too_large(item, total);
+		settle(slot, false);
+		return;
+	}
 	if (total > slot->moved && slot->moved == S3_PART && (item->size == REMOTE_SIZE_UNKNOWN || item->size == total)) {
 		s3_large_get(slot, total);
 		return;

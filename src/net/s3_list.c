@@ -46,14 +46,15 @@ static void url_decode(struct buf *text)
 	buf_truncate(text, to);
 }
 
-static int take_object(struct s3_lister *lister, const struct buf *key, uint64_t size, struct err *err)
+static int take_object(struct s3_lister *lister, const struct buf *key, uint64_t size, int64_t modified_s,
+		       struct err *err)
 {
 	if (!text_starts(key->data, lister->prefix) || strlen(key->data) != key->len)
 		return err_set(err, ERR_NET, "the server listed '%.200s', which is not below '%s'", key->data, lister->prefix);
 	buf_setstr(&lister->last, key->data + lister->skip);
 	if (lister->last.len == 0 || text_ends(lister->last.data, "/"))
 		return 0; /* what some tools leave for a folder */
-	return lister->visit(lister->ctx, lister->last.data, size, err);
+	return lister->visit(lister->ctx, lister->last.data, size, modified_s, err);
 }
 
 struct page {
@@ -73,17 +74,21 @@ static int read_page(struct s3_lister *lister, struct page *page, struct err *er
 	struct buf key CLEANUP(buf_release) = BUF_INIT;
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
 	uint64_t size = 0;
+	int64_t modified_s = 0;
 	bool complete = false;
 	page->encoded = xml_find(scan.at, (size_t)(scan.end - scan.at), "EncodingType", &text) && text_eq(text.data, "url");
 	while (xml_next(&scan)) {
 		if (scan.kind == XML_CLOSE) {
-			if (xml_is(&scan, "Contents") && take_object(lister, &key, size, err) < 0)
+			if (xml_is(&scan, "Contents") && take_object(lister, &key, size, modified_s, err) < 0)
 				return -1;
 			complete = complete || xml_is(&scan, "ListBucketResult");
 		} else if (xml_is(&scan, "Key")) {
 			xml_text(&scan, &key);
 			if (page->encoded)
 				url_decode(&key);
+		} else if (xml_is(&scan, "LastModified")) {
+			xml_text(&scan, &text);
+			modified_s = text_parse_utc(text.data);
 		} else if (xml_is(&scan, "Size")) {
 			xml_text(&scan, &text);
 			if (!text_parse_u64(text.data, &size))

@@ -11,8 +11,8 @@
 #include "net/s3.h"
 
 struct s3_lister;
-/* name is below the remote's prefix. Returns -1 with err to stop. */
-typedef int s3_list_fn(void *ctx, const char *name, uint64_t size, struct err *err);
+/* name is below the remote's prefix; modified_s is 0 where the server does not say. Returns -1 with err to stop. */
+typedef int s3_list_fn(void *ctx, const char *name, uint64_t size, int64_t modified_s, struct err *err);
 typedef void s3_listed_fn(void *ctx, struct s3_lister *lister);
 
 struct s3_lister {

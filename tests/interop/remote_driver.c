@@ -169,8 +169,9 @@ static int move(const char *verb, const struct options *options, struct err *err
 	return status;
 }
 
-static int print_object(void *ctx, const char *key, uint64_t size, struct err *err)
+static int print_object(void *ctx, const char *key, uint64_t size, int64_t modified_s, struct err *err)
 {
+	(void)modified_s;
 	(void)ctx;
 	(void)err;
 	printf("done\t%s\t%" PRIu64 "\t\t\n", key, size);

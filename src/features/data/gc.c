@@ -223,7 +223,7 @@ static int consider_cached(void *ctx, const struct odb_id *id, uint64_t size, st
 	return 0;
 }
 
-static int consider_listed(void *ctx, const char *key, uint64_t size, struct err *err UNUSED)
+static int consider_listed(void *ctx, const char *key, uint64_t size, int64_t modified_s UNUSED, struct err *err UNUSED)
 {
 	struct odb_id id;
 	if (odb_id_of_key(key, &id))

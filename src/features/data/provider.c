@@ -137,9 +137,20 @@ static int provide_track_output(const char *root, const char *path, struct err *
 	return status;
 }
 
+static int provide_remote(const char *root, const char *name, struct arena *arena, struct remote_spec *ret, struct err *err)
+{
+	struct data_repo *repo;
+	if (data_open(root, NULL, &repo, err) < 0)
+		return -1;
+	int status = config_remote(&repo->config, name, arena, ret, err);
+	data_close(repo);
+	return status;
+}
+
 const struct provider data_provider = {
 	.tracked = provide_tracked,
 	.materialize = provide_materialize,
 	.can_track = provide_can_track,
 	.track_output = provide_track_output,
+	.remote = provide_remote,
 };

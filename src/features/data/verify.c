@@ -355,7 +355,7 @@ static int take_cached(void *ctx, const struct odb_id *id, uint64_t size UNUSED,
 	return 0;
 }
 
-static int take_listed(void *ctx, const char *key, uint64_t size UNUSED, struct err *err UNUSED)
+static int take_listed(void *ctx, const char *key, uint64_t size UNUSED, int64_t modified_s UNUSED, struct err *err UNUSED)
 {
 	struct remote_run *run = ctx;
 	struct verify *verify = run->verify;
