@@ -98,10 +98,7 @@ def describe(failure):
         rest = {k: v for k, v in step.items() if k not in ("edits", "how") and v}
         lines += [f"  {edit}" for edit in edits] + [f"  {step['how']}: {json.dumps(rest)}"]
     lines += ["", "what mlmake said last:"] + ["  " + line for said in world.log[-4:] for line in str(said).split("\n")]
-    try:
-        lines += ["", "mlmake.yaml:", world.graph.config()]
-    except Exception as problem:
-        lines.append(f"no mlmake.yaml: {problem!r}")
+    lines += ["", "mlmake.yaml:", world.graph.config()]
     return "\n".join(lines)
 
 

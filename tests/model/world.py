@@ -147,7 +147,8 @@ class World:
         }
 
     def random_edit(self, rng):
-        outs = [path for path, node in self.scan("out", "gen").items() if node[0] != "d"]
+        declared = [out for t in self.graph.targets.values() for out in outputs_of(t)]
+        outs = [path for path, node in self.scan("out", "gen").items() if node[0] != "d" and any(is_below(out, path) for out in declared)]
         fields = ["salt", "salt", "kind", "inputs", "needs", "env", "passes", "params", "cache", "always", "dir", "shell", "both", "exclude", "var"]
         index = rng.randrange(self.size)
         choices = [
@@ -167,6 +168,7 @@ class World:
             (4, lambda: ("variable", rng.choice(["V1", "V2"]), rng.choice([None, "0", "1"]))),
             (3, lambda: ("tool", rng.choice(["local", "path"]), rng.randrange(3))),
             (1, lambda: ("forget", rng.choice(["state", "state", "cache", "snapshots"]))),
+            (2, lambda: ("damage", rng.randrange(1000))),
         ]
         if outs:
             choices.append((10, lambda: ("output", rng.choice(outs), rng.choice(["edit", "same", "delete", "chmod", "link", "dir", "touch"]))))
@@ -304,6 +306,17 @@ class World:
             shutil.rmtree(self.root / (".mlmake" if what == "state" else ".mlmake/snapshots"), ignore_errors=True)
             self.records = {} if what == "state" else self.records
 
+    def edit_damage(self, number):
+        """One file of the output cache holds something else."""
+        files = sorted(p for p in (self.top / "home/.cache").rglob("*") if p.is_file() and p.stat().st_size)
+        if files:
+            path = files[number % len(files)]
+            content = path.read_bytes()
+            path.chmod(0o644)
+            path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+            self.maybe_cached |= self.cached
+            self.cached = set()
+
     def edit_output(self, path, way):
         full = self.root / path
         if not os.path.lexists(full) or full.is_dir():
@@ -419,7 +432,7 @@ class World:
         results[index] = made or None
         plan["records"][index] = (key, made)
         if uses_cache and (self.has_inputs(target) or outputs_of(target)):
-            plan["cached"].add(key)
+            plan["cached" if sure else "maybe"].add(key)
         return True
 
     def accept(self, plan, sure):
