@@ -93,7 +93,7 @@ static int outputs_are_current(struct run *run, const struct target *target, con
 	return failed;
 }
 
-/* What another process made since this run began is not in directories that were listed before. */
+/* What another process made since this run began is not in directories that were listed before. Costs nothing where none was. */
 static void look_anew(struct run *run, const struct target *target)
 {
 	struct string_list paths = check_paths(target);
@@ -146,8 +146,7 @@ enum verdict check_target(struct run *run, struct node *node, struct fingerprint
 		return VERDICT_ERROR;
 	if (!current || !is_tracked_as_declared(run, target, reasons))
 		return VERDICT_RUN;
-	if (!state_seen(run->state))
-		look_anew(run, target);
+	look_anew(run, target);
 	run->results[target->id] = record->result;
 	return VERDICT_CURRENT;
 }

@@ -211,6 +211,11 @@ int tree_list(struct tree *tree, struct tree_node *node, struct err *err)
 		read_rules(tree, base, rules);
 	}
 	int fd = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (*node->path ? O_NOFOLLOW : 0), 0);
+	/* It is gone, or something else, since the directory above was listed: another mlmake may be making it. */
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+		node->listed = true;
+		return 0;
+	}
 	if (fd < 0)
 		return cannot_list(node, path, errno, err);
 	DIR *dir CLEANUP(close_dir) = sys.fdopendir(fd);

@@ -32,7 +32,7 @@ struct tree_node *tree_root(struct tree *tree);
 /* path is normalised and relative; "." and "" are the root. What is missing, or lies in a directory that is not listed, gives NULL. */
 int tree_find(struct tree *tree, const char *path, struct tree_node **ret, struct err *err) MUST_CHECK;
 
-/* Lists a directory if that was not done yet. One that disappeared or may not be read is an error. */
+/* Lists a directory if that was not done yet. One that disappeared is empty, one that may not be read is an error. */
 int tree_list(struct tree *tree, struct tree_node *dir, struct err *err) MUST_CHECK;
 
 /* Looks at path again, and at all that is below it when that is next asked for. */

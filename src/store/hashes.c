@@ -340,7 +340,7 @@ static void read_files(struct hashes *hashes, enum digest_kind kind, struct hash
 	}
 }
 
-void hashes_lookup_many(struct hashes *hashes, enum digest_kind kind, struct hash_item *items, size_t count)
+static void look_up_once(struct hashes *hashes, enum digest_kind kind, struct hash_item *items, size_t count)
 {
 	struct reading reading = { 0 };
 	struct arena paths CLEANUP(arena_release) = { 0 };
@@ -367,6 +367,31 @@ void hashes_lookup_many(struct hashes *hashes, enum digest_kind kind, struct has
 		read_files(hashes, kind, items, &reading);
 	vec_release(&reading.jobs);
 	vec_release(&reading.items);
+}
+
+/* What failed because it became something else meanwhile (a link a file, a file nothing) is looked at again: another mlmake may be at it. */
+static void look_again(struct hashes *hashes, enum digest_kind kind, struct hash_item *item)
+{
+	for (int attempt = 0; attempt < READ_ATTEMPTS && item->err; attempt++) {
+		struct hash_item now = { .path = item->path, .follow = item->follow };
+		hashes_forget_stamps(hashes);
+		stat_item(hashes, &now);
+		bool same = now.type == item->type && fs_stamp_same(&now.stamp, &item->stamp);
+		hash_items_release(&now, 1);
+		if (same)
+			return;
+		hash_items_release(item, 1);
+		item->seen = NULL;
+		look_up_once(hashes, kind, item, 1);
+	}
+}
+
+void hashes_lookup_many(struct hashes *hashes, enum digest_kind kind, struct hash_item *items, size_t count)
+{
+	look_up_once(hashes, kind, items, count);
+	for (size_t i = 0; i < count; i++)
+		if (items[i].err)
+			look_again(hashes, kind, &items[i]);
 }
 
 void hash_items_release(struct hash_item *items, size_t count)

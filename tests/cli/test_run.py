@@ -382,6 +382,16 @@ def test_keep_going(box):
     assert ran(box) == ["good"], "what runs may end, nothing new starts"
 
 
+def test_after_a_failure(box):
+    """Order alone, but who says `push` after `test` does not want it where the test failed."""
+    box.write("mlmake.yaml", json.dumps({"version": 1, "rules": [], "targets": {
+        "test": {"run": "exit 1"}, "push": {"after": ["test"], "run": "echo ran push >> ran"}}}))
+    assert "push ... skipped" in box.mlmake("-k", "push", "test", check=1).stderr
+    assert ran(box) == []
+    box.mlmake("push")
+    assert ran(box) == ["push"]
+
+
 def test_arguments_reach_the_last_target_and_its_key(box):
     box.write("mlmake.yaml", """\
 version: 1

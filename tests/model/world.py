@@ -372,7 +372,7 @@ class World:
             target = self.graph.targets[index]
             before = set(self.graph.needs_of(target)) | set(self.graph.makers_of(target))
             plan["upstream"][index] = before
-            if before & (plan["failed"] | plan["skipped"]) or plan["missing"]:
+            if (before | set(target["after"])) & (plan["failed"] | plan["skipped"]) or plan["missing"]:
                 plan["skipped"].add(index)
                 continue
             if target["kind"] == "alias":
@@ -556,7 +556,7 @@ class World:
         self.expect(direct <= told, f"-n does not name {direct - told}, which will act")
         if not plan["failed"]:
             self.expect(sure <= told, f"-n does not name {sure - told}, which will act")
-        for index in told - set(acts):
+        for index in told - set(acts) - plan["skipped"]:
             self.expect(self.reaches(plan, index, set(acts)), f"-n names {name_of(index)}, which neither acts nor waits for what does; the model: {acts}")
 
     @staticmethod

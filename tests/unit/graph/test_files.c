@@ -64,6 +64,25 @@ static void test_patterns(void **state)
 	project_free(p);
 }
 
+static void test_what_another_process_takes_away(void **state)
+{
+	(void)state;
+	put("src/a/x.py", "");
+	put("src/b/x.py", "");
+	put("src/c/x.py", "");
+	struct project *p = load("targets:\n  some: {run: x, inputs: [src/a]}\n  all: {run: x, inputs: [src]}\n");
+	struct project_files *files = files_of(p);
+	expect_files(files, target_of(p, "some"), "src/a/x.py");
+	assert_int_equal(unlink("src/b/x.py"), 0);
+	assert_int_equal(rmdir("src/b"), 0);
+	assert_int_equal(unlink("src/c/x.py"), 0);
+	assert_int_equal(rmdir("src/c"), 0);
+	put("src/c", "");
+	expect_files(files, target_of(p, "all"), "src/a/x.py");
+	project_files_free(files);
+	project_free(p);
+}
+
 static void test_outputs_of_others(void **state)
 {
 	(void)state;
@@ -169,6 +188,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		in_temp_dir(test_patterns),
+		in_temp_dir(test_what_another_process_takes_away),
 		in_temp_dir(test_outputs_of_others),
 		in_temp_dir(test_tracked_paths),
 		in_temp_dir(test_unknown_input),
