@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 
 import pytest
 
@@ -200,3 +201,19 @@ def bucket(s3_server):
     name = f"b{time.time_ns()}"
     (s3_server.root / name).mkdir()
     return name
+
+
+@pytest.fixture(scope="session")
+def moto_server():
+    """moto: S3 that believes any signature and takes any session token."""
+    program = need_peer("moto")
+    port = free_port()
+    with server([program, "-H", "127.0.0.1", "-p", str(port)], port, dict(os.environ)):
+        yield S3(port)
+
+
+@pytest.fixture
+def moto_buckets(moto_server):
+    def make(name):
+        urllib.request.urlopen(urllib.request.Request(f"{moto_server.endpoint}/{name}", method="PUT"), timeout=10).read()
+    return make

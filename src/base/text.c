@@ -201,7 +201,17 @@ int64_t text_parse_utc(const char *text)
 {
 	struct tm tm = { 0 };
 	const char *end = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
-	return end ? (int64_t)timegm(&tm) : 0;
+	if (!end)
+		return 0;
+	if (*end == '.')
+		end += 1 + strspn(end + 1, "0123456789");
+	unsigned zone[4] = { 0 }, have = 0;
+	for (const char *c = *end == '+' || *end == '-' ? end + 1 : ""; *c && have < 4; c++) {
+		if (*c >= '0' && *c <= '9')
+			zone[have++] = (unsigned)(*c - '0');
+	}
+	int64_t offset = 60 * (60 * (int64_t)(10 * zone[0] + zone[1]) + 10 * zone[2] + zone[3]);
+	return (int64_t)timegm(&tm) - (*end == '-' ? -offset : offset);
 }
 
 void text_add_bytes(struct buf *out, uint64_t bytes)

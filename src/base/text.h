@@ -25,7 +25,7 @@ bool text_parse_u64(const char *text, uint64_t *ret);
 bool text_parse_size(const char *text, uint64_t *ret);
 bool text_parse_duration(const char *text, uint64_t *ret_ms);
 
-/* "2009-10-12T17:50:30", whatever follows, as seconds since 1970; 0 for anything else, and for NULL. */
+/* "2009-10-12T17:50:30", with a fraction, and "+01:00" or "-01:00" if it is not UTC, whatever else follows, as seconds since 1970; 0 for anything else, and for NULL. */
 int64_t text_parse_utc(const char *text);
 
 /* "1.4 GiB", "1,234", "2m 03s", "0.42s": for people. */

@@ -16,7 +16,7 @@
 /* Looking an algorithm up costs more than hashing a small input, so it is done once. */
 static struct {
 	pthread_once_t once;
-	EVP_MD *md5, *sha256;
+	EVP_MD *md5, *sha256, *sha1;
 } algorithms = { .once = PTHREAD_ONCE_INIT };
 
 static void algorithms_fetch(void)
@@ -25,14 +25,15 @@ static void algorithms_fetch(void)
 	OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
 	algorithms.md5 = EVP_MD_fetch(NULL, "MD5", NULL);
 	algorithms.sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+	algorithms.sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
 }
 
 static const EVP_MD *algorithm(enum digest_kind kind)
 {
 	pthread_once(&algorithms.once, algorithms_fetch);
-	const EVP_MD *md = kind == DIGEST_MD5 ? algorithms.md5 : algorithms.sha256;
+	const EVP_MD *md = kind == DIGEST_MD5 ? algorithms.md5 : kind == DIGEST_SHA1 ? algorithms.sha1 : algorithms.sha256;
 	if (!md)
-		mem_bug(kind == DIGEST_MD5 ? "OpenSSL cannot do MD5" : "OpenSSL cannot do SHA-256");
+		mem_bug(kind == DIGEST_MD5 ? "OpenSSL cannot do MD5" : kind == DIGEST_SHA1 ? "OpenSSL cannot do SHA-1" : "OpenSSL cannot do SHA-256");
 	return md;
 }
 
@@ -43,6 +44,8 @@ size_t digest_len(enum digest_kind kind)
 		return 16;
 	case DIGEST_SHA256:
 		return 32;
+	case DIGEST_SHA1:
+		return 20;
 	case DIGEST_NONE:
 		break;
 	}

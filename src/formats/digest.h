@@ -1,5 +1,5 @@
 /*
- * Digests: md5 for what DVC tracks, sha256 for all else. A digest knows its
+ * Digests: md5 for what DVC tracks, sha256 for all else (sha1 where others name files by it). A digest knows its
  * kind, so the two are never compared with each other.
  *
  * md5 of many files is computed in batches, several files to one set of vector registers (formats/md5_lanes.c).
@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "base/fs.h"
 
-enum digest_kind { DIGEST_NONE, DIGEST_MD5, DIGEST_SHA256 };
+enum digest_kind { DIGEST_NONE, DIGEST_MD5, DIGEST_SHA256, DIGEST_SHA1 };
 
 #define DIGEST_MAX 32
 #define DIGEST_HEX_MAX (2 * DIGEST_MAX + 1)
@@ -20,7 +20,7 @@ struct digest {
 	uint8_t bytes[DIGEST_MAX]; /* the first digest_len(kind); the rest 0 */
 };
 
-size_t digest_len(enum digest_kind kind); /* 0, 16, 32 */
+size_t digest_len(enum digest_kind kind); /* 0, 16, 32, 20 */
 bool digest_eq(const struct digest *a, const struct digest *b);
 void digest_hex(const struct digest *digest, char out[DIGEST_HEX_MAX]);
 bool digest_parse(struct digest *ret, enum digest_kind kind, const char *hex);

@@ -1,7 +1,15 @@
 /*
- * AWS credentials, found in botocore's order: the remote's own keys, the environment (unless the remote names a
- * profile), the shared credentials file, the profile's credential_process, the config file, the container's endpoint, the
- * instance's (IMDSv2). Ways that are not supported yet (AssumeRole, web identity, SSO) are errors that name them.
+ * AWS credentials, found in botocore's order:
+ *
+ *     1. the remote's own keys
+ *     2. the environment, unless the remote names a profile
+ *     3. the profile's role_arn, with the keys of its source_profile (which may have a role itself) or credential_source
+ *     4. a web identity: AWS_WEB_IDENTITY_TOKEN_FILE with AWS_ROLE_ARN, or the profile's
+ *     5. the profile's single sign-on
+ *     6. its keys in the credentials file, its credential_process, its keys in the config file
+ *     7. the container's endpoint, the instance's (IMDSv2)
+ *
+ * Not possible are roles that ask for a code (mfa_serial) and `aws login` sessions: errors that say what to do.
  */
 #ifndef NET_CREDENTIALS_H
 #define NET_CREDENTIALS_H

@@ -385,6 +385,7 @@ static void finish(struct http_transfer *transfer, CURLcode code)
 		err_set(&request->ret_err, ERR_NET, "%s %s: %s", request->method, where.data, why);
 		explain(&request->ret_err, code);
 		request->ret_transient = transient(code);
+		request->ret_hopeless = !request->ret_transient;
 	}
 	transfer_give_back(transfer);
 	request->done(request);
@@ -540,7 +541,7 @@ void http_free(struct http *http)
 void http_start(struct http *http, struct http_request *request)
 {
 	request->ret_status = 0;
-	request->ret_transient = false;
+	request->ret_transient = request->ret_hopeless = false;
 	err_release(&request->ret_err);
 	buf_reset(&request->ret_headers);
 	if (request->response)

@@ -64,6 +64,7 @@ struct http_request {
 	/* Results. ret_status 0: no whole answer came, ret_err says why and ret_transient whether trying again makes sense. */
 	unsigned ret_status;
 	bool ret_transient;
+	bool ret_hopeless;      /* nor will any other request to this server be answered: its certificate, an address that is none */
 	struct err ret_err;
 	struct buf ret_headers; /* "name: value\n" lines of the last answer */
 

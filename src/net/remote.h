@@ -30,7 +30,10 @@ struct remote_spec {
 	const char *credential_path, *config_path; /* instead of ~/.aws/credentials and ~/.aws/config */
 	const char *ca_bundle;
 	bool no_ssl_verify;
+	bool no_ssl;      /* http to AWS itself; an endpoint_url says by its scheme */
 	bool anonymous;
+	const char *sse, *sse_kms_key_id, *sse_customer_algorithm, *sse_customer_key; /* see net/s3_headers.h */
+	const char *acl, *grant_read, *grant_read_acp, *grant_write_acp, *grant_full_control;
 	unsigned jobs;    /* transfers at once; 0: the default */
 	unsigned connect_timeout_s, read_timeout_s;
 };

@@ -42,6 +42,7 @@ static void begin_head(struct s3_slot *slot, struct remote_item *item)
 {
 	s3_slot_use(slot, item, "HEAD");
 	slot->op.done = on_head;
+	slot->op.use = S3_USE_READ;
 	s3_start(slot->run->remote->s3, &slot->op);
 }
 

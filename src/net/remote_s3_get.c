@@ -205,5 +205,6 @@ void s3_begin_get(struct s3_slot *slot, struct remote_item *item)
 	slot->op.on_try = start_over;
 	slot->op.on_data = take_bytes;
 	slot->op.done = on_fetched;
+	slot->op.use = S3_USE_READ;
 	s3_start(slot->run->remote->s3, &slot->op);
 }

@@ -241,6 +241,7 @@ void s3_large_put(struct s3_slot *slot, uint64_t size)
 	use_op(large, "POST");
 	strlist_add(&large->op.query, "uploads=");
 	large->op.done = on_upload_started;
+	large->op.use = S3_USE_CREATE;
 	s3_start(large->run->remote->s3, &large->op);
 }
 
@@ -288,6 +289,7 @@ static void begin_put_part(struct s3_slot *slot, struct s3_large *large, uint64_
 	op->body_len = len;
 	op->payload_hash = slot->payload_hash;
 	op->done = on_part_sent;
+	op->use = S3_USE_PART;
 	strlist_take(&op->query, mem_printf("partNumber=%u", slot->part + 1));
 	add_upload_id(large, &op->query);
 	slot->hash = hash_job_start(slot->run->remote->loop, DIGEST_SHA256, large->fd, from, len, len, on_part_hashed, slot, &err);
@@ -430,6 +432,7 @@ static void begin_get_part(struct s3_slot *slot, struct s3_large *large, uint64_
 	op->on_try = restart_part;
 	op->on_data = take_part_bytes;
 	op->done = on_part_fetched;
+	op->use = S3_USE_READ;
 	strlist_take(&op->headers, mem_printf("range: bytes=%" PRIu64 "-%" PRIu64, from, from + len - 1));
 	if (large->etag)
 		strlist_take(&op->headers, mem_printf("if-match: %s", large->etag));

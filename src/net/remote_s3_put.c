@@ -9,24 +9,11 @@
 #include <errno.h>
 #include <string.h>
 
-static void add_base64(struct buf *out, const uint8_t *bytes, size_t len)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	for (size_t i = 0; i < len; i += 3) {
-		size_t have = len - i < 3 ? len - i : 3;
-		uint32_t word = (uint32_t)bytes[i] << 16 | (have > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) | (have > 2 ? bytes[i + 2] : 0u);
-		buf_addch(out, digits[word >> 18]);
-		buf_addch(out, digits[word >> 12 & 63]);
-		buf_addch(out, have > 1 ? digits[word >> 6 & 63] : '=');
-		buf_addch(out, have > 2 ? digits[word & 63] : '=');
-	}
-}
-
 static void add_md5_header(struct s3_op *op, const struct digest *md5)
 {
 	struct buf line = BUF_INIT;
 	buf_addstr(&line, "content-md5: ");
-	add_base64(&line, md5->bytes, digest_len(DIGEST_MD5));
+	s3_base64(&line, md5->bytes, digest_len(DIGEST_MD5));
 	strlist_take(&op->headers, buf_detach(&line));
 }
 
@@ -152,6 +139,7 @@ void s3_begin_put(struct s3_slot *slot, struct remote_item *item)
 	}
 	slot->op.body_len = size;
 	slot->op.done = on_sent;
+	slot->op.use = S3_USE_CREATE;
 	if (size <= S3_SMALL) {
 		fs_close_fd(&slot->fd);
 		slot->fd = -1;

@@ -20,6 +20,7 @@
 #define MAX_PAUSE_MS 10000
 #define MAX_ERROR_BODY (64 * 1024)
 #define RENEW_BEFORE_S 300
+#define RENEW_AGAIN_S 10 /* after a renewal that failed */
 #define DEFAULT_CONNECTIONS 32
 #define MAX_CONNECTIONS 256
 #define DEFAULT_REGION "us-east-1"
@@ -37,7 +38,12 @@ struct s3 {
 	struct remote_spec spec;      /* what finding credentials takes; strings owned */
 	struct aws_profile profile;
 	struct credentials credentials;
+	unsigned credentials_generation;
+	int64_t renew_at;             /* seconds since the epoch; 0: never */
+	struct s3_headers headers;
 	struct sigv4 signer;
+	unsigned max_tries;
+	bool no_ssl;
 	char *base, *host, *path;     /* scheme and host; the host alone; what stands before the key, encoded: made of the above */
 	unsigned generation;          /* of the address */
 	time_t clock_offset;
@@ -78,7 +84,8 @@ static void make_address(struct s3 *s3)
 	struct buf base CLEANUP(buf_release) = BUF_INIT;
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
 	const char *china = text_starts(s3->region, "cn-") ? ".cn" : "";
-	char *endpoint OWNED = s3->endpoint ? mem_strdup(s3->endpoint) : mem_printf("https://s3.%s.amazonaws.com%s", s3->region, china);
+	char *endpoint OWNED = s3->endpoint ? mem_strdup(s3->endpoint)
+					    : mem_printf("%s://s3.%s.amazonaws.com%s", s3->no_ssl ? "http" : "https", s3->region, china);
 	const char *host = strstr(endpoint, "://") + 3;
 	size_t host_len = strcspn(host, "/");
 	buf_add(&base, endpoint, (size_t)(host - endpoint));
@@ -165,18 +172,23 @@ static void copy_spec(struct s3 *s3, const struct remote_spec *spec)
 	s3->spec.session_token = mem_strdup(spec->session_token);
 }
 
+/* How often a request is sent at most, as botocore is told: AWS_MAX_ATTEMPTS, max_attempts of the profile. */
+static unsigned max_tries(const struct s3 *s3)
+{
+	const char *text = aws_env("AWS_MAX_ATTEMPTS");
+	uint64_t number;
+	if (!text)
+		text = aws_profile_get(&s3->profile, "max_attempts");
+	return text && text_parse_u64(text, &number) && number >= 1 && number <= 100 ? (unsigned)number : MAX_TRIES;
+}
+
 static int configure(struct s3 *s3, const struct remote_spec *spec, struct err *err)
 {
-	if (take_url(s3, spec->url, err) < 0 || aws_profile_load(spec, &s3->profile, err) < 0)
+	if (take_url(s3, spec->url, err) < 0 || s3_headers_make(spec, &s3->headers, err) < 0 || aws_profile_load(spec, &s3->profile, err) < 0)
 		return -1;
-	bool ignore = text_eq(getenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"), "true");
-	const char *const endpoints[] = {
-		spec->endpoint_url,
-		ignore ? NULL : getenv("AWS_ENDPOINT_URL_S3"),
-		ignore ? NULL : getenv("AWS_ENDPOINT_URL"),
-		ignore ? NULL : aws_profile_get(&s3->profile, "endpoint_url"),
-	};
-	const char *endpoint = first_set(endpoints, ARRAY_LEN(endpoints));
+	s3->max_tries = max_tries(s3);
+	s3->no_ssl = spec->no_ssl;
+	const char *endpoint = spec->endpoint_url ? spec->endpoint_url : aws_profile_endpoint(&s3->profile, "s3");
 	if (endpoint && take_endpoint(s3, endpoint, err) < 0)
 		return -1;
 	const char *const regions[] = {
@@ -204,14 +216,18 @@ int s3_open(const struct remote_spec *spec, struct loop *loop, struct s3 **ret, 
 	s3->signer.service = "s3";
 	s3->signer.payload_header = true;
 	copy_spec(s3, spec);
+	if (configure(s3, spec, err) < 0) {
+		s3_free(s3);
+		return -1;
+	}
 	struct http_config http = {
-		.ca_bundle = spec->ca_bundle,
+		.ca_bundle = spec->ca_bundle || aws_env("AWS_CA_BUNDLE") ? spec->ca_bundle : aws_profile_get(&s3->profile, "ca_bundle"),
 		.no_verify = spec->no_ssl_verify,
 		.connections = s3->connections,
 		.connect_timeout_ms = 1000 * spec->connect_timeout_s,
 		.idle_timeout_s = spec->read_timeout_s,
 	};
-	if (configure(s3, spec, err) < 0 || http_new(&http, loop, &s3->http, err) < 0) {
+	if (http_new(&http, loop, &s3->http, err) < 0) {
 		s3_free(s3);
 		return -1;
 	}
@@ -233,6 +249,7 @@ void s3_free(struct s3 *s3)
 	http_free(s3->http);
 	aws_profile_release(&s3->profile);
 	credentials_release(&s3->credentials);
+	s3_headers_release(&s3->headers);
 	free_string(s3->spec.name);
 	free_string(s3->spec.access_key_id);
 	free_string(s3->spec.secret_access_key);
@@ -249,6 +266,15 @@ void s3_free(struct s3 *s3)
 	free(s3);
 }
 
+/* Well before they expire; those that were young when they came are kept for half of their time at least. */
+static void set_renewal(struct s3 *s3)
+{
+	int64_t now = (int64_t)time(NULL), left = s3->credentials.expires - now;
+	s3->renew_at = 0;
+	if (s3->credentials.expires)
+		s3->renew_at = now + (left / 2 > left - RENEW_BEFORE_S ? left / 2 : left - RENEW_BEFORE_S);
+}
+
 static int find_credentials(struct s3 *s3, struct err *err)
 {
 	struct credentials found;
@@ -260,19 +286,26 @@ static int find_credentials(struct s3 *s3, struct err *err)
 	s3->signer.secret_key = found.secret_key;
 	s3->signer.session_token = found.session_token;
 	s3->signer.key_date[0] = '\0';
+	s3->credentials_generation++;
+	set_renewal(s3);
 	return 0;
 }
 
 int s3_ready(struct s3 *s3, struct err *err)
 {
-	if (s3->anonymous)
+	struct err late CLEANUP(err_release) = ERR_INIT;
+	int64_t now = (int64_t)time(NULL);
+	if (s3->anonymous || (s3->credentials.access_key && (s3->renew_at == 0 || s3->renew_at > now)))
 		return 0;
-	const struct credentials *have = &s3->credentials;
-	if (have->access_key && (have->expires == 0 || have->expires - RENEW_BEFORE_S > (int64_t)time(NULL)))
+	if (find_credentials(s3, &late) == 0)
 		return 0;
-	if (find_credentials(s3, err) < 0)
-		return err_note(err, "for the remote '%s'", s3->name);
-	return 0;
+	/* What is still good is used; whoever gives out new ones is asked again later. */
+	if (s3->credentials.access_key && s3->credentials.expires > now) {
+		s3->renew_at = now + RENEW_AGAIN_S;
+		return 0;
+	}
+	err_move(err, &late);
+	return err_note(err, "for the remote '%s'", s3->name);
 }
 
 char *s3_key(const struct s3 *s3, const char *name)
@@ -295,11 +328,15 @@ static void sign(struct s3 *s3, struct s3_op *op, const char *path)
 		digest_bytes(DIGEST_SHA256, op->body ? op->body : "", op->body_len, &digest);
 		digest_hex(&digest, hash);
 	}
+	struct strlist added = { 0 };
 	struct sigv4_input input = {
-		.method = op->method, .host = s3->host, .path = path, .query = &op->query, .headers = &op->headers,
+		.method = op->method, .host = s3->host, .path = path, .query = &op->query, .headers = &op->sent_headers,
 		.payload_hash = op->payload_hash ? op->payload_hash : hash, .now = time(NULL) + s3->clock_offset,
 	};
-	sigv4_sign(&s3->signer, &input, &op->sent_headers);
+	sigv4_sign(&s3->signer, &input, &added);
+	for (size_t i = 0; i < added.len; i++)
+		strlist_take(&op->sent_headers, added.at[i]);
+	vec_release(&added);
 }
 
 static void make_url(struct s3 *s3, struct s3_op *op)
@@ -322,6 +359,9 @@ static void make_url(struct s3 *s3, struct s3_op *op)
 	strlist_release(&op->sent_headers);
 	for (size_t i = 0; i < op->headers.len; i++)
 		strlist_add(&op->sent_headers, op->headers.at[i]);
+	for (size_t i = 0; i < s3->headers.of[op->use].len; i++)
+		strlist_add(&op->sent_headers, s3->headers.of[op->use].at[i]);
+	op->credentials_generation = s3->credentials_generation;
 	if (!s3->anonymous)
 		sign(s3, op, path);
 }
@@ -357,7 +397,7 @@ static void try_later(struct s3_op *op, const char *code)
 {
 	struct s3 *s3 = op->s3;
 	uint64_t pause = pause_ms(op);
-	if (op->tries >= MAX_TRIES || loop_now_ms() + pause - op->first_try_ms > s3->try_for_ms) {
+	if (op->tries >= s3->max_tries || loop_now_ms() + pause - op->first_try_ms > s3->try_for_ms) {
 		fail(op, code, s3->last_success_ms < op->first_try_ms);
 		return;
 	}
@@ -404,8 +444,12 @@ static bool mend_credentials(struct s3_op *op)
 	if (op->mended_credentials || s3->anonymous || s3->spec.access_key_id)
 		return false;
 	op->mended_credentials = true;
-	char *before OWNED = mem_strdup(s3->credentials.session_token);
-	return find_credentials(s3, &err) == 0 && !text_eq(before, s3->credentials.session_token);
+	if (op->credentials_generation != s3->credentials_generation)
+		return true; /* another request has got new ones meanwhile */
+	char *before OWNED = mem_strdup(s3->credentials.access_key);
+	char *token_before OWNED = mem_strdup(s3->credentials.session_token);
+	return find_credentials(s3, &err) == 0 &&
+	       (!text_eq(before, s3->credentials.access_key) || !text_eq(token_before, s3->credentials.session_token));
 }
 
 static void on_answer(struct http_request *request)
@@ -449,10 +493,11 @@ static void try_now(void *ctx)
 	op->timer = NULL;
 	op->tries++;
 	err_release(&op->request.ret_err);
-	if (op->on_try && !op->on_try(op)) {
+	bool ready = s3_ready(s3, &op->request.ret_err) == 0;
+	if (!ready || (op->on_try && !op->on_try(op))) {
 		op->ret_outcome = S3_FAILED;
 		op->request.ret_status = 0;
-		fail(op, "", false);
+		fail(op, "", !ready);
 		return;
 	}
 	make_url(s3, op);

@@ -9,15 +9,17 @@
  *     s3_start(s3, &op);                           done(&op) is called from a later loop_step
  *     s3_op_release(&op);
  *
- * Tried again, up to 5 times within 30 s and with growing pauses: no connection, a broken or silent one, and the answers 408, 429,
- * 500, 502, 503, 504, SlowDown and the like; Retry-After is honoured. Mended once and tried again: another region, a clock that is off
- * (the server's Date is taken), credentials that expired.
+ * Tried again, up to 5 times (AWS_MAX_ATTEMPTS) within 30 s and with growing pauses: no connection, a broken or silent one, and the
+ * answers 408, 429, 500, 502, 503, 504, SlowDown and the like; Retry-After is honoured. Mended once and tried again: another region, a
+ * clock that is off (the server's Date is taken), credentials that expired. Credentials that are about to expire are renewed before the
+ * next request; that waits for whoever gives them out.
  */
 #ifndef NET_S3_H
 #define NET_S3_H
 
 #include "net/http.h"
 #include "net/remote.h"
+#include "net/s3_headers.h"
 
 enum s3_outcome {
 	S3_OK,           /* 2xx */
@@ -37,6 +39,7 @@ struct s3_op {
 	const void *body;        /* see struct http_request */
 	int body_fd;
 	uint64_t body_at, body_len;
+	enum s3_use use;         /* which of the remote's headers go with it */
 	const char *payload_hash; /* sha256 of the body in hex. NULL: of a body in memory it is computed, a file's is not signed */
 	http_data_fn *on_body;   /* request->ctx is the op */
 	http_data_fn *on_data;
@@ -59,7 +62,7 @@ struct s3_op {
 	char *url;
 	struct strlist sent_headers;
 	struct loop_timer *timer;
-	unsigned tries, generation;
+	unsigned tries, generation, credentials_generation;
 	bool mended_region, mended_clock, mended_credentials;
 	uint64_t first_try_ms;
 };

@@ -32,6 +32,7 @@ static const struct meaning meanings[] = {
 	{ "AuthorizationHeaderMalformed", S3_FAULT_REGION, "set the remote's region to the bucket's" },
 	{ "IllegalLocationConstraintException", S3_FAULT_REGION, "set the remote's region to the bucket's" },
 	{ "ExpiredToken", S3_FAULT_EXPIRED, "the session token has expired: sign in again" },
+	{ "TokenRefreshRequired", S3_FAULT_EXPIRED, "the session token has expired: sign in again" },
 	{ "ExpiredTokenException", S3_FAULT_EXPIRED, "the session token has expired: sign in again" },
 	{ "InvalidToken", S3_FAULT_HOPELESS, "the session token belongs to other keys, or is not one" },
 	{ "InvalidAccessKeyId", S3_FAULT_HOPELESS, "the server does not know this access key: check which credentials are used" },
@@ -100,7 +101,7 @@ enum s3_fault s3_judge(struct s3_op *op, struct buf *code)
 	buf_reset(code);
 	op->ret_outcome = S3_FAILED;
 	if (status == 0)
-		return op->request.ret_transient ? S3_FAULT_TRANSIENT : S3_FAULT_REFUSED;
+		return op->request.ret_transient ? S3_FAULT_TRANSIENT : op->request.ret_hopeless ? S3_FAULT_HOPELESS : S3_FAULT_REFUSED;
 	/* CompleteMultipartUpload may say 200 and then fail. */
 	bool is_error = !good || (!op->on_data && op->response.len < 16384 && strstr(op->response.data, "<Error"));
 	if (is_error)

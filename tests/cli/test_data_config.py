@@ -81,3 +81,32 @@ def test_dvc_reads_what_we_write(data):  # noqa: F811
         config(data, name, value)
         theirs = data.dvc("config", name).stdout.strip()
         assert theirs in (config(data, name).stdout.strip(), str([v for v in value.split(",")])), name
+
+
+def test_an_option_that_nobody_knows_is_warned_of(gitbox, tmp_path):
+    gitbox.mlmake("data", "init")
+    gitbox.write("x", "1")
+    gitbox.mlmake("data", "add", "x")
+    gitbox.mlmake("data", "remote", "add", "-d", "store", tmp_path / "store")
+    config = gitbox.path / ".dvc" / "config"
+    config.write_text(config.read_text() + "    endpoint_url = http://x\n    acl = private\n")
+    said = gitbox.mlmake("data", "push").stderr
+    assert "'endpoint_url'" in said and "did you mean 'endpointurl'" in said and ".dvc/config:" in said
+    assert "'acl'" not in said
+
+
+def test_options_of_a_remote_reach_its_requests(gitbox, s3_server, bucket):
+    gitbox.env.update(s3_server.env)
+    gitbox.mlmake("data", "init")
+    gitbox.write("x", "1")
+    gitbox.mlmake("data", "add", "x")
+    for name, value in {"url": f"s3://{bucket}/p", "endpointurl": s3_server.endpoint}.items():
+        gitbox.mlmake("data", "config", f"remote.base.{name}", value)
+    gitbox.mlmake("data", "config", "remote.top.url", "remote://base/sub")
+    gitbox.mlmake("data", "config", "core.remote", "top")
+    gitbox.mlmake("data", "remote", "modify", "base", "acl", "private")
+    gitbox.mlmake("data", "remote", "modify", "top", "grant_read", "id=a")
+    assert "exclude each other" in gitbox.mlmake("data", "push", check=2).stderr
+    gitbox.mlmake("data", "remote", "modify", "--unset", "top", "grant_read")
+    gitbox.mlmake("data", "push")
+    assert list((s3_server.root / bucket / "p" / "sub" / "files").rglob("*"))

@@ -7,7 +7,7 @@
 A rule applies to the requests whose method is its own ("" for any) and whose path holds its text, after `skip` of them and `times` times
 (None: always). Actions:
 
-    status        answer `code` with an S3 error `name`, without asking the server; `headers` are added
+    status        answer `code` with an S3 error `name`, without asking the server; `headers` and, to the body, `extra` are added
     cut           close after `at` bytes of the answer's body
     cut_request   close after `at` bytes of the request's body
     reset         reset the connection at once
@@ -17,6 +17,7 @@ A rule applies to the requests whose method is its own ("" for any) and whose pa
     corrupt_request   the same of the request's body
     short         announce (and send) only the first `at` bytes of the answer's body
     garbage       answer something that is no HTTP
+    delay         wait for `at` ms before the server is asked
 """
 import asyncio
 import contextlib
@@ -37,6 +38,7 @@ class Rule:
     code: int = 500
     name: str = "InternalError"
     headers: tuple = ()
+    extra: str = ""
 
     def take(self, method, path):
         if (self.method and self.method != method) or self.path not in path or self.times == 0:
@@ -84,6 +86,7 @@ class Proxy:
         self.upstream_port = upstream_port
         self.rules = []
         self.log = []
+        self.requests = []
         self.port = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -130,6 +133,7 @@ class Proxy:
         rule = next((r for r in self.rules if r.take(method, path)), None)
         action = rule.action if rule else None
         self.log.append((method, path, action))
+        self.requests.append((first, headers))
         if action == "reset":
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             raise Closed
@@ -145,12 +149,14 @@ class Proxy:
             raise Closed
         if action == "status":
             text = b"" if method == "HEAD" else (f"<?xml version=\"1.0\"?>\n<Error><Code>{rule.name}</Code><Message>made up &amp; injected</Message>"
-                                                 f"<RequestId>R1</RequestId></Error>").encode()
+                                                 f"<RequestId>R1</RequestId>{rule.extra}</Error>").encode()
             writer.write(head_bytes(f"HTTP/1.1 {rule.code} Injected", [("Content-Length", str(len(text))), *rule.headers]) + text)
             await writer.drain()
             return
         if action == "corrupt_request":
             body = flip(body, rule.at)
+        if action == "delay":
+            await asyncio.sleep(rule.at / 1000)
         answer_first, answer_headers, answer = await self._ask(method, first, headers, body)
         await self._answer(writer, rule, answer_first, answer_headers, answer)
 

@@ -43,7 +43,11 @@ static bool take_option(struct options *options, char *text)
 		{ "endpoint_url", &options->spec.endpoint_url }, { "access_key_id", &options->spec.access_key_id },
 		{ "secret_access_key", &options->spec.secret_access_key }, { "session_token", &options->spec.session_token },
 		{ "credential_path", &options->spec.credential_path }, { "config_path", &options->spec.config_path },
-		{ "ca_bundle", &options->spec.ca_bundle },
+		{ "ca_bundle", &options->spec.ca_bundle }, { "sse", &options->spec.sse },
+		{ "sse_kms_key_id", &options->spec.sse_kms_key_id }, { "sse_customer_algorithm", &options->spec.sse_customer_algorithm },
+		{ "sse_customer_key", &options->spec.sse_customer_key }, { "acl", &options->spec.acl },
+		{ "grant_read", &options->spec.grant_read }, { "grant_read_acp", &options->spec.grant_read_acp },
+		{ "grant_write_acp", &options->spec.grant_write_acp }, { "grant_full_control", &options->spec.grant_full_control },
 	};
 	char *value = strchr(text, '=');
 	if (!value)
@@ -66,6 +70,8 @@ static bool take_option(struct options *options, char *text)
 		options->spec.anonymous = number;
 	else if (strcmp(text, "no_ssl_verify") == 0)
 		options->spec.no_ssl_verify = number;
+	else if (strcmp(text, "no_ssl") == 0)
+		options->spec.no_ssl = number;
 	else if (strcmp(text, "stats") == 0)
 		options->stats = number;
 	else if (strcmp(text, "stop_after") == 0)
@@ -196,8 +202,8 @@ static int show_credentials(const struct options *options, struct err *err)
 		return -1;
 	int status = credentials_find(&options->spec, &profile, &credentials, err);
 	if (status == 0) {
-		printf("%s\t%s\t%s\t%s\n", credentials.access_key, credentials.secret_key,
-		       credentials.session_token ? credentials.session_token : "-", credentials.source);
+		printf("%s\t%s\t%s\t%s\t%" PRId64 "\n", credentials.access_key, credentials.secret_key,
+		       credentials.session_token ? credentials.session_token : "-", credentials.source, credentials.expires);
 		credentials_release(&credentials);
 	}
 	aws_profile_release(&profile);

@@ -45,22 +45,6 @@ def remote(request, tmp_path):
     yield Remote(f"s3://{bucket}", {**clean(home), **s3.env}, endpoint_url=s3.endpoint)
 
 
-@pytest.fixture(scope="module")
-def moto_server(tmp_path_factory):
-    program = conftest.need_peer("moto")
-    port = conftest.free_port()
-    with conftest.server([program, "-H", "127.0.0.1", "-p", str(port)], port, dict(os.environ)):
-        yield conftest.S3(port)
-
-
-@pytest.fixture
-def moto_buckets(moto_server):
-    def make(name):
-        import urllib.request
-        urllib.request.urlopen(urllib.request.Request(f"{moto_server.endpoint}/{name}", method="PUT"), timeout=10).read()
-    return make
-
-
 def fetched(item, target):
     return item.at(target / item.path.name)
 
@@ -229,8 +213,8 @@ def test_credentials_order(tmp_path):
 
 
 @pytest.mark.parametrize("config, word", [
-    ("[default]\nrole_arn = arn:aws:iam::1:role/x\nsource_profile = y\n", "AssumeRole"),
-    ("[default]\nsso_start_url = https://x\n", "SSO"),
+    ("[default]\nrole_arn = arn:aws:iam::1:role/x\nsource_profile = y\n", "'y'"),
+    ("[default]\nsso_start_url = https://x\n", "no AWS credentials"),
     ("[default]\nregion = eu-west-1\n", "no AWS credentials"),
     ("[default]\ncredential_process = exit 3\n", "exit code 3"),
     ("[default]\ncredential_process = echo nonsense\n", "credential_process"),

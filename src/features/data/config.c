@@ -161,6 +161,42 @@ char *config_remote_section(const char *name)
 	return mem_printf("remote \"%s\"", name);
 }
 
+/* Options of a remote that dvc knows; any other makes it refuse the whole file. */
+static const char *const option_names[] = {
+	"url", "jobs", "checksum_jobs", "version_aware", "worktree", "verify", "no_traverse", "region", "profile", "credentialpath",
+	"configpath", "endpointurl", "access_key_id", "secret_access_key", "session_token", "use_ssl", "ssl_verify",
+	"allow_anonymous_login", "read_timeout", "connect_timeout", "sse", "sse_kms_key_id", "sse_customer_algorithm",
+	"sse_customer_key", "acl", "grant_read", "grant_read_acp", "grant_write_acp", "grant_full_control", "cache_regions",
+	"listobjects",
+};
+
+bool config_remote_knows(const char *option, const char **ret_near)
+{
+	for (size_t i = 0; i < ARRAY_LEN(option_names); i++) {
+		if (strcasecmp(option, option_names[i]) == 0)
+			return true;
+	}
+	*ret_near = text_nearest(option, option_names, ARRAY_LEN(option_names));
+	return false;
+}
+
+void config_remote_unknown(const struct data_config *config, const char *name, struct strlist *ret)
+{
+	const char *chosen = name ? name : config->default_remote, *near;
+	char *section OWNED = config_remote_section(chosen ? chosen : "");
+	for (int level = 0; level < DATA_LEVELS; level++) {
+		const struct ini *ini = &config->files[level];
+		for (size_t i = 0; i < ini->keys.len; i++) {
+			const struct ini_key *key = &ini->keys.at[i];
+			if (strcasecmp(key->section, section) != 0 || config_remote_knows(key->name, &near))
+				continue;
+			strlist_take(ret, mem_printf("%s:%u: the remote '%s' has the option '%s', which means nothing%s%s%s; dvc refuses the file",
+						     config->paths[level], key->span.line, chosen, key->name, near ? ": did you mean '" : "",
+						     near ? near : "", near ? "'?" : ""));
+		}
+	}
+}
+
 /* One remote's options. With `url = remote://other/sub` those of the other one count where this one is silent. */
 struct remote_options {
 	const struct data_config *config;
@@ -243,6 +279,25 @@ static int remote_url(struct remote_options *options, const char *name, struct b
 	return err_set(err, ERR_CONFIG, "the url of the remote '%s' leads through too many remotes", name);
 }
 
+static void fill_headers(const struct remote_options *options, struct remote_spec *ret)
+{
+	const struct {
+		const char *name, **to;
+	} texts[] = {
+		{ "sse", &ret->sse },
+		{ "sse_kms_key_id", &ret->sse_kms_key_id },
+		{ "sse_customer_algorithm", &ret->sse_customer_algorithm },
+		{ "sse_customer_key", &ret->sse_customer_key },
+		{ "acl", &ret->acl },
+		{ "grant_read", &ret->grant_read },
+		{ "grant_read_acp", &ret->grant_read_acp },
+		{ "grant_write_acp", &ret->grant_write_acp },
+		{ "grant_full_control", &ret->grant_full_control },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		*texts[i].to = option_text(options, texts[i].name, NULL);
+}
+
 static int fill_spec(const struct remote_options *options, struct remote_spec *ret, struct err *err)
 {
 	enum data_level level;
@@ -271,8 +326,8 @@ static int fill_spec(const struct remote_options *options, struct remote_spec *r
 	else if (option_bool(options, "ssl_verify", true, &verify, err) < 0)
 		return -1;
 	ret->no_ssl_verify = !verify;
-	if (!use_ssl && text_starts(ret->url, "s3://") && !ret->endpoint_url)
-		return err_set(err, ERR_CONFIG, "the remote '%s' has use_ssl = false, which needs an endpointurl", ret->name);
+	ret->no_ssl = !use_ssl;
+	fill_headers(options, ret);
 	return 0;
 }
 

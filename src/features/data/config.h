@@ -39,6 +39,11 @@ char *config_resolve_path(const struct data_config *config, enum data_level leve
 int config_remote(const struct data_config *config, const char *name, struct arena *arena, struct remote_spec *ret, struct err *err)
 	MUST_CHECK;
 
+/* Whether a remote can have that option; if not, *ret_near is the one that may be meant, or NULL. */
+bool config_remote_knows(const char *option, const char **ret_near);
+/* Options in a remote's sections that nobody knows, as warnings. name NULL: the default remote. */
+void config_remote_unknown(const struct data_config *config, const char *name, struct strlist *ret);
+
 /* The section's name of a remote: remote "name". Owned by the caller. */
 char *config_remote_section(const char *name);
 

@@ -8,15 +8,6 @@
 
 #include <string.h>
 
-/* Options of a remote that dvc knows; any other makes it refuse the whole file. */
-static const char *const option_names[] = {
-	"url", "jobs", "checksum_jobs", "version_aware", "worktree", "verify", "no_traverse", "region", "profile", "credentialpath",
-	"configpath", "endpointurl", "access_key_id", "secret_access_key", "session_token", "use_ssl", "ssl_verify",
-	"allow_anonymous_login", "read_timeout", "connect_timeout", "sse", "sse_kms_key_id", "sse_customer_algorithm",
-	"sse_customer_key", "acl", "grant_read", "grant_read_acp", "grant_write_acp", "grant_full_control", "cache_regions",
-	"listobjects",
-};
-
 static const char *level_option(enum data_level level)
 {
 	static const char *const names[DATA_LEVELS] = { "--system ", "--global ", "", "--local " };
@@ -97,7 +88,7 @@ static int check_exists(const struct data_repo *repo, enum data_level level, con
 static int check_url(const char *url, struct err *err)
 {
 	size_t scheme = strspn(url, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
-	if (text_starts(url, "s3://") && url[5] && url[5] != '/')
+	if ((text_starts(url, "s3://") && url[5] && url[5] != '/') || (text_starts(url, "remote://") && url[9] && url[9] != '/'))
 		return 0;
 	if (text_starts(url, "s3:")) {
 		err_set(err, ERR_CONFIG, "'%s' names no bucket", url);
@@ -140,11 +131,9 @@ static bool is_path_option(const char *option)
 int data_remote_modify(struct data_repo *repo, enum data_level level, const char *name, const char *option, const char *value,
 		       struct err *err)
 {
-	bool known = false, found = true;
-	for (size_t i = 0; i < ARRAY_LEN(option_names); i++)
-		known = known || text_eq(option, option_names[i]);
-	if (!known) {
-		const char *near = text_nearest(option, option_names, ARRAY_LEN(option_names));
+	bool found = true;
+	const char *near;
+	if (!config_remote_knows(option, &near)) {
 		err_set(err, ERR_CONFIG, "a remote has no option '%s'", option);
 		return near ? err_hint(err, "did you mean '%s'?", near)
 			    : err_hint(err, "there are url, endpointurl, region, profile and the others of DVC's S3 remotes");

@@ -49,6 +49,10 @@ int transfer_open_remote(struct data_repo *repo, const char *name, unsigned jobs
 		return -1;
 	if (jobs)
 		spec.jobs = jobs;
+	struct strlist unknown CLEANUP(strlist_release) = { 0 };
+	config_remote_unknown(&repo->config, name, &unknown);
+	for (size_t i = 0; i < unknown.len; i++)
+		repo_warn(repo, "%s", unknown.at[i]);
 	if (ret_name && !*ret_name)
 		*ret_name = mem_strdup(spec.name);
 	return remote_open(&spec, ret, err);
