@@ -53,6 +53,16 @@ static void test_sizes_and_durations(void **state)
 	assert_false(text_parse_duration("h", &value));
 }
 
+static void test_times(void **state UNUSED)
+{
+	assert_int_equal(text_parse_utc("1970-01-02T00:00:01Z"), 86401);
+	assert_int_equal(text_parse_utc("1970-01-02T00:00:01.5+01:30"), 86401 - 5400);
+	assert_int_equal(text_parse_utc("1970-01-02T00:00:01-0100"), 86401 + 3600);
+	assert_int_equal(text_parse_utc("1970-01-02T00:00:01UTC"), 86401);
+	assert_int_equal(text_parse_utc("tomorrow"), 0);
+	assert_int_equal(text_parse_utc(NULL), 0);
+}
+
 static void test_for_people(void **state)
 {
 	struct buf out CLEANUP(buf_release) = BUF_INIT;
@@ -218,6 +228,7 @@ int main(void)
 		cmocka_unit_test(test_utf8),
 		cmocka_unit_test(test_nearest),
 		cmocka_unit_test(test_sizes_and_durations),
+		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_for_people),
 		cmocka_unit_test(test_shell_quoting),
 		cmocka_unit_test(test_hex),
