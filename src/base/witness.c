@@ -253,6 +253,15 @@ void witness_free(struct witness *w)
 	free(w);
 }
 
+struct witness *witness_current(witness_ours_fn *is_ours, void **ret_ctx)
+{
+	struct witness *w = sys.witness;
+	if (!w || w->is_ours != is_ours)
+		return NULL;
+	*ret_ctx = w->ctx;
+	return w;
+}
+
 const char *witness_fault(const struct witness *w)
 {
 	return atomic_load(&w->fault);

@@ -51,10 +51,13 @@ struct witness *witness_begin(witness_ours_fn *is_ours, void *ctx);
 void witness_end(struct witness *witness);  /* puts the table back */
 void witness_free(struct witness *witness); /* ends it, if that was not done; NULL is fine */
 
+/* The one that stands in the table now, and the ctx that it was begun with if that was for is_ours; NULL if there is none. */
+struct witness *witness_current(witness_ours_fn *is_ours, void **ret_ctx);
+
 /* Why the record is not whole; NULL if it is. */
 const char *witness_fault(const struct witness *witness);
 
-/* Owned by the witness; after the end. */
+/* Owned by the witness; after the end, or up to now in a moment in which no other thread looks at files. */
 const struct witness_files *witness_files(const struct witness *witness);
 const struct witness_vars *witness_vars(const struct witness *witness);
 

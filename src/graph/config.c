@@ -319,39 +319,10 @@ static void config_release(struct config *config)
 	map_release(&config->params_used);
 }
 
-int project_load(const struct project_options *options, struct project **ret, struct err *err)
+int graph_load(struct project *project, const struct project_options *options, struct err *err)
 {
-	struct buf root CLEANUP(buf_release) = BUF_INIT;
-	if (project_find_root(options->dir, &root, err) < 0)
-		return -1;
-	struct project *project = mem_alloc(sizeof(*project));
-	project->internal = mem_alloc(sizeof(*project->internal));
-	project->root = arena_strdup(&project->arena, root.data);
-	project->provider = options->provider;
 	struct config config = {.project = project, .options = options, .strings = INTERN_INIT(&project->arena)};
 	int result = load(&config, err);
 	config_release(&config);
-	if (result < 0)
-		project_free(project);
-	else
-		*ret = project;
 	return result;
-}
-
-static void fault_free(void *value)
-{
-	err_release(value);
-	free(value);
-}
-
-void project_free(struct project *project)
-{
-	if (project == NULL)
-		return;
-	struct project_internal *internal = project->internal;
-	project_release_indexes(project);
-	map_release_values(&internal->faults, fault_free);
-	free(internal);
-	arena_release(&project->arena);
-	free(project);
 }

@@ -226,20 +226,6 @@ static int link_names(struct linker *l, const struct target *target, const char 
 	return 0;
 }
 
-static void take_ids(struct linker *l, enum edge_kind kind, uint32_t **ret_at, size_t *ret_len)
-{
-	size_t count = 0;
-	for (size_t i = 0; i < l->edges.len; i++)
-		count += l->edges.at[i].kind == kind;
-	*ret_len = 0;
-	if (count == 0)
-		return;
-	*ret_at = arena_alloc(l->arena, count * sizeof(**ret_at));
-	for (size_t i = 0; i < l->edges.len; i++)
-		if (l->edges.at[i].kind == kind)
-			(*ret_at)[(*ret_len)++] = l->edges.at[i].to;
-}
-
 /* What this target's needs put in front of its PATH. Only of those that it names: their results are in its key. */
 static void inherit_path(struct linker *l, struct target *target)
 {
@@ -275,18 +261,27 @@ static int link_target(struct linker *l, struct target *target, struct err *err)
 		list->at = arena_alloc(l->arena, list->len * sizeof(*list->at));
 		memcpy(list->at, l->edges.at, list->len * sizeof(*list->at));
 	}
-	take_ids(l, EDGE_NEEDS, &target->needs.at, &target->needs.len);
-	take_ids(l, EDGE_AFTER, &target->after.at, &target->after.len);
-	take_ids(l, EDGE_INPUT, &target->makes_inputs.at, &target->makes_inputs.len);
-	inherit_path(l, target);
 	return 0;
 }
 
-/* Fills used_by in two passes over the edges: count, then place. */
-static void link_back(struct linker *l)
+static void take_ids(struct project *project, const struct edge_list *edges, enum edge_kind kind, uint32_t **ret_at, size_t *ret_len)
 {
-	struct project *project = l->project;
-	uint32_t *seen = l->seen[0];
+	size_t count = 0;
+	for (size_t i = 0; i < edges->len; i++)
+		count += edges->at[i].kind == kind;
+	*ret_len = 0;
+	if (count == 0)
+		return;
+	*ret_at = arena_alloc(&project->arena, count * sizeof(**ret_at));
+	for (size_t i = 0; i < edges->len; i++)
+		if (edges->at[i].kind == kind)
+			(*ret_at)[(*ret_len)++] = edges->at[i].to;
+}
+
+/* Fills used_by in two passes over the edges: count, then place. */
+static void link_back(struct project *project)
+{
+	uint32_t *seen OWNED = mem_alloc((project->target_count + 1) * sizeof(*seen));
 	for (int pass = 0; pass < 2; pass++) {
 		memset(seen, 0, project->target_count * sizeof(*seen));
 		for (size_t i = 0; i < project->target_count; i++) {
@@ -304,10 +299,22 @@ static void link_back(struct linker *l)
 		for (size_t i = 0; pass == 0 && i < project->target_count; i++) {
 			struct target *target = &project->targets[i];
 			if (target->used_by.len > 0)
-				target->used_by.at = arena_alloc(l->arena, target->used_by.len * sizeof(*target->used_by.at));
+				target->used_by.at = arena_alloc(&project->arena, target->used_by.len * sizeof(*target->used_by.at));
 			target->used_by.len = 0;
 		}
 	}
+}
+
+void graph_take_edges(struct project *project)
+{
+	for (size_t i = 0; i < project->target_count; i++) {
+		struct target *target = &project->targets[i];
+		const struct edge_list *edges = &project->internal->edges[i];
+		take_ids(project, edges, EDGE_NEEDS, &target->needs.at, &target->needs.len);
+		take_ids(project, edges, EDGE_AFTER, &target->after.at, &target->after.len);
+		take_ids(project, edges, EDGE_INPUT, &target->makes_inputs.at, &target->makes_inputs.len);
+	}
+	link_back(project);
 }
 
 static int link_all(struct linker *l, struct err *err)
@@ -317,7 +324,9 @@ static int link_all(struct linker *l, struct err *err)
 	for (size_t i = 0; i < l->project->target_count; i++)
 		if (link_target(l, &l->project->targets[i], err) < 0)
 			return -1;
-	link_back(l);
+	graph_take_edges(l->project);
+	for (size_t i = 0; i < l->project->target_count; i++)
+		inherit_path(l, &l->project->targets[i]);
 	return graph_check_cycles(l->project, err);
 }
 

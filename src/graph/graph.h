@@ -173,7 +173,10 @@ struct project_options {
 
 /* The nearest directory upward with mlmake.yaml, else the git root, else dir. Appends an absolute path. */
 int project_find_root(const char *dir, struct buf *ret_root, struct err *err) MUST_CHECK;
+/* What the configuration says is kept, and taken from there while all that it was read from is as it was (store/snapshot.h). */
 int project_load(const struct project_options *options, struct project **ret, struct err *err) MUST_CHECK;
+/* Appends all that what is loaded from root is a function of, but files and variables. */
+int project_question(const struct project_options *options, const char *root, struct buf *out, struct err *err) MUST_CHECK;
 void project_free(struct project *project);
 
 /* Where place is, with the line's text where wanted: the file is read for that, once. Strings belong to the project. */

@@ -7,6 +7,8 @@
 #ifndef GRAPH_INTERNAL_H
 #define GRAPH_INTERNAL_H
 
+#define BACKOFF_MS 1000 /* where none is said */
+
 #include "base/index.h"
 #include "base/intern.h"
 #include "base/vec.h"
@@ -33,6 +35,7 @@ struct project_internal {
 	VEC(struct output_owner) owners;   /* of each output */
 	struct index outputs;              /* path -> number in owners */
 	struct map faults;                 /* target name -> struct err: raised when the target is planned */
+	struct buf saved;                  /* what graph_restore read, if it did */
 };
 
 /* A value of `vars`: one scalar, expanded on first use. */
@@ -126,6 +129,16 @@ int env_merge_names(struct config *config, struct decl *decl, const struct yaml_
 
 /* graph.c */
 int graph_link(struct config *config, struct err *err) MUST_CHECK;
+/* Fills needs, after, makes_inputs and used_by from the edges. */
+void graph_take_edges(struct project *project);
+
+/* config.c: from its files to targets and edges. */
+int graph_load(struct project *project, const struct project_options *options, struct err *err) MUST_CHECK;
+
+/* saved.c: the whole of a project but its root, as bytes. What is restored points into them; false if they are no graph of this version,
+ * and then the project is good for nothing but project_free. */
+void graph_save(const struct project *project, struct buf *out);
+bool graph_restore(struct project *project, const void *bytes, size_t len) MUST_CHECK;
 
 /* cycle.c */
 int graph_check_cycles(const struct project *project, struct err *err) MUST_CHECK;

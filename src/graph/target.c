@@ -428,7 +428,7 @@ static int build_resources(struct builder *b, struct err *err)
 			return err_hint(err, "write it as 8G or 512M");
 		}
 	}
-	target->backoff_ms = 1000;
+	target->backoff_ms = BACKOFF_MS;
 	if ((node = get(b, "backoff")) != NULL) {
 		if (vars_expand(b->config, b->decl, node, &text, err) < 0)
 			return -1;

@@ -16,8 +16,7 @@
 #include <string.h>
 
 #define MAGIC 0x534b4c4du /* "MLKS" */
-#define VERSION 2u
-#define SNAPSHOTS_MAX 32  /* so many questions are remembered */
+#define VERSION 3u
 #define SIZE_LIMIT ((size_t)1 << 30)
 #define BLOCK_MAX 256u
 #define PARALLEL_FILES 4096 /* below that a thread costs more than it saves */
@@ -28,17 +27,26 @@ enum { ENTRY_EXISTS = 1, ENTRY_FOLLOW = 2, ENTRY_DENIED = 4 };
 /* In place of a directory's descriptor. */
 enum { DIR_NOT_OPEN = -1, DIR_MISSING = -2, DIR_DENIED = -3 };
 
+/* Where answers of a kind are, and how many of them: those that were kept first make room. */
+static const struct shelf {
+	const char *dir;
+	size_t max;
+} shelves[] = {
+	[SNAPSHOT_RUNS] = { "snapshots", 32 },
+	[SNAPSHOT_GRAPHS] = { "graphs", 8 },
+};
+
 static bool is_missing(int number)
 {
 	return number == ENOENT || number == ENOTDIR;
 }
 
-static bool find_place(const char *root, const struct buf *question, struct buf *dir, struct buf *file)
+static bool find_place(const char *root, enum snapshot_kind kind, const struct buf *question, struct buf *dir, struct buf *file)
 {
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	if (state_find_dir(root, dir, &ignored) < 0)
 		return false;
-	buf_addf(file, "%s/snapshots/%016llx", dir->data, (unsigned long long)codec_checksum(question->data, question->len));
+	buf_addf(file, "%s/%s/%016llx", dir->data, shelves[kind].dir, (unsigned long long)codec_checksum(question->data, question->len));
 	return true;
 }
 
@@ -76,6 +84,7 @@ static bool is_identical(const struct fs_stamp *a, const struct fs_stamp *b)
 struct block {
 	const char *dir;
 	uint32_t count;
+	bool alone; /* each by its path: looking at the directory would be witnessed */
 	struct codec_in entries;
 };
 
@@ -110,7 +119,7 @@ static bool block_holds(const struct block *block)
 	struct codec_in in = block->entries;
 	int fd CLEANUP(fs_close_fd) = -1;
 	int dir_fd = DIR_NOT_OPEN;
-	if (block->count >= OPEN_DIR_MIN) {
+	if (block->count >= OPEN_DIR_MIN && !block->alone) {
 		fd = sys.openat(AT_FDCWD, *block->dir ? block->dir : "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 		if (fd < 0 && !is_missing(errno) && errno != EACCES)
 			return false;
@@ -129,12 +138,12 @@ static void ask_block(void *ctx, size_t index)
 		atomic_store_explicit(&asking->differs, true, memory_order_relaxed);
 }
 
-static bool files_hold(struct codec_in *in, uint64_t files)
+static bool files_hold(struct codec_in *in, enum snapshot_kind kind, uint64_t files)
 {
 	struct asking asking = { .differs = false };
 	uint32_t count = codec_u32(in);
 	for (uint32_t i = 0; i < count && codec_ok(in); i++) {
-		struct block block = { .dir = codec_str(in), .count = codec_u32(in) };
+		struct block block = { .dir = codec_str(in), .count = codec_u32(in), .alone = kind == SNAPSHOT_GRAPHS };
 		size_t len;
 		const void *bytes = codec_bytes(in, &len);
 		block.entries = codec_in(bytes, len);
@@ -162,13 +171,21 @@ static bool vars_hold(struct codec_in *in)
 	return same && codec_ok(in);
 }
 
-bool snapshot_ask(const char *root, const struct buf *question, struct buf *ret_answer, uint64_t *ret_files)
+/* The state that the answer rests on: of the machine, and of the database. */
+static bool state_holds(enum snapshot_kind kind, const char *dir, uint64_t boot, uint64_t transaction)
+{
+	if (!boot || boot != clock_boot())
+		return false;
+	return kind == SNAPSHOT_GRAPHS ? !transaction : transaction && transaction == state_last(dir);
+}
+
+bool snapshot_ask(const char *root, enum snapshot_kind kind, const struct buf *question, struct buf *ret_answer, uint64_t *ret_files)
 {
 	struct buf dir CLEANUP(buf_release) = BUF_INIT;
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
 	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	if (!find_place(root, question, &dir, &path) || fs_read_file(path.data, SIZE_LIMIT, &bytes, &ignored) < 0)
+	if (!find_place(root, kind, question, &dir, &path) || fs_read_file(path.data, SIZE_LIMIT, &bytes, &ignored) < 0)
 		return false;
 	struct codec_in in = codec_in(bytes.data, bytes.len);
 	uint32_t magic = codec_u32(&in), version = codec_u32(&in);
@@ -181,11 +198,14 @@ bool snapshot_ask(const char *root, const struct buf *question, struct buf *ret_
 	*ret_files = codec_u64(&in);
 	if (!codec_ok(&in) || question_len != question->len || memcmp(asked, question->data, question_len) != 0)
 		return false;
-	if (!boot || boot != clock_boot() || !transaction || transaction != state_last(dir.data))
+	if (!state_holds(kind, dir.data, boot, transaction) || !vars_hold(&in) || !files_hold(&in, kind, *ret_files))
 		return false;
-	if (!vars_hold(&in) || !files_hold(&in, *ret_files))
-		return false;
-	buf_add(ret_answer, answer, answer_len);
+	/* An answer can be large: it stays in the memory that it was read to. */
+	memmove(bytes.data, answer, answer_len);
+	buf_truncate(&bytes, answer_len);
+	buf_release(ret_answer);
+	*ret_answer = bytes;
+	buf_init(&bytes);
 	return true;
 }
 
@@ -196,12 +216,13 @@ struct snapshot {
 	char *dir; /* of the state */
 	int64_t clock;
 	struct witness *witness;
+	bool joined; /* the witness is that of a snapshot around this one */
 };
 
 /* What mlmake writes for itself says nothing about the project: its content is vouched for by the transaction. */
 static bool is_ours(void *ctx, const char *path)
 {
-	static const char *const names[] = { "state", "state.aside", "locks", "logs", "snapshots", "clock", ".gitignore" };
+	static const char *const names[] = { "state", "state.aside", "locks", "logs", "snapshots", "graphs", "clock", ".gitignore" };
 	const struct snapshot *snapshot = ctx;
 	size_t root = strcmp(snapshot->root, "/") == 0 ? 0 : strlen(snapshot->root), dir = strlen(snapshot->dir);
 	if (text_starts(path, "/proc/"))
@@ -221,11 +242,25 @@ static bool is_ours(void *ctx, const char *path)
 	return !*below;
 }
 
-struct snapshot *snapshot_begin(const char *root)
+static struct snapshot *join(const struct snapshot *outer, struct witness *witness, const char *root)
+{
+	if (strcmp(outer->root, root) != 0)
+		return NULL;
+	struct snapshot *snapshot = mem_alloc(sizeof(*snapshot));
+	*snapshot = (struct snapshot){ .root = mem_strdup(root), .dir = mem_strdup(outer->dir), .clock = outer->clock, .witness = witness,
+				       .joined = true };
+	return snapshot;
+}
+
+struct snapshot *snapshot_begin(const char *root, bool may_create)
 {
 	struct buf dir CLEANUP(buf_release) = BUF_INIT;
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	int fd CLEANUP(fs_close_fd) = clock_open(root, false);
+	void *outer;
+	struct witness *witness = witness_current(is_ours, &outer);
+	if (witness)
+		return join(outer, witness, root);
+	int fd CLEANUP(fs_close_fd) = clock_open(root, may_create);
 	int64_t clock = clock_now(fd);
 	if (clock == CLOCK_NONE || state_find_dir(root, &dir, &ignored) < 0)
 		return NULL;
@@ -394,7 +429,7 @@ static int count_in(void *ctx, const struct fs_entry *entry, struct err *err)
 }
 
 /* The one that was kept first makes room for a new one. */
-static int make_room(const char *file, struct err *err)
+static int make_room(const char *file, size_t max, struct err *err)
 {
 	struct buf dir CLEANUP(buf_release) = BUF_INIT;
 	struct crowd crowd = { .count = 0 };
@@ -402,13 +437,23 @@ static int make_room(const char *file, struct err *err)
 		return 0;
 	path_dir(&dir, file);
 	int failed = fs_walk(dir.data, count_in, &crowd, err);
-	if (!failed && crowd.count >= SNAPSHOTS_MAX)
+	if (!failed && crowd.count >= max)
 		failed = fs_remove(crowd.oldest, err);
 	free(crowd.oldest);
 	return failed;
 }
 
-static const char *keep(struct snapshot *snapshot, const struct buf *question, const struct buf *answer, uint64_t seen)
+/* One directory in what is ours; directories around that would be seen by a witness that still stands. */
+static int make_shelf(const char *file, struct err *err)
+{
+	struct buf dir CLEANUP(buf_release) = BUF_INIT;
+	path_dir(&dir, file);
+	if (fs_is_dir(dir.data) || sys.mkdirat(AT_FDCWD, dir.data, 0777) == 0)
+		return 0;
+	return fs_mkdirs(dir.data, err);
+}
+
+static const char *keep(struct snapshot *snapshot, enum snapshot_kind kind, const struct buf *question, const struct buf *answer, uint64_t seen)
 {
 	struct keeping keeping CLEANUP(keeping_release) = { .snapshot = snapshot, .key = BUF_INIT, .dir = BUF_INIT };
 	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
@@ -416,34 +461,47 @@ static const char *keep(struct snapshot *snapshot, const struct buf *question, c
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	uint64_t boot = clock_boot();
-	if (!seen)
+	if (!seen && kind == SNAPSHOT_RUNS)
 		return "another process wrote to the state database";
 	if (!boot)
 		return "the kernel does not tell one boot from another";
 	const char *why = sort_files(&keeping);
 	if (why)
 		return why;
-	put_together(&keeping, boot, question, answer, seen, &bytes);
-	if (bytes.len > SIZE_LIMIT || !find_place(snapshot->root, question, &dir, &path) || fs_mkdirs_for(path.data, &ignored) < 0 ||
-	    make_room(path.data, &ignored) < 0 || fs_write_file(path.data, bytes.data, bytes.len, 0666, FS_VOLATILE, &ignored) < 0)
+	put_together(&keeping, boot, question, answer, kind == SNAPSHOT_RUNS ? seen : 0, &bytes);
+	if (bytes.len > SIZE_LIMIT || !find_place(snapshot->root, kind, question, &dir, &path) || make_shelf(path.data, &ignored) < 0 ||
+	    make_room(path.data, shelves[kind].max, &ignored) < 0 || fs_write_file(path.data, bytes.data, bytes.len, 0666, FS_VOLATILE, &ignored) < 0)
 		return "it cannot be written";
 	return NULL;
 }
 
-void snapshot_end(struct snapshot *snapshot, const struct buf *question, const struct buf *answer, uint64_t seen, const char **ret_why_not)
+void snapshot_keep(struct snapshot *snapshot, enum snapshot_kind kind, const struct buf *question, const struct buf *answer, uint64_t seen,
+		   const char **ret_why_not)
 {
-	const char *ignored;
-	if (!ret_why_not)
-		ret_why_not = &ignored;
-	*ret_why_not = "mlmake has not run here before";
+	const char *why_not = "mlmake has not run here before";
+	if (snapshot) {
+		if (!snapshot->joined)
+			witness_end(snapshot->witness);
+		why_not = witness_fault(snapshot->witness);
+		if (!why_not)
+			why_not = keep(snapshot, kind, question, answer, seen);
+	}
+	if (ret_why_not)
+		*ret_why_not = why_not;
+}
+
+void snapshot_end(struct snapshot *snapshot)
+{
 	if (!snapshot)
 		return;
-	witness_end(snapshot->witness);
-	*ret_why_not = witness_fault(snapshot->witness);
-	if (!*ret_why_not)
-		*ret_why_not = answer ? keep(snapshot, question, answer, seen) : "there was something to do";
-	witness_free(snapshot->witness);
+	if (!snapshot->joined)
+		witness_free(snapshot->witness);
 	free(snapshot->root);
 	free(snapshot->dir);
 	free(snapshot);
+}
+
+void snapshot_endp(struct snapshot **snapshot)
+{
+	snapshot_end(*snapshot);
 }

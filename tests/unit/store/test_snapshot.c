@@ -35,28 +35,35 @@ static void look_around(struct scratch *s)
 	sys.getenv("SNAPSHOT_TEST");
 }
 
+/* Why nothing was kept, or NULL. */
+static const char *end(struct snapshot *snapshot, const struct setting *set, uint64_t seen)
+{
+	const char *why_not;
+	snapshot_keep(snapshot, SNAPSHOT_RUNS, &set->question, &set->answer, seen, &why_not);
+	snapshot_end(snapshot);
+	return why_not;
+}
+
 static const char *keep(struct setting *set)
 {
 	struct scratch *s = set->s;
-	const char *why_not;
 	struct state *state;
 	const void *bytes;
 	size_t len;
-	struct snapshot *snapshot = snapshot_begin(s->root.data);
+	struct snapshot *snapshot = snapshot_begin(s->root.data, false);
 	look_around(s);
 	OK(state_open(s->root.data, &state, &s->err));
 	state_get(state, STATE_RESULTS, "x", &bytes, &len);
 	uint64_t seen = state_seen(state);
 	state_close(state);
-	snapshot_end(snapshot, &set->question, &set->answer, seen, &why_not);
-	return why_not;
+	return end(snapshot, set, seen);
 }
 
 static bool holds(struct setting *set)
 {
 	struct buf answer CLEANUP(buf_release) = BUF_INIT;
 	uint64_t files;
-	if (!snapshot_ask(set->s->root.data, &set->question, &answer, &files))
+	if (!snapshot_ask(set->s->root.data, SNAPSHOT_RUNS, &set->question, &answer, &files))
 		return false;
 	assert_string_equal(answer.data, set->answer.data);
 	assert_int_equal(files, 4);
@@ -180,12 +187,12 @@ static void what_is_too_new_is_not_kept(void **ctx)
 	assert_string_equal(keep(&set), "a file is too new");
 	/* mtime set back: its ctime is what is new, until the clock moves on. */
 	later[1].tv_sec = 1;
-	struct snapshot *snapshot = snapshot_begin(s->root.data);
+	struct snapshot *snapshot = snapshot_begin(s->root.data, false);
 	assert_int_equal(futimens(fd, later), 0);
 	sys.close(fd);
 	look_around(s);
 	const char *why_not;
-	snapshot_end(snapshot, &set.question, &set.answer, 1, &why_not);
+	why_not = end(snapshot, &set, 1);
 	assert_string_equal(why_not, "a file is too new");
 	scratch_tick(s);
 	assert_null(keep(&set));
@@ -199,11 +206,11 @@ static void two_answers_to_one_question_are_none(void **ctx)
 	const char *why_not;
 	prepare(&set, s);
 	char *path OWNED = path_joined(s->root.data, "in/b");
-	struct snapshot *snapshot = snapshot_begin(s->root.data);
+	struct snapshot *snapshot = snapshot_begin(s->root.data, false);
 	assert_true(fs_exists(path));
 	assert_int_equal(unlink(path), 0);
 	assert_false(fs_exists(path));
-	snapshot_end(snapshot, &set.question, &set.answer, 1, &why_not);
+	why_not = end(snapshot, &set, 1);
 	assert_string_equal(why_not, "a file changed meanwhile");
 }
 
@@ -214,20 +221,20 @@ static void no_snapshot_without_a_whole_view(void **ctx)
 	const char *why_not;
 	prepare(&set, s);
 	scratch_remove(s, ".mlmake/snapshots");
-	struct snapshot *snapshot = snapshot_begin(s->root.data);
-	snapshot_end(snapshot, &set.question, &set.answer, 0, &why_not);
+	struct snapshot *snapshot = snapshot_begin(s->root.data, false);
+	why_not = end(snapshot, &set, 0);
 	assert_string_equal(why_not, "another process wrote to the state database");
-	snapshot = snapshot_begin(s->root.data);
+	snapshot = snapshot_begin(s->root.data, false);
 	sys.unseen("a test");
-	snapshot_end(snapshot, &set.question, &set.answer, 1, &why_not);
+	why_not = end(snapshot, &set, 1);
 	assert_string_equal(why_not, "a test");
-	snapshot = snapshot_begin(s->root.data);
+	snapshot = snapshot_begin(s->root.data, false);
 	look_around(s);
 	char *path OWNED = path_joined(s->root.data, "in/b");
 	assert_int_equal(sys.fchmodat(AT_FDCWD, path, 0600, 0), 0);
-	snapshot_end(snapshot, &set.question, &set.answer, 1, &why_not);
+	why_not = end(snapshot, &set, 1);
 	assert_string_equal(why_not, "something was written");
-	snapshot_end(snapshot_begin("/nowhere"), &set.question, &set.answer, 1, &why_not);
+	why_not = end(snapshot_begin("/nowhere", false), &set, 1);
 	assert_non_null(why_not);
 	assert_false(holds(&set));
 }
@@ -260,17 +267,17 @@ static void a_denied_permission_is_an_answer(void **ctx)
 		struct buf answer CLEANUP(buf_release) = BUF_INIT;
 		char *path OWNED = path_joined(s->root.data, crowded ? "in/denied" : "alone/denied");
 		denies = true;
-		struct snapshot *snapshot = snapshot_begin(s->root.data);
+		struct snapshot *snapshot = snapshot_begin(s->root.data, false);
 		if (crowded)
 			look_around(s);
 		assert_false(fs_exists(path));
-		snapshot_end(snapshot, &set.question, &set.answer, state_last(dir), &why_not);
+		why_not = end(snapshot, &set, state_last(dir));
 		assert_null(why_not);
-		assert_true(snapshot_ask(s->root.data, &set.question, &answer, &files));
+		assert_true(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files));
 		denies = false;
-		assert_false(snapshot_ask(s->root.data, &set.question, &answer, &files));
+		assert_false(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files));
 		scratch_write(s, crowded ? "in/denied" : "alone/denied", "");
-		assert_false(snapshot_ask(s->root.data, &set.question, &answer, &files));
+		assert_false(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files));
 	}
 	sys.fstatat = real_fstatat;
 }
@@ -356,7 +363,7 @@ static void a_damaged_one_is_none(void **ctx)
 		mend_checksum(&bad);
 		write_snapshot(&set, &bad);
 		buf_reset(&answer);
-		bool taken = snapshot_ask(s->root.data, &set.question, &answer, &files);
+		bool taken = snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files);
 		/* magic, version, boot, transaction and question are never forgiven */
 		if (i < 32 + 4 + set.question.len)
 			assert_false(taken);
@@ -371,6 +378,62 @@ static void a_damaged_one_is_none(void **ctx)
 	assert_true(holds(&set));
 }
 
+static bool graph_holds(const struct setting *set)
+{
+	struct buf answer CLEANUP(buf_release) = BUF_INIT;
+	uint64_t files;
+	return snapshot_ask(set->s->root.data, SNAPSHOT_GRAPHS, &set->question, &answer, &files);
+}
+
+/* An answer that rests on no record outlives one; found within another, it is vouched for by both. */
+static void a_graph_within_a_run(void **ctx)
+{
+	struct setting set CLEANUP(release);
+	struct scratch *s = *ctx;
+	const char *why_not;
+	prepare(&set, s);
+	char *dir OWNED = path_joined(s->root.data, ".mlmake");
+	char *late OWNED = path_joined(s->root.data, "late");
+	struct snapshot *outer = snapshot_begin(s->root.data, false), *inner = snapshot_begin(s->root.data, false);
+	assert_null(snapshot_begin("/elsewhere", true));
+	look_around(s);
+	snapshot_keep(inner, SNAPSHOT_GRAPHS, &set.question, &set.answer, 0, &why_not);
+	assert_null(why_not);
+	snapshot_end(inner);
+	assert_false(fs_exists(late));
+	assert_null(end(outer, &set, state_last(dir)));
+	assert_true(graph_holds(&set));
+	scratch_write(s, "late", "");
+	assert_true(graph_holds(&set));
+	assert_false(holds(&set));
+	scratch_remove(s, "late");
+	commit(s, "y");
+	assert_true(graph_holds(&set));
+
+	/* What was looked at to see that the graph holds counts for the run that took it. */
+	outer = snapshot_begin(s->root.data, false);
+	inner = snapshot_begin(s->root.data, false);
+	assert_true(graph_holds(&set));
+	snapshot_end(inner);
+	assert_null(end(outer, &set, state_last(dir)));
+	assert_true(holds(&set));
+	scratch_write(s, "in/a", "other");
+	assert_false(graph_holds(&set));
+	assert_false(holds(&set));
+}
+
+static void only_where_mlmake_may_write(void **ctx)
+{
+	struct scratch *s = *ctx;
+	char *dir OWNED = path_joined(s->root.data, ".mlmake");
+	assert_null(snapshot_begin(s->root.data, false));
+	assert_false(fs_exists(dir));
+	struct snapshot *snapshot = snapshot_begin(s->root.data, true);
+	assert_non_null(snapshot);
+	snapshot_end(snapshot);
+	assert_true(fs_is_dir(dir));
+}
+
 /* More than one block of one directory, over several threads. */
 static void many_files(void **ctx)
 {
@@ -382,29 +445,29 @@ static void many_files(void **ctx)
 	char name[32];
 	prepare(&set, s);
 	buf_addstr(&set.question, " of many");
-	struct snapshot *snapshot = snapshot_begin(s->root.data);
+	struct snapshot *snapshot = snapshot_begin(s->root.data, false);
 	for (int i = 0; i < 6000; i++) {
 		snprintf(name, sizeof(name), "in/none-%d", i);
 		char *path OWNED = path_joined(s->root.data, name);
 		assert_false(fs_exists(path));
 	}
-	snapshot_end(snapshot, &set.question, &set.answer, 1, &why_not);
+	why_not = end(snapshot, &set, 1);
 	assert_null(why_not);
 	char *dir OWNED = path_joined(s->root.data, ".mlmake");
 	/* The transaction was made up; with the true one it holds. */
-	assert_false(snapshot_ask(s->root.data, &set.question, &answer, &files));
-	snapshot = snapshot_begin(s->root.data);
+	assert_false(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files));
+	snapshot = snapshot_begin(s->root.data, false);
 	for (int i = 0; i < 6000; i++) {
 		snprintf(name, sizeof(name), "in/none-%d", i);
 		char *path OWNED = path_joined(s->root.data, name);
 		assert_false(fs_exists(path));
 	}
-	snapshot_end(snapshot, &set.question, &set.answer, state_last(dir), &why_not);
+	why_not = end(snapshot, &set, state_last(dir));
 	assert_null(why_not);
-	assert_true(snapshot_ask(s->root.data, &set.question, &answer, &files));
+	assert_true(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files));
 	assert_int_equal(files, 6000);
 	scratch_write(s, "in/none-5999", "");
-	assert_false(snapshot_ask(s->root.data, &set.question, &answer, &files));
+	assert_false(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
@@ -421,7 +484,7 @@ int main(int argc, char **argv)
 	}
 	const struct CMUnitTest tests[] = {
 		TEST(whatever_changes_makes_it_void), TEST(what_does_not_lie_still_is_not_kept),
-		TEST(what_is_too_new_is_not_kept), TEST(two_answers_to_one_question_are_none), TEST(no_snapshot_without_a_whole_view),
+		TEST(what_is_too_new_is_not_kept), TEST(a_graph_within_a_run), TEST(only_where_mlmake_may_write), TEST(two_answers_to_one_question_are_none), TEST(no_snapshot_without_a_whole_view),
 		TEST(a_denied_permission_is_an_answer), TEST(state_tells_of_other_writers), TEST(a_damaged_one_is_none), TEST(many_files),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
