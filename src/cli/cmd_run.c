@@ -13,7 +13,7 @@
 #define TICK_MS 200
 
 struct request {
-	bool keep_going, dry_run, question, force, why, no_cache, cache_push, replay;
+	bool keep_going, dry_run, question, force, why, no_cache, cache_push, replay, touch;
 	unsigned jobs;
 	double max_load;
 	struct jobserver *jobserver; /* of a make above us; NULL: none */
@@ -47,6 +47,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct request *ret, st
 		{ 'n', "dry-run", NULL, "say what would run and why; run nothing", OPTION_FLAG, &ret->dry_run },
 		{ 'q', "question", NULL, "run and print nothing; exit 1 if anything would run", OPTION_FLAG, &ret->question },
 		{ 'B', "force", NULL, "run the targets and all that they need, whatever is up to date", OPTION_FLAG, &ret->force },
+		{ 0, "touch", NULL, "run nothing: record the outputs as they are as up to date", OPTION_FLAG, &ret->touch },
 		{ 0, "why", NULL, "say of each target why it runs", OPTION_FLAG, &ret->why },
 		{ 'v', "verbose", NULL, "the same, and name the targets that are up to date", OPTION_FLAG, &cli->verbose },
 		{ 0, "no-cache", NULL, "neither take outputs from the output cache nor keep them there", OPTION_FLAG, &ret->no_cache },
@@ -143,6 +144,7 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 		.stop_at_first = request->question,
 		.no_cache = request->no_cache,
 		.cache_push = request->cache_push,
+		.touch = request->touch,
 		.explain = request->why || cli->verbose || request->dry_run || cli->json,
 		.tick_ms = cli->terminal && !cli->json ? TICK_MS : 0,
 		.command = command,
@@ -155,6 +157,7 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 	show.args_target = args.len && plan->requested_len ? &project->targets[plan->requested[plan->requested_len - 1]] : NULL;
 	show.silent = request->question;
 	show.replay = request->replay ? plan : NULL;
+	show.touch = request->touch;
 	show.explain = request->why || cli->verbose;
 	struct trace trace CLEANUP(trace_release);
 	const struct run_sink sink = { .event = show_event, .ctx = &show };
@@ -265,6 +268,7 @@ const struct command cmd_run = {
 		"  mlmake test -- -k slow      arguments for the command\n"
 		"  mlmake train vars.lr=0.1    a value of mlmake.yaml for this run\n"
 		"  mlmake -j8 -l 6 all         eight at once, none beside others above that load\n"
+		"  mlmake --touch train        its outputs are right as they are: do not run it for that change\n"
 		"  mlmake 'test*' lint         all targets whose names match\n"
 		"  mlmake --replay test        what it printed, also if it need not run",
 	.operands = OPERANDS_TARGETS,

@@ -58,7 +58,7 @@ static void keep(struct shortcut *shortcut, const struct buf *answer, uint64_t s
 void shortcut_keep(struct shortcut *shortcut, const char *wanted, const struct run_summary *summary)
 {
 	struct buf answer CLEANUP(buf_release) = BUF_INIT;
-	if (summary->restored || summary->succeeded || summary->failed || summary->skipped || summary->would_run ||
+	if (summary->restored || summary->succeeded || summary->failed || summary->skipped || summary->would_run || summary->accepted ||
 	    summary->signal_number || summary->warnings)
 		return;
 	codec_add_str(&answer, wanted);

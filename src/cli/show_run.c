@@ -43,6 +43,8 @@ const char *show_outcome_name(enum run_outcome outcome)
 		return "interrupted";
 	case RUN_WOULD_RUN:
 		return "would-run";
+	case RUN_ACCEPTED:
+		return "accepted";
 	}
 	return "unknown";
 }
@@ -145,6 +147,7 @@ static void json_summary(struct show *show, const struct run_summary *summary)
 	json_pair_uint(&w, "fetched", summary->shared.fetched);
 	json_pair_uint(&w, "shared", summary->shared.sent);
 	json_pair_uint(&w, "not_shared", summary->shared.unsent);
+	json_pair_uint(&w, "accepted", summary->accepted);
 	json_pair_int(&w, "signal", summary->signal_number);
 	json_pair_uint(&w, "duration_ms", summary->duration_ms);
 	end_line(show, &w, &out);
@@ -296,7 +299,10 @@ static void people_finished(struct show *show, const struct run_event *event)
 	case RUN_WOULD_RUN:
 		add_reasons(&text, event);
 		if (!show->silent)
-			cli_out(show->cli, "%s: would run: %s\n", event->target->name, text.data);
+			cli_out(show->cli, "%s: would %s: %s\n", event->target->name, show->touch ? "be accepted" : "run", text.data);
+		break;
+	case RUN_ACCEPTED:
+		print_result(show, event, "accepted as it is");
 		break;
 	}
 }
@@ -411,7 +417,8 @@ void show_end(struct show *show, const struct run_summary *summary)
 	add_count(&counts, summary->failed, "failed");
 	add_count(&counts, summary->skipped, "not run");
 	add_count(&counts, summary->succeeded, "ran");
-	add_count(&counts, summary->would_run, "would run");
+	add_count(&counts, summary->would_run, show->touch ? "would be accepted" : "would run");
+	add_count(&counts, summary->accepted, "accepted");
 	add_count(&counts, summary->restored, "from the cache");
 	add_count(&counts, summary->up_to_date, "up to date");
 	text_add_duration(&took, summary->duration_ms);
@@ -419,7 +426,7 @@ void show_end(struct show *show, const struct run_summary *summary)
 		cli_note(show->cli, "%s: interrupted after %s (%s)", show->wanted, took.data, counts.data);
 	else if (summary->failed)
 		cli_note(show->cli, "%s: failed after %s (%s)", show->wanted, took.data, counts.data);
-	else if (summary->succeeded || summary->restored)
+	else if (summary->succeeded || summary->restored || summary->accepted)
 		cli_note(show->cli, "%s: done in %s (%s)", show->wanted, took.data, counts.data);
 	else if (summary->would_run)
 		cli_note(show->cli, "%s: nothing was run (%s)", show->wanted, counts.data);

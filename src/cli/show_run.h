@@ -25,7 +25,7 @@ struct show {
 	const char *wanted;        /* the targets that were asked for, for the last line */
 	bool silent;               /* -q */
 	bool explain;              /* --why */
-	bool dry;
+	bool touch;                /* --touch */
 	const struct plan *replay; /* its requested targets print their kept log where they do not run; NULL: none does */
 	const char *again;         /* "mlmake" and what is to be given again with a target that failed */
 	const struct target *args_target; /* the one that args are for; NULL: there are none */

@@ -26,6 +26,7 @@ struct run_options {
 	bool keep_going;      /* -k */
 	bool force;           /* -B: the requested targets and all they need run */
 	bool dry_run;         /* -n */
+	bool touch;           /* --touch: nothing runs; outputs that are there are recorded as made from what is there now */
 	bool no_cache;        /* neither read nor write the output cache */
 	bool cache_push;      /* share what is made, and what is up to date, wherever this runs */
 	bool cache_pull;      /* with dry_run: fetch what others have shared into the output cache */
@@ -55,6 +56,7 @@ enum run_outcome {
 	RUN_SKIPPED,    /* something it needs failed */
 	RUN_INTERRUPTED,
 	RUN_WOULD_RUN,  /* -n */
+	RUN_ACCEPTED,   /* --touch */
 };
 struct run_event {
 	enum run_event_kind kind;
@@ -76,7 +78,7 @@ struct run_sink {
 	void *ctx;
 };
 struct run_summary {
-	size_t up_to_date, restored, succeeded, failed, skipped, would_run;
+	size_t up_to_date, restored, succeeded, failed, skipped, would_run, accepted;
 	size_t warnings;
 	struct share_counts shared;
 	int signal_number;    /* that ended the run, 0 if none */

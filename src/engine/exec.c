@@ -284,6 +284,10 @@ static void with_lock(struct job *job)
 	case VERDICT_RUN:
 		break;
 	}
+	if (run->options->touch) {
+		finish_accept(job);
+		return;
+	}
 	if (check_restore(run, job, &restored, &err) < 0) {
 		/* What the cache has is not worth more than a warning: the command can make it anew. */
 		run_warn(run, job->node->target, "the output cache could not be used for '%s': %s", job->node->target->name, err.message);

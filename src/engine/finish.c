@@ -129,7 +129,8 @@ static void remember(struct job *job, enum run_outcome outcome, uint64_t duratio
 		.duration_ms = outcome == RUN_RESTORED ? job->saved_ms : duration_ms,
 		.outcome = outcome,
 	};
-	if (outcome != RUN_INTERRUPTED && history_add(job->run->state, job->node->target->name, &entry, &err) < 0)
+	bool ran = outcome != RUN_INTERRUPTED && !job->run->options->touch;
+	if (ran && history_add(job->run->state, job->node->target->name, &entry, &err) < 0)
 		run_warn(job->run, job->node->target, "%s", err.message);
 }
 
@@ -246,4 +247,44 @@ void finish_interrupted(struct job *job)
 	if (job->began && !job->node->target->persist && put_aside(job, &err) < 0)
 		run_warn(job->run, job->node->target, "%s", err.message);
 	report(job, RUN_INTERRUPTED, NULL);
+}
+
+/* The output cache gets nothing of this: that the outputs are made from these inputs is the user's word, for this work tree alone. */
+static int accept(struct job *job, char **ret_missing, struct err *err)
+{
+	struct run *run = job->run;
+	const struct target *target = job->node->target;
+	struct manifest outputs = { 0 };
+	if (finish_can_track(run, target, false, err) < 0 || scan_outputs(job, &outputs, ret_missing, err) < 0)
+		return -1;
+	int failed = 0;
+	if (!*ret_missing) {
+		check_result(run, target, &outputs, &run->results[target->id]);
+		strlist_release(&job->reasons);
+		strlist_add(&job->reasons, "accepted as it was (--touch)");
+		failed = finish_track(run, target, &outputs, err);
+		if (!failed)
+			failed = finish_record(job, &outputs, job->record.exists ? job->record.duration_ms : 0, err);
+	}
+	manifest_release(&outputs);
+	return failed;
+}
+
+void finish_accept(struct job *job)
+{
+	struct run *run = job->run;
+	const struct target *target = job->node->target;
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	OWNED char *missing = NULL;
+	if (check_always_runs(run, target, &job->fp)) {
+		run_warn(run, target, "'%s' always runs: there is nothing to accept", target->name);
+		report(job, RUN_UP_TO_DATE, NULL);
+	} else if (accept(job, &missing, &err) < 0) {
+		run_error(job, &err);
+	} else if (missing) {
+		OWNED char *message = mem_printf("%s is not there to be accepted; without --touch it is made", missing);
+		report(job, RUN_FAILED, message);
+	} else {
+		report(job, RUN_ACCEPTED, NULL);
+	}
 }

@@ -140,6 +140,7 @@ enum verdict { VERDICT_CURRENT, VERDICT_RUN, VERDICT_ERROR };
 /* Fills fp and record; reasons only where it must run. */
 enum verdict check_target(struct run *run, struct node *node, struct fingerprint *fp, struct record *record, struct strlist *reasons,
 			  struct err *err);
+bool check_always_runs(const struct run *run, const struct target *target, const struct fingerprint *fp);
 bool check_uses_cache(const struct run *run, const struct target *target);
 /* As in make: where nothing says what a target depends on or makes, it is wanted for what it does. */
 bool check_always_runs(const struct run *run, const struct target *target, const struct fingerprint *fp);
@@ -176,6 +177,7 @@ size_t slots_fds(const struct job *job, int ret[2]); /* that its processes must 
 void finish_success(struct job *job);
 void finish_failure(struct job *job, const char *message);
 void finish_interrupted(struct job *job);
+void finish_accept(struct job *job); /* --touch */
 /* Whether finish_track could succeed later; of the whole project (quick), or of each output. */
 int finish_can_track(struct run *run, const struct target *target, bool whole_project, struct err *err) MUST_CHECK;
 /* Versions the outputs that are declared so, and scans them anew where that may have changed them. */

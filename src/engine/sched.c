@@ -143,6 +143,9 @@ static void count_outcome(struct run_summary *summary, enum run_outcome outcome)
 	case RUN_WOULD_RUN:
 		summary->would_run++;
 		break;
+	case RUN_ACCEPTED:
+		summary->accepted++;
+		break;
 	}
 }
 
@@ -293,7 +296,9 @@ static void decide_checked(struct run *run, struct node *node, struct strlist *r
 		push_ready(run, node);
 		return;
 	}
-	if (would_restore(run, node, &restores, &err) < 0) {
+	if (run->options->touch) {
+		restores = false;
+	} else if (would_restore(run, node, &restores, &err) < 0) {
 		run_fail(run, &err);
 		return;
 	}
