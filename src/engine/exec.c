@@ -370,6 +370,23 @@ static void start_attempt(struct job *job)
 	start_command(job);
 }
 
+/* ": warnings, conventions", by what the target says of its exit codes. */
+static void add_meaning(struct buf *out, const struct target *target, int code)
+{
+	const char *between = ": ";
+	int bits = 0;
+	for (size_t i = 0; i < target->exit_meanings.len; i++)
+		bits |= target->exit_meanings.at[i].is_bit ? target->exit_meanings.at[i].code : 0;
+	for (size_t i = 0; i < target->exit_meanings.len; i++) {
+		const struct exit_meaning *meaning = &target->exit_meanings.at[i];
+		/* A code with other bits, such as the shell's 127, is not put together of these. */
+		if (meaning->is_bit ? (code & ~bits) || !(code & meaning->code) : code != meaning->code)
+			continue;
+		buf_addf(out, "%s%s", between, meaning->text);
+		between = ", ";
+	}
+}
+
 static void add_failure(struct buf *out, const struct job *job, int status)
 {
 	if (job->timed_out) {
@@ -379,6 +396,7 @@ static void add_failure(struct buf *out, const struct job *job, int status)
 		buf_addf(out, "it was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
 	} else {
 		buf_addf(out, "exit code %d", job->exit_code);
+		add_meaning(out, job->node->target, job->exit_code);
 	}
 }
 
@@ -421,6 +439,14 @@ static void try_again(struct job *job, const char *failure)
 		start_attempt(job);
 }
 
+static void warn_of_code(struct job *job)
+{
+	struct buf meaning CLEANUP(buf_release) = BUF_INIT;
+	add_meaning(&meaning, job->node->target, job->exit_code);
+	run_warn(job->run, job->node->target, "'%s' ended with exit code %d%s, which counts as a success for it", job->node->target->name,
+		 job->exit_code, meaning.data);
+}
+
 static void command_ended(struct job *job, int status)
 {
 	struct buf message CLEANUP(buf_release) = BUF_INIT;
@@ -432,7 +458,7 @@ static void command_ended(struct job *job, int status)
 	}
 	if (is_success(job)) {
 		if (job->exit_code)
-			run_warn(job->run, target, "'%s' ended with exit code %d, which counts as a success for it", target->name, job->exit_code);
+			warn_of_code(job);
 		if (++job->command < target->run.len)
 			start_command(job);
 		else

@@ -71,6 +71,13 @@ struct tool_ref {
 	struct string_list version_argv; /* empty: the resolved executable's identity counts */
 };
 
+/* What an exit code means, or one bit of it. */
+struct exit_meaning {
+	int code;
+	bool is_bit;
+	const char *text;
+};
+
 /* `pools`: so many targets of a pool run at once. */
 struct pool_limit {
 	const char *name;
@@ -98,6 +105,7 @@ struct target {
 	struct { struct param_ref *at; size_t len; } params;
 	struct { struct tool_ref *at; size_t len; } tools;
 	struct { int *at; size_t len; } success_codes; /* exit codes that count as success besides 0 (pytest 5), with a warning */
+	struct { struct exit_meaning *at; size_t len; } exit_meanings; /* for messages */
 	struct string_list path; /* directories that it puts in front of the PATH of those that need it, relative to the root */
 	struct string_list path_front; /* what is in front of its own PATH: `path` of those in needs */
 	const char *stamp;      /* a file whose content is this target's result instead of its outputs (.venv/...), NULL if none */

@@ -71,6 +71,8 @@ const struct schema_key target_keys[] = {
 	{"hook", SCHEMA_TEXT, "whether the git hook runs it", true_false, NULL},
 	{"tools", SCHEMA_ITEMS, "programs whose version is part of the key", NULL, tool_keys},
 	{"success_codes", SCHEMA_INTS, "exit codes that count as success, with a warning", NULL, NULL},
+	{"exit_codes", SCHEMA_TEXT_MAP, "what exit codes mean: {1: tests failed}", NULL, NULL},
+	{"exit_bits", SCHEMA_TEXT_MAP, "what the bits of the exit code mean: {1: fatal, 2: errors, 4: warnings}", NULL, NULL},
 	{"stamp", SCHEMA_TEXT, "a file whose content is this target's result for those that need it", NULL, NULL},
 	{"path", SCHEMA_TEXTS, "directories put in front of the PATH of targets that need this one, such as .venv/bin", NULL,
 	 NULL},

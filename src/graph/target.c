@@ -331,6 +331,31 @@ static int build_codes(struct builder *b)
 	return 0;
 }
 
+static int build_exit_meanings(struct builder *b, struct err *err)
+{
+	const struct yaml_node *const maps[] = { get(b, "exit_codes"), get(b, "exit_bits") };
+	size_t room = 0;
+	for (size_t m = 0; m < ARRAY_LEN(maps); m++)
+		room += maps[m] == NULL ? 0 : maps[m]->len;
+	b->target->exit_meanings.at = alloc_list(b->arena, room, sizeof(*b->target->exit_meanings.at));
+	for (size_t m = 0; m < ARRAY_LEN(maps); m++)
+		for (size_t i = 0; maps[m] != NULL && i < maps[m]->len; i++) {
+			const struct yaml_node *key = maps[m]->pairs[i].key;
+			struct exit_meaning *meaning = &b->target->exit_meanings.at[b->target->exit_meanings.len];
+			uint64_t code;
+			bool is_bit = m == 1;
+			if (!text_parse_u64(key->text, &code) || code < 1 || code > 255 || (is_bit && (code & (code - 1)) != 0)) {
+				yaml_err(err, key, is_bit ? "'%s' is no bit of an exit code" : "'%s' is no exit code of a failure", key->text);
+				return err_hint(err, is_bit ? "they are 1, 2, 4, 8, 16, 32, 64 and 128" : "they are whole numbers from 1 to 255");
+			}
+			*meaning = (struct exit_meaning){ .code = (int)code, .is_bit = is_bit };
+			if (vars_expand(b->config, b->decl, maps[m]->pairs[i].value, &meaning->text, err) < 0)
+				return -1;
+			b->target->exit_meanings.len++;
+		}
+	return 0;
+}
+
 static int build_ci(struct builder *b, struct err *err)
 {
 	const struct yaml_node *ci = get(b, "ci"), *node;
@@ -489,7 +514,7 @@ static int build(struct builder *b, size_t index, struct err *err)
 		target->origin = config_keep(config, origin);
 	}
 	if (target_build_outputs(config, index, err) < 0 || build_scalars(b, err) < 0 || build_inputs(b, err) < 0 ||
-	    build_params(b, err) < 0 || build_shell(b, err) < 0 || build_tools(b, err) < 0 || build_codes(b) < 0 ||
+	    build_params(b, err) < 0 || build_shell(b, err) < 0 || build_tools(b, err) < 0 || build_codes(b) < 0 || build_exit_meanings(b, err) < 0 ||
 	    build_ci(b, err) < 0 || build_path(b, err) < 0 || build_resources(b, err) < 0)
 		return -1;
 	if (vars_expand_list(config, b->decl, get(b, "run"), &target->run, err) < 0)

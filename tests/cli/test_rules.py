@@ -81,6 +81,31 @@ def test_show(box):
     assert box.mlmake("rules", "show", check=2).stderr
 
 
+@pytest.mark.parametrize("codes, said", [
+    ({"0": 4, "1": 16}, "exit code 20: warnings, conventions"), ({"0": 0, "1": 2}, "exit code 2: errors"),
+    ({"0": 0, "1": 127}, "exit code 127)"), ({}, None)])
+def test_lint_puts_the_exit_codes_of_its_parts_together(gitbox, codes, said):
+    """More names than one command line holds; a stand-in for pylint, which would take minutes."""
+    count = 2600
+    for n in range(count):
+        gitbox.write(f"pkg/{n % 2}_{'x' * 60}_{n}.py", "")
+    gitbox.write("requirements.txt", "")
+    gitbox.write("mlmake.yaml", "version: 1\ntargets:\n  install: {inputs: [requirements.txt], run: 'true'}\n")
+    gitbox.write(".gitignore", ".venv\nruns\n")
+    gitbox.write(".venv/bin/python", """\
+#!/bin/sh
+n=$(ls runs 2>/dev/null | wc -l); mkdir -p runs; for a; do case $a in *.py) echo "$a";; esac; done > runs/$n
+echo "part $n"; exit $(cat codes/$n 2>/dev/null || echo 0)
+""", 0o755)
+    for part, code in codes.items():
+        gitbox.write(f"codes/{part}", str(code))
+    result = gitbox.mlmake("lint", check=1 if said else 0)
+    parts = sorted((gitbox.path / "runs").iterdir())
+    assert len(parts) >= 2 and sum(len(part.read_text().split()) for part in parts) == count
+    assert "part 0\npart 1\n" in result.stdout
+    assert said is None or said in result.stderr
+
+
 @pytest.mark.slow
 def test_test_and_lint_work_in_a_plain_repository(gitbox):
     plain_project(gitbox, "tests/test_app.py")
@@ -96,6 +121,7 @@ def test_test_and_lint_work_in_a_plain_repository(gitbox):
     gitbox.write("app.py", "import os\n\n\ndef f(x):\n    return x + 1\n")
     failed = gitbox.mlmake("lint", check=1)
     assert "unused-import" in failed.stdout + failed.stderr
+    assert "(exit code 4: warnings)" in failed.stderr, "pylint's own, not 123 of xargs"
     # A repository that says what it wants gets that.
     gitbox.write("app.py", "def f(x):\n    return x + 1\n")
     gitbox.write(".pylintrc", "[MESSAGES CONTROL]\nenable=all\n")

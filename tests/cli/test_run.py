@@ -619,6 +619,23 @@ def test_success_codes_count_with_a_warning(box):
     assert "nothing to do" in box.mlmake("t").stderr
 
 
+@pytest.mark.parametrize("code, said", [(1, "exit code 1: tests failed)"), (5, "exit code 5)"), (6, "exit code 6: errors, warnings)"),
+                                        (70, "exit code 70)")])
+def test_exit_codes_are_explained(box, code, said):
+    meaning = {"exit_codes": {"1": "tests failed"}} if code in (1, 5) else {"exit_bits": {"2": "errors", "4": "warnings"}}
+    one(box, f"exit {code}", **meaning)
+    assert said in box.mlmake("t", check=1).stderr
+
+
+@pytest.mark.parametrize("key, value, said", [
+    ("exit_codes", {"0": "x"}, "'0' is no exit code of a failure"), ("exit_codes", {"one": "x"}, "whole numbers from 1 to 255"),
+    ("exit_bits", {"3": "x"}, "'3' is no bit of an exit code"), ("exit_bits", {"256": "x"}, "1, 2, 4, 8")])
+def test_wrong_exit_codes(box, key, value, said):
+    one(box, "true", **{key: value})
+    result = box.mlmake("t", check=2)
+    assert said in result.stderr and "mlmake.yaml:4:" in result.stderr
+
+
 def test_json_events(box):
     one(box, "echo hello; echo oops >&2", inputs=["in"])
     box.write("in", "")
