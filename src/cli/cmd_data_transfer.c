@@ -12,6 +12,8 @@ static void json_transfer(struct json_writer *w, const char *moved, const struct
 {
 	if (report->remote)
 		json_pair_str(w, "remote", report->remote);
+	if (report->planned.len)
+		data_json_list(w, "planned", &report->planned);
 	json_pair_uint(w, moved, report->moved);
 	json_pair_uint(w, "bytes", report->bytes);
 	json_pair_uint(w, "present", report->present);
@@ -28,6 +30,13 @@ static int transfer_exit(const struct data_transfer_report *report)
 	return report->failed.len ? ERR_NET : 0;
 }
 
+/* What a dry run would move: names on stdout, the sum as of a real one. */
+static void show_planned(struct cli *cli, const struct data_transfer_report *report)
+{
+	for (size_t i = 0; !cli->json && i < report->planned.len; i++)
+		cli_out(cli, "%s\n", report->planned.at[i]);
+}
+
 static int show_transfer(struct cli *cli, const char *word, bool push, const struct data_transfer_report *report)
 {
 	struct buf line CLEANUP(buf_release) = BUF_INIT;
@@ -41,7 +50,8 @@ static int show_transfer(struct cli *cli, const char *word, bool push, const str
 		cli_note(cli, push ? "everything is on the remote" : "everything is in the cache");
 		return 0;
 	}
-	buf_addf(&line, "%s ", word);
+	show_planned(cli, report);
+	buf_addf(&line, "%s%s ", report->planned.len ? "would be " : "", word);
 	text_add_count(&line, report->moved);
 	buf_addf(&line, " %s, ", report->moved == 1 ? "object" : "objects");
 	text_add_bytes(&line, report->bytes);
@@ -49,15 +59,18 @@ static int show_transfer(struct cli *cli, const char *word, bool push, const str
 	return code;
 }
 
-static int parse(struct cli *cli, struct transfer_flags *flags, bool with_checkout, int argc, char **argv, struct args *ret,
+static int parse(struct cli *cli, struct transfer_flags *flags, bool for_push, bool with_checkout, int argc, char **argv, struct args *ret,
 		 struct err *err)
 {
 	const struct option options[] = {
 		{ 'r', "remote", "NAME", "that remote instead of the default one", OPTION_STRING, &flags->transfer.remote },
 		{ 'j', "jobs", "N", "transfers at once", OPTION_UINT, &flags->transfer.jobs },
-		with_checkout ? (struct option){ 'f', "force", NULL, "overwrite changed files that are in no cache", OPTION_FLAG,
-						 &flags->checkout.force }
-			      : (struct option)OPTION_END,
+		{ 'n', "dry-run", NULL, "say what would be moved, and move nothing", OPTION_FLAG, &flags->transfer.dry },
+		for_push ? (struct option){ 0, "verify", NULL, "ask for every object, also of directories that were seen whole before",
+					    OPTION_FLAG, &flags->transfer.verify }
+		: with_checkout
+			? (struct option){ 'f', "force", NULL, "overwrite changed files that are in no cache", OPTION_FLAG, &flags->checkout.force }
+			: (struct option)OPTION_END,
 		OPTION_END,
 	};
 	return cli_parse(cli, options, argc, argv, ret, err);
@@ -67,7 +80,7 @@ static int run_transfer(struct cli *cli, bool push, int argc, char **argv, struc
 {
 	struct transfer_flags flags = { .transfer = { .remote = NULL } };
 	struct args args;
-	int go_on = parse(cli, &flags, false, argc, argv, &args, err);
+	int go_on = parse(cli, &flags, push, false, argc, argv, &args, err);
 	if (go_on <= 0)
 		return go_on;
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
@@ -102,7 +115,7 @@ static int run_pull(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct transfer_flags flags = { .transfer = { .remote = NULL } };
 	struct args args;
-	int go_on = parse(cli, &flags, true, argc, argv, &args, err);
+	int go_on = parse(cli, &flags, false, true, argc, argv, &args, err);
 	if (go_on <= 0)
 		return go_on;
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
@@ -110,7 +123,9 @@ static int run_pull(struct cli *cli, int argc, char **argv, struct err *err)
 	struct data_checkout_report report CLEANUP(data_checkout_report_release) = { .files = 0 };
 	if (data_cli_open(cli, &repo, err) < 0)
 		return -1;
-	if (data_pull(repo, args.at, args.len, &flags.transfer, &flags.checkout, &moved, &report, err) < 0)
+	bool dry = flags.transfer.dry;
+	if ((dry ? data_fetch(repo, args.at, args.len, &flags.transfer, &moved, err)
+		 : data_pull(repo, args.at, args.len, &flags.transfer, &flags.checkout, &moved, &report, err)) < 0)
 		return -1;
 	if (cli->json) {
 		struct buf text CLEANUP(buf_release) = BUF_INIT;
@@ -118,14 +133,18 @@ static int run_pull(struct cli *cli, int argc, char **argv, struct err *err)
 		json_begin(&w, &text, JSON_PYTHON);
 		json_open_object(&w);
 		json_transfer(&w, "fetched", &moved);
-		json_key(&w, "checkout");
-		json_open_object(&w);
-		data_json_checkout(&w, &report);
-		json_close(&w);
+		if (!dry) {
+			json_key(&w, "checkout");
+			json_open_object(&w);
+			data_json_checkout(&w, &report);
+			json_close(&w);
+		}
 		json_end(&w);
 		data_json_print(cli, &text);
 	}
 	int transfer_code = show_transfer(cli, "fetched", false, &moved);
+	if (dry)
+		return transfer_code;
 	int checkout_code = data_show_checkout(cli, &report, transfer_code != 0);
 	if (transfer_code == ERR_NET && checkout_code == ERR_DATA)
 		return ERR_NET;
@@ -141,8 +160,9 @@ const struct command cmd_data_push = {
 	.summary = "upload what the remote lacks",
 	.usage = "[OPTIONS] [PATH...]",
 	.help = "Asks the remote for every object, and uploads from the cache those that it lacks or has damaged; manifests of\n"
-		"directories last.\n\n" COMMON_HELP
-		"\n\n  mlmake data push\n  mlmake data push -r archive models",
+		"directories last. Directories that this clone has seen whole there in the last week are looked at, not asked for member\n"
+		"by member, unless with --verify.\n\n" COMMON_HELP
+		"\n\n  mlmake data push\n  mlmake data push --dry-run\n  mlmake data push --verify        # also finds what others deleted\n  mlmake data push -r archive models",
 	.has_json = true,
 	.most = MANY,
 	.run = run_push,
@@ -164,7 +184,7 @@ const struct command cmd_data_pull = {
 	.summary = "fetch, then checkout",
 	.usage = "[OPTIONS] [PATH...]",
 	.help = "Downloads what the cache lacks and makes the data in the work tree what the .dvc files say.\n\n" COMMON_HELP
-		"\n\n  mlmake data pull\n  mlmake data pull data/raw/train.csv",
+		"\n\n  mlmake data pull\n  mlmake data pull --dry-run\n  mlmake data pull data/raw/train.csv",
 	.has_json = true,
 	.most = MANY,
 	.run = run_pull,

@@ -29,6 +29,11 @@ void remote_close(struct remote *remote)
 		remote->class->close(remote);
 }
 
+const char *remote_place(const struct remote *remote)
+{
+	return remote->class->place ? remote->class->place(remote) : NULL;
+}
+
 static int begin(struct remote_item *items, size_t count, bool with_path, struct err *err)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -36,6 +41,7 @@ static int begin(struct remote_item *items, size_t count, bool with_path, struct
 		err_release(&item->ret_err);
 		item->ret_state = REMOTE_PENDING;
 		item->ret_size = 0;
+		memset(item->ret_stamp, 0, sizeof(item->ret_stamp));
 		if (!path_is_safe(item->key))
 			return err_set(err, ERR_DATA, "'%s' cannot be the name of an object", item->key);
 		if (with_path && !item->path)

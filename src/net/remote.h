@@ -21,6 +21,7 @@
 #include "formats/digest.h"
 
 #define REMOTE_SIZE_UNKNOWN UINT64_MAX
+#define REMOTE_STAMP_LEN 16
 
 /* What DVC's remote section says; NULL or 0 where it is silent. Copied by remote_open. */
 struct remote_spec {
@@ -54,6 +55,7 @@ struct remote_item {
 	struct digest expect; /* expected; kind DIGEST_NONE: not checked */
 	enum remote_state ret_state;
 	uint64_t ret_size;    /* what is there, or was moved */
+	uint8_t ret_stamp[REMOTE_STAMP_LEN]; /* check: tells this state of the object from another; zeros where that is not known */
 	struct err ret_err;   /* release it */
 };
 
@@ -66,6 +68,10 @@ struct remote_sink {
 struct remote;
 int remote_open(const struct remote_spec *spec, struct remote **ret, struct err *err) MUST_CHECK;
 void remote_close(struct remote *remote);
+
+/* Server, bucket and prefix as one text: what is known of one place holds wherever it is configured under the same. NULL for directories, which
+ * are asked as fast as one remembers. */
+const char *remote_place(const struct remote *remote);
 
 int remote_check(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink,
 		 struct err *err) MUST_CHECK;

@@ -13,6 +13,7 @@ struct remote_class {
 	int (*get)(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err);
 	int (*remove)(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err);
 	int (*list)(struct remote *remote, const char *prefix, remote_visit_fn *visit, void *ctx, struct err *err);
+	const char *(*place)(const struct remote *remote); /* NULL: none */
 	void (*close)(struct remote *remote);
 };
 

@@ -211,6 +211,11 @@ static int list_items(struct remote *remote, const char *prefix, remote_visit_fn
 	return status;
 }
 
+static const char *place_of(const struct remote *remote)
+{
+	return s3_place(((const struct remote_s3 *)remote)->s3);
+}
+
 static void close_remote(struct remote *remote)
 {
 	struct remote_s3 *s3 = (struct remote_s3 *)remote;
@@ -222,7 +227,8 @@ static void close_remote(struct remote *remote)
 int remote_s3_open(const struct remote_spec *spec, struct remote **ret, struct err *err)
 {
 	static const struct remote_class class = {
-		.check = check_items, .put = put_items, .get = get_items, .remove = remove_items, .list = list_items, .close = close_remote,
+		.check = check_items, .put = put_items, .get = get_items, .remove = remove_items, .list = list_items, .place = place_of,
+		.close = close_remote,
 	};
 	struct remote_s3 *s3 = mem_alloc(sizeof(*s3));
 	s3->remote.class = &class;

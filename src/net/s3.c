@@ -28,6 +28,7 @@
 struct s3 {
 	struct loop *loop;
 	struct http *http;
+	char *place;
 	char *name, *bucket, *prefix; /* prefix without '/' at its ends */
 	char *region;
 	char *endpoint;               /* "https://host:port", no '/' at its end; NULL: AWS, by region */
@@ -197,6 +198,7 @@ static int configure(struct s3 *s3, const struct remote_spec *spec, struct err *
 	s3->region = mem_strdup(first_set(regions, ARRAY_LEN(regions)));
 	choose_style(s3);
 	make_address(s3);
+	s3->place = mem_printf("%s s3://%s/%s", s3->endpoint ? s3->endpoint : "aws", s3->bucket, s3->prefix);
 	return 0;
 }
 
@@ -255,6 +257,7 @@ void s3_free(struct s3 *s3)
 	free_string(s3->spec.secret_access_key);
 	free_string(s3->spec.session_token);
 	free(s3->name);
+	free(s3->place);
 	free(s3->bucket);
 	free(s3->prefix);
 	free(s3->region);
@@ -311,6 +314,11 @@ int s3_ready(struct s3 *s3, struct err *err)
 char *s3_key(const struct s3 *s3, const char *name)
 {
 	return *s3->prefix ? mem_printf("%s/%s", s3->prefix, name) : mem_strdup(name);
+}
+
+const char *s3_place(const struct s3 *s3)
+{
+	return s3->place;
 }
 
 unsigned s3_connections(const struct s3 *s3)

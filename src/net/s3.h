@@ -77,6 +77,8 @@ int s3_ready(struct s3 *s3, struct err *err) MUST_CHECK;
 
 /* The key of an object below the url's prefix: "prefix/name". Owned by the caller. */
 char *s3_key(const struct s3 *s3, const char *name);
+/* Server, bucket and prefix, as configured. */
+const char *s3_place(const struct s3 *s3);
 unsigned s3_connections(const struct s3 *s3);
 
 void s3_start(struct s3 *s3, struct s3_op *op);

@@ -134,11 +134,14 @@ void data_checkout_report_release(struct data_checkout_report *report);
 struct data_transfer_options {
 	const char *remote; /* NULL: the default one, and of an output that names its remote, that */
 	unsigned jobs;      /* 0: as configured */
+	bool verify;        /* push: ask for every member, also of directories that were whole there before */
+	bool dry;           /* move nothing: `planned` names what would be */
 };
 struct data_transfer_report {
 	char *remote;
 	size_t moved, present;
 	uint64_t bytes;
+	struct strlist planned; /* of a dry run: what would be moved. moved and bytes are of these, as far as sizes are known */
 	struct strlist missing; /* nowhere: "data/x (md5 ...)" */
 	struct strlist damaged; /* bytes that are not what their name says, and where */
 	struct strlist failed;  /* with the reason */

@@ -20,6 +20,7 @@ struct object {
 struct object_dir {
 	uint32_t manifest;        /* index in list */
 	VEC(uint32_t) members;
+	bool known;               /* push: seen whole on the remote before, and still as it was */
 };
 
 struct objects {

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "features/data/checkout.h"
 #include "features/data/objects.h"
+#include "features/data/push_known.h"
 
 #include <string.h>
 
@@ -92,13 +93,15 @@ static void add_failed(struct data_transfer_report *ret, const struct object *ob
 	strlist_take(&ret->failed, mem_printf("%s: %s", object->name, item->ret_err.message ? item->ret_err.message : "failed"));
 }
 
-/* Asks for all objects; on_remote says. */
+/* Asks for all objects that are not known to be there; on_remote says. */
 static int check_all(struct transfer *transfer, struct err *err)
 {
 	struct batch batch CLEANUP(batch_release) = { NULL, NULL, 0 };
 	batch_init(&batch, transfer->objects.list.len);
-	for (uint32_t i = 0; i < transfer->objects.list.len; i++)
-		batch_add(&batch, &transfer->objects, i, NULL);
+	for (uint32_t i = 0; i < transfer->objects.list.len; i++) {
+		if (!transfer->objects.list.at[i].on_remote)
+			batch_add(&batch, &transfer->objects, i, NULL);
+	}
 	transfer->verb = "checking";
 	transfer->total = batch.count;
 	transfer->before = 0;
@@ -110,6 +113,19 @@ static int check_all(struct transfer *transfer, struct err *err)
 		object->on_remote = batch.items[i].ret_state == REMOTE_DONE;
 		if (batch.items[i].ret_state == REMOTE_FAILED && transfer->ret)
 			add_failed(transfer->ret, object, &batch.items[i]);
+	}
+	return 0;
+}
+
+/* A dry run's answer: what stands in the batch would be moved. */
+static int plan(struct transfer *transfer, const struct batch *batch)
+{
+	for (size_t i = 0; i < batch->count; i++) {
+		struct object *object = &transfer->objects.list.at[batch->index[i]];
+		strlist_take(&transfer->ret->planned, object_describe(object));
+		transfer->ret->moved++;
+		transfer->ret->bytes += object->size == REMOTE_SIZE_UNKNOWN ? 0 : object->size;
+		object->on_remote = true; /* or in the cache: as if it had been moved */
 	}
 	return 0;
 }
@@ -144,6 +160,8 @@ static int put(struct transfer *transfer, struct batch *batch, struct err *err)
 	struct remote_sink sink = { on_progress, transfer };
 	if (!batch->count)
 		return 0;
+	if (transfer->options->dry)
+		return plan(transfer, batch);
 	int status = remote_put(transfer->remote, batch->items, batch->count, &sink, err);
 	take_put(transfer, batch);
 	transfer->before += batch->count;
@@ -225,13 +243,13 @@ static int push_group(struct data_repo *repo, const struct remote_group *group, 
 	/* A manifest that is neither here nor there was named by get_manifests, one that was fetched to be looked at is not pushed. */
 	ret->moved = moved;
 	ret->bytes = bytes;
-	if (check_all(&transfer, err) < 0)
+	if ((!options->verify && push_mark_known(repo, transfer.remote, &transfer.objects, err) < 0) || check_all(&transfer, err) < 0)
 		return -1;
 	transfer.verb = "pushing";
 	transfer.before = 0;
-	if (put_members(&transfer, err) < 0)
+	if (put_members(&transfer, err) < 0 || put_manifests(&transfer, err) < 0)
 		return -1;
-	return put_manifests(&transfer, err);
+	return options->dry ? 0 : push_note_known(repo, transfer.remote, &transfer.objects, err);
 }
 
 /* Fetching. */
@@ -279,11 +297,35 @@ static int get_batch(struct transfer *transfer, struct batch *batch, struct err 
 	return status;
 }
 
-static int get_objects(struct transfer *transfer, const uint32_t *wanted, size_t count, struct err *err)
+static int plan_get(struct transfer *transfer, struct batch *batch, struct err *err)
+{
+	struct remote_sink sink = { on_progress, transfer };
+	size_t there = 0;
+	if (remote_check(transfer->remote, batch->items, batch->count, &sink, err) < 0)
+		return -1;
+	for (size_t i = 0; i < batch->count; i++) {
+		struct object *object = &transfer->objects.list.at[batch->index[i]];
+		struct remote_item *item = &batch->items[i];
+		if (item->ret_state == REMOTE_DONE) {
+			object->size = item->ret_size;
+			batch->index[there++] = batch->index[i];
+		} else if (item->ret_state == REMOTE_MISSING)
+			strlist_take(&transfer->ret->missing, object_describe(object));
+		else
+			add_failed(transfer->ret, object, item);
+		err_release(&item->ret_err);
+	}
+	batch->count = there;
+	return plan(transfer, batch);
+}
+
+/* A dry run fetches manifests all the same (for_the_user is false), to see what they list. */
+static int get_objects(struct transfer *transfer, const uint32_t *wanted, size_t count, bool for_the_user, struct err *err)
 {
 	transfer->verb = "fetching";
 	transfer->total = count;
 	transfer->before = 0;
+	bool dry = transfer->options->dry && for_the_user;
 	for (size_t at = 0; at < count; at += FETCH_BATCH) {
 		size_t n = count - at < FETCH_BATCH ? count - at : FETCH_BATCH;
 		struct batch batch CLEANUP(batch_release) = { NULL, NULL, 0 };
@@ -294,7 +336,7 @@ static int get_objects(struct transfer *transfer, const uint32_t *wanted, size_t
 				return -1;
 			batch_add(&batch, &transfer->objects, wanted[at + i], arena_strdup(&transfer->arena, temp.data));
 		}
-		if (get_batch(transfer, &batch, err) < 0)
+		if ((dry ? plan_get(transfer, &batch, err) : get_batch(transfer, &batch, err)) < 0)
 			return -1;
 	}
 	return 0;
@@ -326,7 +368,7 @@ static int get_manifests(struct transfer *transfer, const struct selection *chos
 		if (index >= before && !transfer->objects.list.at[index].cached)
 			vec_push(&wanted, index);
 	}
-	int status = get_objects(transfer, wanted.at, wanted.len, err);
+	int status = get_objects(transfer, wanted.at, wanted.len, false, err);
 	vec_release(&wanted);
 	return status;
 }
@@ -339,6 +381,8 @@ static int fetch_group(struct data_repo *repo, const struct remote_group *group,
 	if (transfer_open_remote(repo, group->remote, options->jobs, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
 	    get_manifests(&transfer, &group->chosen, err) < 0)
 		return -1;
+	if (options->dry)
+		ret->moved = ret->bytes = 0;
 	add_objects(&transfer, &group->chosen);
 	for (uint32_t i = 0; i < transfer.objects.list.len; i++) {
 		const struct object *object = &transfer.objects.list.at[i];
@@ -349,7 +393,7 @@ static int fetch_group(struct data_repo *repo, const struct remote_group *group,
 		else
 			vec_push(&wanted, i);
 	}
-	int status = get_objects(&transfer, wanted.at, wanted.len, err);
+	int status = get_objects(&transfer, wanted.at, wanted.len, true, err);
 	vec_release(&wanted);
 	return status;
 }
@@ -394,7 +438,7 @@ int data_fetch(struct data_repo *repo, const char *const *paths, size_t count, c
 
 void data_transfer_report_release(struct data_transfer_report *report)
 {
-	struct strlist *lists[] = { &report->missing, &report->damaged, &report->failed, &report->broken };
+	struct strlist *lists[] = { &report->planned, &report->missing, &report->damaged, &report->failed, &report->broken };
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 		strlist_release(lists[i]);
 	free(report->remote);
@@ -404,7 +448,7 @@ void data_transfer_report_release(struct data_transfer_report *report)
 static int not_in_group(struct data_repo *repo, const struct remote_group *group, const struct data_status_options *options,
 			struct strlist *ret, struct err *err)
 {
-	struct data_transfer_options plain = { options->remote, options->jobs };
+	struct data_transfer_options plain = { .remote = options->remote, .jobs = options->jobs };
 	struct transfer transfer CLEANUP(transfer_release) = { .repo = repo, .options = &plain, .objects = OBJECTS_INIT };
 	if (transfer_open_remote(repo, group->remote, options->jobs, &transfer.arena, &transfer.remote, NULL, err) < 0)
 		return -1;

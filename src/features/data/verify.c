@@ -4,6 +4,7 @@
  */
 #include "base/mem.h"
 #include "base/text.h"
+#include "features/data/known.h"
 #include "features/data/objects.h"
 #include "features/data/transfer.h"
 
@@ -296,7 +297,12 @@ static int run_remote(struct remote_run *run, struct err *err)
 static int open_run(struct remote_run *run, const char *name, struct err *err)
 {
 	struct verify *verify = run->verify;
-	return transfer_open_remote(verify->repo, name, verify->options->jobs, &run->arena, &run->remote, &verify->ret->remote, err);
+	if (transfer_open_remote(verify->repo, name, verify->options->jobs, &run->arena, &run->remote, &verify->ret->remote, err) < 0)
+		return -1;
+	/* What push believes is of no use to somebody who doubts it. */
+	if (verify->options->with_remote && remote_place(run->remote))
+		known_forget(verify->repo, remote_place(run->remote));
+	return 0;
 }
 
 /* The objects of a group's outs, each once; manifests alone where that is asked for. */
