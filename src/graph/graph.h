@@ -84,6 +84,7 @@ struct pool_limit {
 	unsigned limit;
 };
 
+/* Whoever adds a member here, or to what it holds, adds it to saved.c: a graph is kept between runs. */
 struct target {
 	uint32_t id;            /* index in project->targets */
 	const char *name;

@@ -11,7 +11,11 @@
 
 #include <string.h>
 
-#define GRAPH_VERSION 1u
+#define GRAPH_VERSION 2u
+
+/* Whoever adds to these has to put it, get it, count the version up, and let tests/unit/graph/test_saved.c see it. */
+_Static_assert(sizeof(void *) != 8 || sizeof(struct target) == 408, "saved.c knows every member of a target");
+_Static_assert(sizeof(void *) != 8 || sizeof(struct project) == 176, "saved.c knows every member of a project");
 
 enum {
 	IS_PRIVATE = 1, IS_ALWAYS = 2, IS_PERSIST = 4, IS_INTERACTIVE = 8, IS_INFERRED = 16, IS_ALIAS = 32,
@@ -116,11 +120,17 @@ static void put_tools(struct writer *w, const struct target *target)
 	put(w, target->success_codes.len);
 	for (size_t i = 0; i < target->success_codes.len; i++)
 		put(w, (uint32_t)target->success_codes.at[i]);
+	put(w, target->exit_meanings.len);
+	for (size_t i = 0; i < target->exit_meanings.len; i++) {
+		put(w, (uint32_t)target->exit_meanings.at[i].code);
+		put(w, target->exit_meanings.at[i].is_bit);
+		put_str(w, target->exit_meanings.at[i].text);
+	}
 }
 
 static bool says_more(const struct target *target)
 {
-	return target->params.len || target->tools.len || target->success_codes.len || target->path.len || target->path_front.len ||
+	return target->params.len || target->tools.len || target->success_codes.len || target->exit_meanings.len || target->path.len || target->path_front.len ||
 	       target->stamp || target->timeout_ms || target->retries || target->backoff_ms != BACKOFF_MS || target->resources.cpus ||
 	       target->resources.gpus || target->resources.memory || target->pool || target->ci;
 }
@@ -403,6 +413,13 @@ static void get_tools(struct reader *r, struct target *target)
 	target->success_codes.at = get_array(r, target->success_codes.len, sizeof(*target->success_codes.at));
 	for (size_t i = 0; i < target->success_codes.len; i++)
 		target->success_codes.at[i] = (int)get_below(r, INT32_MAX);
+	target->exit_meanings.len = get_count(r, 3);
+	target->exit_meanings.at = get_array(r, target->exit_meanings.len, sizeof(*target->exit_meanings.at));
+	for (size_t i = 0; i < target->exit_meanings.len; i++) {
+		target->exit_meanings.at[i].code = (int)get_below(r, INT32_MAX);
+		target->exit_meanings.at[i].is_bit = get_below(r, 2);
+		target->exit_meanings.at[i].text = get_str(r);
+	}
 }
 
 static void get_more(struct reader *r, struct target *target)

@@ -30,6 +30,8 @@ static const char everything[] =
 	"    shell: bash\n"
 	"    tools: [cc, {name: python, version: [python, --version]}]\n"
 	"    success_codes: [5, 6]\n"
+	"    exit_codes: {1: tests failed}\n"
+	"    exit_bits: {2: a warning}\n"
 	"    timeout: 2h\n"
 	"    retries: 3\n"
 	"    backoff: 10s\n"
@@ -79,6 +81,12 @@ static void same_target(const struct project *p, const struct project *q, size_t
 	assert_int_equal(a->is_alias, b->is_alias);
 	assert_int_equal(a->pool ? a->pool->limit : 0, b->pool ? b->pool->limit : 0);
 	assert_int_equal(a->path_front.len, b->path_front.len);
+	assert_int_equal(a->exit_meanings.len, b->exit_meanings.len);
+	for (size_t k = 0; k < a->exit_meanings.len; k++) {
+		assert_int_equal(a->exit_meanings.at[k].code, b->exit_meanings.at[k].code);
+		assert_int_equal(a->exit_meanings.at[k].is_bit, b->exit_meanings.at[k].is_bit);
+		same_string(a->exit_meanings.at[k].text, b->exit_meanings.at[k].text);
+	}
 	assert_int_equal(a->needs.len, b->needs.len);
 	assert_int_equal(a->after.len, b->after.len);
 	assert_int_equal(a->makes_inputs.len, b->makes_inputs.len);
