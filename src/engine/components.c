@@ -225,3 +225,18 @@ void components_diff(const void *old_list, size_t old_len, const void *new_list,
 	if (ret_reasons->len == 0 && (old_len != new_len || memcmp(old_list, new_list, old_len) != 0))
 		say(ret_reasons, "the order of inputs changed");
 }
+
+const char *components_unlisted(const void *list, size_t len, enum component_kind kind, const char *const *names, size_t count)
+{
+	struct map listed CLEANUP(map_release) = MAP_INIT;
+	struct codec_in in = codec_in(list, len);
+	struct component component;
+	codec_u32(&in);
+	while (next_component(&in, &component))
+		if (component.kind == kind)
+			map_set(&listed, component.name, NULL);
+	for (size_t i = 0; i < count; i++)
+		if (!map_has(&listed, names[i]))
+			return names[i];
+	return NULL;
+}

@@ -41,6 +41,9 @@ void components_add_text(struct buf *list, enum component_kind kind, const char 
 void components_add_absent(struct buf *list, enum component_kind kind, const char *name);
 void components_add_digest(struct buf *list, enum component_kind kind, const char *name, char tag, const struct digest *digest);
 
+/* The first of names that no component of this kind has; NULL if there is none. */
+const char *components_unlisted(const void *list, size_t len, enum component_kind kind, const char *const *names, size_t count);
+
 void components_key(const void *list, size_t len, struct digest *ret);
 
 /* What a reader wants to know: "src/train.py changed", "src/new.py added", "params.yaml:train.lr 0.01 -> 0.1", "command changed".

@@ -98,8 +98,14 @@ static int take_err(struct hash_item *items, size_t count, struct err *err)
 	return 0;
 }
 
+static void watch(struct fingerprint *fp, const char *path, bool follow, const struct fs_stamp *stamp)
+{
+	if (fp->keeps_watch)
+		vec_push(&fp->watched, (struct watched){ .path = arena_strdup(&fp->arena, path), .follow = follow, .stamp = *stamp });
+}
+
 /* A link is content itself, and what it leads to is read through it. */
-static int add_link(struct fingerprints *ctx, const struct hash_item *link, struct buf *list, struct err *err)
+static int add_link(struct fingerprints *ctx, const struct hash_item *link, struct fingerprint *fp, struct err *err)
 {
 	struct hash_item behind = { .path = link->path, .follow = true };
 	struct buf both CLEANUP(buf_release) = BUF_INIT;
@@ -111,14 +117,9 @@ static int add_link(struct fingerprints *ctx, const struct hash_item *link, stru
 	codec_add_u8(&both, behind.executable);
 	codec_add_digest(&both, &behind.digest);
 	digest_bytes(DIGEST_SHA256, both.data, both.len, &digest);
-	components_add_digest(list, COMPONENT_INPUT, link->path, 'l', &digest);
+	components_add_digest(&fp->components, COMPONENT_INPUT, link->path, 'l', &digest);
+	watch(fp, link->path, true, &behind.stamp);
 	return 0;
-}
-
-static void watch(struct fingerprint *fp, const char *path, const struct fs_stamp *stamp)
-{
-	if (fp->keeps_watch)
-		vec_push(&fp->watched, (struct watched){ .path = arena_strdup(&fp->arena, path), .stamp = *stamp });
 }
 
 static int add_item(struct fingerprints *ctx, const struct hash_item *item, struct fingerprint *fp, struct err *err)
@@ -128,7 +129,7 @@ static int add_item(struct fingerprints *ctx, const struct hash_item *item, stru
 		components_add_digest(&fp->components, COMPONENT_INPUT, item->path, item->executable ? 'x' : 'f', &item->digest);
 		break;
 	case HASH_LINK:
-		if (add_link(ctx, item, &fp->components, err) < 0)
+		if (add_link(ctx, item, fp, err) < 0)
 			return -1;
 		break;
 	case HASH_ABSENT:
@@ -138,7 +139,7 @@ static int add_item(struct fingerprints *ctx, const struct hash_item *item, stru
 		components_add_text(&fp->components, COMPONENT_INPUT, item->path, item->type == HASH_DIR ? "directory" : "special file");
 		return 0;
 	}
-	watch(fp, item->path, &item->stamp);
+	watch(fp, item->path, false, &item->stamp);
 	return 0;
 }
 
@@ -155,7 +156,7 @@ static int hash_tracked_dir(struct fingerprints *ctx, const char *path, struct f
 		if (tree.at[i].type == HASH_DIR)
 			continue;
 		dvc_dir_add(&dir, tree.at[i].path, tree.at[i].digest.bytes);
-		watch(fp, member, &tree.at[i].stamp);
+		watch(fp, member, false, &tree.at[i].stamp);
 	}
 	if (dvc_dir_sort(&dir, &ignored) == 0)
 		dvc_dir_digest(&dir, ret, NULL);
@@ -185,7 +186,7 @@ static int add_tracked_file(struct fingerprints *ctx, const struct input_file *f
 		struct hash_item itself = { .path = file->path };
 		if (hashes_lookup(ctx->hashes, DIGEST_MD5, &itself, err) < 0)
 			return -1;
-		watch(fp, file->path, &itself.stamp);
+		watch(fp, file->path, false, &itself.stamp);
 	}
 	components_add_digest(&fp->components, COMPONENT_INPUT, file->path, 'f', &digest);
 	return 0;
@@ -243,8 +244,10 @@ int fingerprint_make(struct fingerprints *ctx, const struct target *target, cons
 	add_needs(ctx, list, target, results);
 	if (tools_add(ctx->tools, target, list, err) < 0)
 		return err_note(err, "in target '%s'", target->name);
+	ret->params_at = list->len;
 	if (params_add(ctx->params, target, list, err) < 0)
 		return -1;
+	ret->params_len = list->len - ret->params_at;
 	return add_inputs(ctx, target, ret, err);
 }
 
@@ -255,17 +258,49 @@ const struct digest *fingerprint_key(struct fingerprint *fp)
 	return &fp->key;
 }
 
-const char *fingerprint_changed_since(struct fingerprints *ctx, const struct fingerprint *fp)
+/* By value: who edits another section of a file meanwhile has changed nothing. */
+static const char *changed_param(struct fingerprints *ctx, const struct target *target, const struct fingerprint *fp)
+{
+	struct buf now CLEANUP(buf_release) = BUF_INIT;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	if (!target->params.len)
+		return NULL;
+	if (params_add(ctx->params, target, &now, &ignored) == 0 && now.len == fp->params_len &&
+	    memcmp(now.data, fp->components.data + fp->params_at, now.len) == 0)
+		return NULL;
+	return target->params.at[0].file;
+}
+
+/* A file that the target's patterns match by now. */
+static const char *added_since(struct fingerprints *ctx, const struct target *target, const struct fingerprint *fp)
+{
+	struct input_files files = { 0 };
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	VEC(const char *) names = { 0 };
+	if (!project_files_recheck(ctx->files, target))
+		return NULL;
+	if (project_files_of(ctx->files, target, &files, &ignored) < 0)
+		return target->inputs.at[0].glob;
+	for (size_t i = 0; i < files.len; i++)
+		vec_push(&names, files.at[i].path);
+	vec_release(&files);
+	const char *added = components_unlisted(fp->components.data, fp->components.len, COMPONENT_INPUT, names.at, names.len);
+	vec_release(&names);
+	return added;
+}
+
+const char *fingerprint_changed_since(struct fingerprints *ctx, const struct target *target, const struct fingerprint *fp)
 {
 	for (size_t i = 0; i < fp->watched.len; i++) {
 		const struct watched *watched = &fp->watched.at[i];
 		struct fs_stamp now = { 0 };
 		struct stat st;
 		OWNED char *path = path_joined(ctx->project->root, watched->path);
-		if (sys.fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		if (sys.fstatat(AT_FDCWD, path, &st, watched->follow ? 0 : AT_SYMLINK_NOFOLLOW) == 0)
 			fs_stamp_of(&now, &st);
 		if (!fs_stamp_same(&now, &watched->stamp))
 			return watched->path;
 	}
-	return NULL;
+	const char *param = changed_param(ctx, target, fp);
+	return param ? param : added_since(ctx, target, fp);
 }

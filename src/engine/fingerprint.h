@@ -6,7 +6,7 @@
  *     if the record's components equal fp.components, nothing that counts has changed
  *     fingerprint_key(&fp, &key);
  *     ... run ...
- *     fingerprint_changed_since(ctx, &fp)  names an input that is not what it was
+ *     fingerprint_changed_since(ctx, target, &fp)  names an input that is not what it was
  *     fingerprint_release(&fp);
  *
  * Inputs that DVC tracks count by md5, by the recorded one where they are absent; all else by sha256. A tracked directory counts
@@ -32,6 +32,7 @@ struct fingerprints {
 
 struct watched {
 	const char *path; /* in the fingerprint's arena */
+	bool follow;      /* what a link at path leads to */
 	struct fs_stamp stamp;
 };
 
@@ -41,6 +42,7 @@ struct fingerprint {
 	bool has_inputs;            /* files or parameters */
 	bool keeps_watch;           /* in: whether watched is wanted */
 	VEC(struct watched) watched; /* the input files as they were */
+	size_t params_at, params_len; /* where in components the parameters are */
 	struct strlist absent;      /* tracked inputs that must be materialised before running */
 	struct arena arena;
 };
@@ -55,8 +57,8 @@ int fingerprint_make(struct fingerprints *ctx, const struct target *target, cons
 		     const struct digest *results, struct fingerprint *ret, struct err *err) MUST_CHECK;
 const struct digest *fingerprint_key(struct fingerprint *fp);
 
-/* The first input whose stamp is not what it was, or NULL. */
-const char *fingerprint_changed_since(struct fingerprints *ctx, const struct fingerprint *fp);
+/* The first input file or parameter file of a target that is not what it was for fp, also one that has come since; NULL if there is none. */
+const char *fingerprint_changed_since(struct fingerprints *ctx, const struct target *target, const struct fingerprint *fp);
 
 void fingerprint_reset(struct fingerprint *fp); /* for another target, memory kept */
 void fingerprint_release(struct fingerprint *fp);

@@ -166,7 +166,7 @@ static void run_error(struct job *job, struct err *err)
 /* The first input that is not what the key says, and was not written by the target as its output. */
 static const char *changed_input(struct job *job)
 {
-	const char *path = fingerprint_changed_since(&job->run->fps, &job->fp);
+	const char *path = fingerprint_changed_since(&job->run->fps, job->node->target, &job->fp);
 	return path && !is_own_output(job->node->target, path) ? path : NULL;
 }
 

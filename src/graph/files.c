@@ -297,6 +297,22 @@ int project_files_of(struct project_files *files, const struct target *target, s
 	return 0;
 }
 
+bool project_files_recheck(struct project_files *files, const struct target *target)
+{
+	bool changed = false;
+	for (size_t i = 0; i < target->inputs.len; i++) {
+		const struct input_pattern *input = &target->inputs.at[i];
+		char *path OWNED = mem_strndup(input->glob, input->named ? strlen(input->glob) : glob_literal_dir(input->glob));
+		bool exact;
+		if (input->exclude)
+			continue;
+		struct tree_node *node = tree_nearest(files->tree, path, &exact);
+		if (node->is_dir && (exact || !input->named))
+			changed = tree_recheck(files->tree, node) || changed;
+	}
+	return changed;
+}
+
 const struct input_pattern *project_files_unmatched(struct project_files *files, const struct target *target)
 {
 	for (size_t i = 0; i < target->inputs.len; i++) {

@@ -268,6 +268,8 @@ int project_files_reload_tracked(struct project_files *files, struct err *err) M
 /* A named input that does not exist, is not tracked and that no target makes is an error with its position. Paths live as long as
  * files; the caller frees ret->at. */
 int project_files_of(struct project_files *files, const struct target *target, struct input_files *ret, struct err *err) MUST_CHECK;
+/* Whether files may have come or gone since the last project_files_of of a target: then that gives what is there now. */
+bool project_files_recheck(struct project_files *files, const struct target *target);
 /* The first glob that matches nothing, which may be a typing error; NULL if there is none. */
 const struct input_pattern *project_files_unmatched(struct project_files *files, const struct target *target);
 const struct tracked_list *project_files_tracked(const struct project_files *files);

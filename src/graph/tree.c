@@ -8,8 +8,10 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #define MAX_IGNORE_FILE (1U << 20)
+#define RACY_SECONDS 2 /* no file system's clock is coarser */
 
 struct tree {
 	struct arena arena;
@@ -196,6 +198,17 @@ static int cannot_list(const struct tree_node *node, const char *path, int numbe
 	return err_hint(err, "make it readable, or let .gitignore name it if it is no part of the project");
 }
 
+/* A directory that was written to a moment ago may be again within a tick of its times. */
+static void take_stamp(struct tree_node *node, int fd)
+{
+	struct timespec now;
+	struct stat st;
+	node->stamp = (struct fs_stamp){ 0 };
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (sys.fstat(fd, &st) == 0 && st.st_mtim.tv_sec < now.tv_sec - RACY_SECONDS)
+		fs_stamp_of(&node->stamp, &st);
+}
+
 int tree_list(struct tree *tree, struct tree_node *node, struct err *err)
 {
 	if (node->listed)
@@ -218,6 +231,7 @@ int tree_list(struct tree *tree, struct tree_node *node, struct err *err)
 	}
 	if (fd < 0)
 		return cannot_list(node, path, errno, err);
+	take_stamp(node, fd);
 	DIR *dir CLEANUP(close_dir) = sys.fdopendir(fd);
 	if (dir == NULL) {
 		int number = errno;
@@ -288,6 +302,43 @@ int tree_find(struct tree *tree, const char *path, struct tree_node **ret, struc
 	}
 	*ret = node;
 	return 0;
+}
+
+bool tree_recheck(struct tree *tree, struct tree_node *dir)
+{
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	struct fs_stamp now = { 0 };
+	struct stat st;
+	bool changed = false;
+	if (!dir->listed)
+		return false;
+	path_join(&path, tree->root, dir->path);
+	if (sys.fstatat(AT_FDCWD, path.data, &st, *dir->path ? AT_SYMLINK_NOFOLLOW : 0) == 0)
+		fs_stamp_of(&now, &st);
+	if (!dir->stamp.mode || !fs_stamp_same(&dir->stamp, &now)) {
+		drop_children(dir);
+		return true;
+	}
+	for (size_t i = 0; i < dir->len; i++)
+		changed = (dir->children[i]->is_dir && tree_recheck(tree, dir->children[i])) || changed;
+	return changed;
+}
+
+struct tree_node *tree_nearest(struct tree *tree, const char *path, bool *ret_exact)
+{
+	struct tree_node *node = &tree->top;
+	if (text_eq(path, "."))
+		path = "";
+	while (*path != 0) {
+		size_t len = strcspn(path, "/"), at;
+		if (!node->listed || !find_child(node, path, len, &at))
+			break;
+		node = node->children[at];
+		path += len;
+		path += *path == '/';
+	}
+	*ret_exact = *path == 0;
+	return node;
 }
 
 int tree_refresh(struct tree *tree, const char *path, struct err *err)

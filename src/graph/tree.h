@@ -13,6 +13,7 @@
 #define GRAPH_TREE_H
 
 #include "base/err.h"
+#include "base/fs.h"
 
 struct tree;
 struct tree_node {
@@ -20,6 +21,7 @@ struct tree_node {
 	bool is_dir;
 	bool ignored;                /* by git, itself or a directory above */
 	bool listed;
+	struct fs_stamp stamp;       /* of the directory when it was listed; mode 0 if it may have changed since without a trace */
 	struct tree_node **children; /* sorted by name */
 	size_t len, cap;
 };
@@ -34,6 +36,13 @@ int tree_find(struct tree *tree, const char *path, struct tree_node **ret, struc
 
 /* Lists a directory if that was not done yet. One that disappeared is empty, one that may not be read is an error. */
 int tree_list(struct tree *tree, struct tree_node *dir, struct err *err) MUST_CHECK;
+
+/* Whether something in a directory came or went since it was listed, or in one below it that was listed; those are listed anew when they
+ * are next asked for. */
+bool tree_recheck(struct tree *tree, struct tree_node *dir);
+
+/* The node that path has, or that of the nearest directory above it, without listing any: *ret_exact tells which. */
+struct tree_node *tree_nearest(struct tree *tree, const char *path, bool *ret_exact);
 
 /* Looks at path again, and at all that is below it when that is next asked for. */
 int tree_refresh(struct tree *tree, const char *path, struct err *err) MUST_CHECK;

@@ -564,6 +564,49 @@ def test_an_input_that_changes_meanwhile_is_not_recorded(box):
     assert box.read("out") == b"new"
 
 
+@pytest.mark.parametrize("what", ["a new file", "a new file in an old directory", "a parameter", "behind a link", "below a directory"])
+def test_what_changes_meanwhile_and_back_is_not_remembered(box, what):
+    """Else what was made of the change would be taken for what the target makes without it."""
+    box.write("src/a.txt", "a\n")
+    box.write("src/deep/b.txt", "b\n")
+    box.write("behind", "1\n")
+    box.write("params.yaml", "x: 1\n")
+    (box.path / "link").symlink_to("behind")
+    one(box, "echo ran t >> ran; sleep 0.3; cat params.yaml link src/*.txt $(find src/deep -type f) > out", inputs=["src/*.txt", "src/deep", "link"],
+        outputs=["out"], params=["params.yaml:x"])
+    for name in ("src", "src/deep") if "old" in what else ():
+        os.utime(box.path / name, (1, 1))
+    edits = {"a new file": ("src/b.txt", None), "a new file in an old directory": ("src/b.txt", None), "a parameter": ("params.yaml", "x: 1\n"), "behind a link": ("behind", "1\n"),
+             "below a directory": ("src/deep/new/er", None)}
+    box.mlmake("t", "--no-cache")
+    whole = box.read("out")
+    path, before = edits[what]
+    box.mlmake("-B", "t", "--no-cache")
+    ran(box)
+    box.write("src/a.txt", "c\n")
+    process = box.popen(box.binary, "t", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for((box.path / "ran").exists)
+    box.write(path, "x: 2\n")
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 0 and "changed while 't' ran" in said
+    if before is None:
+        (box.path / path).unlink()
+    else:
+        box.write(path, before)
+    box.mlmake("t")
+    assert box.read("out") == whole.replace(b"a\n", b"c\n")
+
+
+def test_other_parameters_may_change_meanwhile(box):
+    box.write("params.yaml", "x: 1\ny: 1\n")
+    one(box, "echo ran t >> ran; sleep 0.3", params=["params.yaml:x"])
+    process = box.popen(box.binary, "t", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for((box.path / "ran").exists)
+    box.write("params.yaml", "x: 1\ny: 2\n")
+    assert process.wait(20) == 0
+    assert "nothing to do" in box.mlmake("t").stderr
+
+
 def test_outputs_are_not_written_through_a_link(box):
     box.write("precious", "keep")
     box.write("in", "")
