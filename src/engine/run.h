@@ -121,7 +121,7 @@ struct run {
 	VEC(struct job *) jobs;
 	size_t done;
 	bool stop;                   /* start nothing new */
-	struct loop_timer *tick_timer, *flush_timer;
+	struct loop_timer *tick_timer, *flush_timer, *cache_timer;
 	uint64_t saved_ms;           /* when stat records were last handed over */
 	uint64_t started_ms;
 };

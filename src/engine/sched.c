@@ -11,6 +11,7 @@
 
 #define FLUSH_AFTER_MS 200    /* a result is on disk that long after its target ended, at the latest */
 #define SAVE_EVERY_MS 10000   /* stat records: losing them costs reading files again */
+#define CACHE_AFTER_MS 1000   /* other clones find it in the output cache that long after */
 #define PREFETCH_MIN 256
 #define HELD_MAX 256          /* locks, each a descriptor, that wait for their records to be written */
 
@@ -207,6 +208,20 @@ static void on_flush(void *ctx)
 	publish(run);
 }
 
+static void flush_cache(struct run *run)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	if (outputs_flush(run->cache, &err) < 0)
+		run_warn(run, NULL, "not all outputs are kept in the output cache: %s", err.message);
+}
+
+static void on_cache_flush(void *ctx)
+{
+	struct run *run = ctx;
+	run->cache_timer = NULL;
+	flush_cache(run);
+}
+
 /* A target's lock is given up once its record can be seen: who waited for it would run it again otherwise. At once where somebody may be
  * waiting, else together with others. */
 static void hold(struct run *run, struct job *job)
@@ -237,6 +252,8 @@ void run_job_over(struct run *run, struct job *job)
 	exec_free(job);
 	if (!run->flush_timer && state_pending(run->state))
 		run->flush_timer = loop_add_timer(run->loop, FLUSH_AFTER_MS, on_flush, run);
+	if (!run->cache_timer && outputs_have_unflushed(run->cache))
+		run->cache_timer = loop_add_timer(run->loop, CACHE_AFTER_MS, on_cache_flush, run);
 }
 
 /* -n: what is not known before it has run. NULL if all is known. */
@@ -475,6 +492,8 @@ static void close_stores(struct run *run)
 		loop_remove_timer(run->loop, run->tick_timer);
 	if (run->flush_timer)
 		loop_remove_timer(run->loop, run->flush_timer);
+	if (run->cache_timer)
+		loop_remove_timer(run->loop, run->cache_timer);
 	fingerprint_release(&run->fp);
 	record_release(&run->record);
 	fingerprints_release(&run->fps);
@@ -526,6 +545,7 @@ static int run_all(struct run *run, struct err *err)
 	sharing_begin(run);
 	if (run_loop(run, err) < 0 || hashes_save(run->hashes, err) < 0 || state_flush(run->state, err) < 0 || sharing_finish(run, err) < 0)
 		return -1;
+	flush_cache(run);
 	trim_cache(run);
 	tell_notices(run);
 	return run->failed ? -1 : 0;

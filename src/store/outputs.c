@@ -43,6 +43,7 @@ void outputs_close(struct outputs *cache)
 	if (!cache)
 		return;
 	close_staging(cache);
+	outputs_index_close(cache);
 	if (cache->tmp)
 		(void)sys.unlinkat(AT_FDCWD, cache->tmp, AT_REMOVEDIR);
 	map_release(&cache->made);
@@ -107,16 +108,52 @@ static int store_object(struct outputs *cache, const char *root, const struct ma
 	return -1;
 }
 
+/* Into the index. What was read is what the manifest says, or nothing is kept. */
+static int store_small(struct outputs *cache, const char *root, const struct manifest_entry *entry, struct err *err)
+{
+	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
+	struct digest digest;
+	if (outputs_index_has(cache, STATE_OBJECTS, &entry->digest, (size_t)entry->size))
+		return 0;
+	OWNED char *from = path_joined(root, entry->path);
+	if (fs_read_file(from, OUTPUTS_SMALL_MAX, &bytes, err) < 0)
+		return -1;
+	digest_bytes(DIGEST_SHA256, bytes.data, bytes.len, &digest);
+	if (!digest_eq(&digest, &entry->digest))
+		return err_set(err, ERR_FAILED, "'%s' changed after its target had ended", entry->path);
+	cache->stored_bytes += bytes.len;
+	return outputs_index_put(cache, STATE_OBJECTS, &entry->digest, bytes.data, bytes.len, err);
+}
+
+static int store_file(struct outputs *cache, const char *root, const struct manifest_entry *entry, struct err *err)
+{
+	if (entry->size <= OUTPUTS_SMALL_MAX && outputs_index(cache, true))
+		return store_small(cache, root, entry, err);
+	return store_object(cache, root, entry, err);
+}
+
+static int store_record(struct outputs *cache, const struct digest *key, const struct buf *record, struct err *err)
+{
+	struct buf place CLEANUP(buf_release) = BUF_INIT;
+	cache->stored_bytes += record->len;
+	if (record->len <= OUTPUTS_RECORD_MAX && outputs_index(cache, true))
+		return outputs_index_put_action(cache, key, record->data, record->len, err);
+	add_place(cache, "actions", key, &place);
+	if (make_dir_for(cache, place.data, err) < 0 || fs_write_file(place.data, record->data, record->len, 0644, FS_VOLATILE, err) < 0)
+		return -1;
+	/* What is in the index is looked at first. */
+	return outputs_index_remove(cache, STATE_ACTIONS, key, err);
+}
+
 int outputs_store(struct outputs *cache, const char *root, const struct action *action, const char *const *paths, size_t count,
 		  struct err *err)
 {
 	struct buf body CLEANUP(buf_release) = BUF_INIT;
 	struct buf record CLEANUP(buf_release) = BUF_INIT;
-	struct buf place CLEANUP(buf_release) = BUF_INIT;
 	if (manifest_check(&action->manifest, paths, count, err) < 0)
 		return -1;
 	for (size_t i = 0; i < action->manifest.len; i++)
-		if (action->manifest.at[i].type == HASH_FILE && store_object(cache, root, &action->manifest.at[i], err) < 0)
+		if (action->manifest.at[i].type == HASH_FILE && store_file(cache, root, &action->manifest.at[i], err) < 0)
 			return err_note(err, "while keeping '%s' in the output cache", action->manifest.at[i].path);
 	codec_add_digest(&body, &action->key);
 	codec_add_u64(&body, action->duration_ms);
@@ -128,15 +165,12 @@ int outputs_store(struct outputs *cache, const char *root, const struct action *
 	digest_bytes(DIGEST_SHA256, body.data, body.len, &sum);
 	codec_add_digest(&record, &sum);
 	buf_add(&record, body.data, body.len);
-	add_place(cache, "actions", &action->key, &place);
-	if (make_dir_for(cache, place.data, err) < 0)
-		return -1;
-	return fs_write_file(place.data, record.data, record.len, 0644, FS_VOLATILE, err);
+	return store_record(cache, &action->key, &record, err);
 }
 
-bool outputs_read_action(const struct buf *record, const struct digest *key, struct action *ret)
+bool outputs_read_action(const void *record, size_t record_len, const struct digest *key, struct action *ret)
 {
-	struct codec_in in = codec_in(record->data, record->len);
+	struct codec_in in = codec_in(record, record_len);
 	struct digest sum, actual;
 	if (codec_u32(&in) != ACTION_MAGIC || codec_u32(&in) != ACTION_VERSION)
 		return false;
@@ -158,23 +192,47 @@ bool outputs_read_action(const struct buf *record, const struct digest *key, str
 }
 
 /* Its time is when it was last used: what has not been for longest goes first (store/outputs_gc.h). */
-static void mark_used(const struct outputs *cache, const struct digest *key)
+static void mark_used(struct outputs *cache, const struct digest *key)
 {
 	struct buf place CLEANUP(buf_release) = BUF_INIT;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct buf indexed CLEANUP(buf_release) = BUF_INIT;
+	const void *record;
+	size_t len;
+	int64_t used_ms;
+	if (outputs_index_get(cache, STATE_ACTIONS, key, &indexed) && outputs_index_open_action(&indexed, &used_ms, &record, &len)) {
+		int failed = outputs_index_put_action(cache, key, record, len, &ignored);
+		(void)failed;
+		return;
+	}
 	add_place(cache, "actions", key, &place);
 	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, place.data, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
 	if (fd >= 0)
 		(void)sys.futimens(fd, NULL);
 }
 
-int outputs_find(struct outputs *cache, const struct digest *key, struct action *ret, bool *ret_found, struct err *err)
+static int find_in_index(struct outputs *cache, const struct digest *key, struct action *ret, bool *ret_found, struct err *err)
+{
+	struct buf indexed CLEANUP(buf_release) = BUF_INIT;
+	const void *record;
+	size_t len;
+	int64_t used_ms;
+	if (!outputs_index_get(cache, STATE_ACTIONS, key, &indexed))
+		return 0;
+	*ret_found = outputs_index_open_action(&indexed, &used_ms, &record, &len) && outputs_read_action(record, len, key, ret);
+	if (*ret_found)
+		return 0;
+	action_release(ret);
+	*ret = (struct action)ACTION_INIT;
+	return outputs_index_remove(cache, STATE_ACTIONS, key, err);
+}
+
+static int find_file(struct outputs *cache, const struct digest *key, struct action *ret, bool *ret_found, struct err *err)
 {
 	struct buf place CLEANUP(buf_release) = BUF_INIT;
 	struct buf record CLEANUP(buf_release) = BUF_INIT;
 	struct stat st;
 	bool exists;
-	*ret_found = false;
-	*ret = (struct action)ACTION_INIT;
 	add_place(cache, "actions", key, &place);
 	if (fs_lstat(place.data, &st, &exists, err) < 0)
 		return -1;
@@ -182,15 +240,44 @@ int outputs_find(struct outputs *cache, const struct digest *key, struct action 
 		return 0;
 	if (fs_read_file(place.data, ACTION_MAX, &record, err) < 0)
 		return -1;
-	*ret_found = outputs_read_action(&record, key, ret);
+	*ret_found = outputs_read_action(record.data, record.len, key, ret);
 	if (*ret_found)
 		return 0;
 	action_release(ret);
 	return fs_remove(place.data, err);
 }
 
+int outputs_find(struct outputs *cache, const struct digest *key, struct action *ret, bool *ret_found, struct err *err)
+{
+	*ret_found = false;
+	*ret = (struct action)ACTION_INIT;
+	int failed = find_in_index(cache, key, ret, ret_found, err);
+	return failed || *ret_found ? failed : find_file(cache, key, ret, ret_found, err);
+}
+
+static int write_new(const char *to, const void *bytes, size_t len, struct err *err)
+{
+	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0 || fs_write_all(fd, bytes, len) < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "cannot write '%s'", to);
+	return 0;
+}
+
+/* From the index, as one entry below. *ret_found is false if it is not there. */
+static int stage_small(struct outputs *cache, const struct manifest_entry *entry, const char *to, bool *ret_found, bool *ret_whole, struct err *err)
+{
+	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
+	struct digest digest;
+	*ret_found = entry->size <= OUTPUTS_SMALL_MAX && outputs_index_get(cache, STATE_OBJECTS, &entry->digest, &bytes);
+	if (!*ret_found)
+		return 0;
+	digest_bytes(DIGEST_SHA256, bytes.data, bytes.len, &digest);
+	*ret_whole = digest_eq(&digest, &entry->digest);
+	return *ret_whole ? write_new(to, bytes.data, bytes.len, err) : outputs_index_remove(cache, STATE_OBJECTS, &entry->digest, err);
+}
+
 /* One entry into the staging directory. *ret_whole is false if its object is missing or damaged. */
-static int stage_file(struct outputs *cache, const struct manifest_entry *entry, const char *to, bool *ret_whole, struct err *err)
+static int stage_object(struct outputs *cache, const struct manifest_entry *entry, const char *to, bool *ret_whole, struct err *err)
 {
 	struct buf place CLEANUP(buf_release) = BUF_INIT;
 	struct stat st;
@@ -206,8 +293,16 @@ static int stage_file(struct outputs *cache, const struct manifest_entry *entry,
 			return -1;
 		*ret_whole = digest_eq(&digest, &entry->digest);
 	}
+	return *ret_whole ? 0 : fs_remove(place.data, err);
+}
+
+static int stage_file(struct outputs *cache, const struct manifest_entry *entry, const char *to, bool *ret_whole, struct err *err)
+{
+	bool is_small;
+	if (stage_small(cache, entry, to, &is_small, ret_whole, err) < 0 || (!is_small && stage_object(cache, entry, to, ret_whole, err) < 0))
+		return -1;
 	if (!*ret_whole)
-		return fs_remove(place.data, err);
+		return 0;
 	if (sys.fchmodat(AT_FDCWD, to, (mode_t)entry->mode, 0) < 0)
 		return err_set_errno(err, ERR_FAILED, errno, "cannot set the mode of '%s'", to);
 	return 0;
@@ -304,7 +399,7 @@ static int restore_through(const struct restoring *r, bool *ret_restored, struct
 	if (!whole) {
 		struct buf place CLEANUP(buf_release) = BUF_INIT;
 		add_place(r->cache, "actions", &r->action->key, &place);
-		return fs_remove(place.data, err);
+		return outputs_index_remove(r->cache, STATE_ACTIONS, &r->action->key, err) < 0 ? -1 : fs_remove(place.data, err);
 	}
 	if (set_dir_modes(r, err) < 0 || put_in_place(r, err) < 0)
 		return -1;

@@ -3,7 +3,8 @@
  *
  *     $MLMAKE_CACHE_DIR/v1, $XDG_CACHE_HOME/mlmake/v1 or ~/.cache/mlmake/v1
  *         objects/ab/cdef...   bytes of a file, named by their sha256, read-only
- *         actions/ab/cdef...   action record, named by the target's key: manifest, log, seconds that it took
+ *         actions/ab/cdef...   action record, named by the target's key: manifest, log, milliseconds that it took
+ *         index/               what is small: both of the same, as records of one database (store/state.h, state_open_index)
  *         tmp/                 files on their way
  *
  *     struct action action = { .key = key, .manifest = manifest, ... };
@@ -11,6 +12,13 @@
  *     outputs_find(cache, &key, &action, &found, err);
  *     outputs_restore(cache, root, &action, paths, count, &restored, err);
  *     action_release(&action);
+ *
+ * Files of at most OUTPUTS_SMALL_MAX bytes and records of at most OUTPUTS_RECORD_MAX go into the index: a file each costs ten times
+ * as much. Where there can be no index (a network file system, a database that cannot be opened or written) they are files as well, and
+ * what is a file is always found. Writes to the index are collected: outputs_flush, or outputs_close, lets others see them.
+ *
+ * Whoever brings results from elsewhere reads and writes action records by their key as bytes: outputs_find and outputs_store are the
+ * only ways in and out, and both know of files and index; nothing else may rely on where a record lies.
  *
  * Nothing in it is trusted: records carry a checksum, objects are hashed on their way out, a damaged one is dropped and counts as
  * absent. Files are copied (or cloned by the file system) out of the cache, never linked, so that no command writes into it.
@@ -31,11 +39,17 @@ struct action {
 };
 #define ACTION_INIT { .log = BUF_INIT }
 #define OUTPUTS_LOG_MAX ((size_t)1 << 20)
+#define OUTPUTS_SMALL_MAX ((size_t)1536)
+#define OUTPUTS_RECORD_MAX ((size_t)16 << 10)
 void action_release(struct action *action);
 
 /* Creates nothing yet. */
 int outputs_open(struct outputs **ret, struct err *err) MUST_CHECK;
-void outputs_close(struct outputs *cache);
+void outputs_close(struct outputs *cache); /* what was not flushed goes out as far as that succeeds */
+
+/* cache may be NULL. After a failure this object goes on with files; what waited is lost. */
+int outputs_flush(struct outputs *cache, struct err *err) MUST_CHECK;
+bool outputs_have_unflushed(const struct outputs *cache);
 
 /* Copies what the manifest lists into the cache. What does not fit into it (manifest_check) is an error, which leaves no record. */
 int outputs_store(struct outputs *cache, const char *root, const struct action *action, const char *const *paths, size_t count,

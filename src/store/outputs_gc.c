@@ -14,12 +14,13 @@
 #define LOOK_AFTER_BYTES ((uint64_t)1 << 30)
 #define TEMPORARY_MAX_AGE_S (24 * 3600)
 
-/* A file of the cache. */
+/* A file of the cache, or a record of its index. */
 struct piece {
-	char *path;
+	char *path;       /* in the index: the name alone */
 	const char *name; /* "ab/cdef...", in path */
 	uint64_t bytes;
-	int64_t used_s;
+	int64_t used_ms;
+	bool indexed;
 	bool named;       /* an object: by an action record */
 	bool kept;
 };
@@ -63,43 +64,85 @@ static int count_below(const struct outputs *cache, const char *sub, uint64_t *f
 	return fs_is_dir(dir) ? fs_walk(dir, count_file, &count, err) : 0;
 }
 
+static int count_record(void *ctx, const char *name, const void *bytes, size_t len, struct err *err)
+{
+	struct count *count = ctx;
+	(void)name, (void)bytes, (void)err;
+	++*count->files;
+	*count->bytes += len;
+	return 0;
+}
+
 int outputs_usage(struct outputs *cache, struct outputs_usage *ret, struct err *err)
 {
 	*ret = (struct outputs_usage){ 0 };
+	struct count actions = { &ret->actions, &ret->bytes }, objects = { &ret->objects, &ret->bytes };
+	if (outputs_index_each(cache, STATE_ACTIONS, count_record, &actions, err) < 0 ||
+	    outputs_index_each(cache, STATE_OBJECTS, count_record, &objects, err) < 0)
+		return -1;
 	if (count_below(cache, "actions", &ret->actions, &ret->bytes, err) < 0 || count_below(cache, "objects", &ret->objects, &ret->bytes, err) < 0)
 		return -1;
 	return count_below(cache, "tmp", NULL, &ret->bytes, err);
 }
 
-static void add_piece(struct collection *c, const struct fs_entry *entry, bool is_action)
+static void add_piece(struct collection *c, const struct piece *piece, bool is_action)
+{
+	if (is_action) {
+		vec_push(&c->actions, *piece);
+		return;
+	}
+	vec_push(&c->objects, *piece);
+	map_set(&c->object_index, piece->name, (void *)(uintptr_t)c->objects.len);
+}
+
+static void add_file(struct collection *c, const struct fs_entry *entry, bool is_action)
 {
 	struct piece piece = {
 		.path = mem_strdup(entry->path),
 		.bytes = (uint64_t)entry->st->st_size,
-		.used_s = entry->st->st_mtim.tv_sec,
+		.used_ms = (int64_t)entry->st->st_mtim.tv_sec * 1000 + entry->st->st_mtim.tv_nsec / 1000000,
 	};
 	piece.name = piece.path + (entry->rel - entry->path);
-	if (is_action) {
-		vec_push(&c->actions, piece);
-		return;
-	}
-	vec_push(&c->objects, piece);
-	map_set(&c->object_index, piece.name, (void *)(uintptr_t)c->objects.len);
+	if (S_ISREG(entry->st->st_mode))
+		add_piece(c, &piece, is_action);
+	else
+		free(piece.path);
+}
+
+/* What is in the index was put there together with what names it: it has no age of its own. */
+static void add_record(struct collection *c, const char *name, size_t len, int64_t used_ms, bool is_action)
+{
+	struct piece piece = { .path = mem_printf("%.2s/%s", name, strlen(name) > 2 ? name + 2 : ""), .bytes = len, .used_ms = used_ms, .indexed = true };
+	piece.name = piece.path;
+	add_piece(c, &piece, is_action);
+}
+
+static int take_indexed_action(void *ctx, const char *name, const void *bytes, size_t len, struct err *err)
+{
+	struct codec_in in = codec_in(bytes, len);
+	(void)err;
+	add_record(ctx, name, len, (int64_t)codec_u64(&in), true);
+	return 0;
+}
+
+static int take_indexed_object(void *ctx, const char *name, const void *bytes, size_t len, struct err *err)
+{
+	(void)bytes, (void)err;
+	add_record(ctx, name, len, 0, false);
+	return 0;
 }
 
 static int take_action(void *ctx, const struct fs_entry *entry, struct err *err)
 {
 	(void)err;
-	if (S_ISREG(entry->st->st_mode))
-		add_piece(ctx, entry, true);
+	add_file(ctx, entry, true);
 	return 0;
 }
 
 static int take_object(void *ctx, const struct fs_entry *entry, struct err *err)
 {
 	(void)err;
-	if (S_ISREG(entry->st->st_mode))
-		add_piece(ctx, entry, false);
+	add_file(ctx, entry, false);
 	return 0;
 }
 
@@ -117,6 +160,10 @@ static int look(struct collection *c, struct err *err)
 	OWNED char *actions = path_joined(c->cache->dir, "actions");
 	OWNED char *objects = path_joined(c->cache->dir, "objects");
 	OWNED char *tmp = path_joined(c->cache->dir, "tmp");
+	/* Objects first: one that is stored meanwhile is not among them, and what names it has no time to be missed. */
+	if (outputs_index_each(c->cache, STATE_OBJECTS, take_indexed_object, c, err) < 0 ||
+	    outputs_index_each(c->cache, STATE_ACTIONS, take_indexed_action, c, err) < 0)
+		return -1;
 	/* Actions first: an object that is stored meanwhile is younger than the grace. */
 	if ((fs_is_dir(actions) && fs_walk(actions, take_action, c, err) < 0) || (fs_is_dir(objects) && fs_walk(objects, take_object, c, err) < 0))
 		return -1;
@@ -132,16 +179,27 @@ static struct piece *object_of(struct collection *c, const struct digest *digest
 	return index ? &c->objects.at[index - 1] : NULL;
 }
 
-static bool read_piece(const struct piece *piece, struct action *ret)
+static bool digest_of(const struct piece *piece, struct digest *ret)
 {
-	struct buf record CLEANUP(buf_release) = BUF_INIT;
-	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	struct digest key = { .kind = DIGEST_SHA256 };
 	OWNED char *hex = mem_printf("%.2s%s", piece->name, strlen(piece->name) > 3 ? piece->name + 3 : "");
+	return strlen(hex) == 64 && digest_parse(ret, DIGEST_SHA256, hex);
+}
+
+static bool read_piece(struct collection *c, const struct piece *piece, struct action *ret)
+{
+	struct buf file CLEANUP(buf_release) = BUF_INIT;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct digest key;
+	const void *record;
+	size_t len;
+	int64_t used_ms;
 	*ret = (struct action)ACTION_INIT;
-	if (strlen(hex) != 64 || !text_unhex(key.bytes, 32, hex) || fs_read_file(piece->path, ACTION_MAX, &record, &ignored) < 0)
+	if (!digest_of(piece, &key))
 		return false;
-	return outputs_read_action(&record, &key, ret);
+	if (piece->indexed)
+		return outputs_index_get(c->cache, STATE_ACTIONS, &key, &file) &&
+		       outputs_index_open_action(&file, &used_ms, &record, &len) && outputs_read_action(record, len, &key, ret);
+	return fs_read_file(piece->path, ACTION_MAX, &file, &ignored) == 0 && outputs_read_action(file.data, file.len, &key, ret);
 }
 
 /* Keeps an action and its objects if what that adds fits, or must. */
@@ -150,7 +208,7 @@ static void weigh(struct collection *c, struct piece *piece, bool needed)
 	struct action action;
 	uint64_t added = piece->bytes;
 	VEC(struct piece *) own = { 0 };
-	bool good = read_piece(piece, &action);
+	bool good = read_piece(c, piece, &action);
 	for (size_t i = 0; good && i < action.manifest.len; i++) {
 		if (action.manifest.at[i].type != HASH_FILE)
 			continue;
@@ -173,8 +231,8 @@ static void weigh(struct collection *c, struct piece *piece, bool needed)
 static int newest_first(const void *a, const void *b)
 {
 	const struct piece *left = a, *right = b;
-	if (left->used_s != right->used_s)
-		return left->used_s < right->used_s ? 1 : -1;
+	if (left->used_ms != right->used_ms)
+		return left->used_ms < right->used_ms ? 1 : -1;
 	return strcmp(left->name, right->name);
 }
 
@@ -194,25 +252,28 @@ static void choose(struct collection *c)
 				weigh(c, &c->actions.at[i], pass == 0);
 }
 
-static int drop(struct collection *c, const struct piece *piece, uint64_t *count, struct err *err)
+static int drop(struct collection *c, const struct piece *piece, enum state_table table, uint64_t *count, struct err *err)
 {
+	struct digest digest;
 	++*count;
 	c->result->removed_bytes += piece->bytes;
-	return c->options->dry_run ? 0 : fs_remove(piece->path, err);
+	if (c->options->dry_run || (piece->indexed && !digest_of(piece, &digest)))
+		return 0;
+	return piece->indexed ? outputs_index_remove(c->cache, table, &digest, err) : fs_remove(piece->path, err);
 }
 
 static int sweep(struct collection *c, struct err *err)
 {
 	for (size_t i = 0; i < c->actions.len; i++)
-		if (!c->actions.at[i].kept && drop(c, &c->actions.at[i], &c->result->removed_actions, err) < 0)
+		if (!c->actions.at[i].kept && drop(c, &c->actions.at[i], STATE_ACTIONS, &c->result->removed_actions, err) < 0)
 			return -1;
 	for (size_t i = 0; i < c->objects.len; i++) {
 		const struct piece *object = &c->objects.at[i];
 		if (object->kept)
 			continue;
-		if (!object->named && c->now_s - object->used_s < OUTPUTS_GC_GRACE_S)
+		if (!object->named && !object->indexed && c->now_s - object->used_ms / 1000 < OUTPUTS_GC_GRACE_S)
 			c->kept += object->bytes;
-		else if (drop(c, object, &c->result->removed_objects, err) < 0)
+		else if (drop(c, object, STATE_OBJECTS, &c->result->removed_objects, err) < 0)
 			return -1;
 	}
 	c->result->kept_bytes = c->kept;
@@ -249,6 +310,8 @@ int outputs_gc(struct outputs *cache, const struct outputs_gc_options *options, 
 		choose(&c);
 		failed = sweep(&c, err);
 	}
+	if (!failed)
+		failed = outputs_flush(cache, err);
 	release(&c);
 	lock_release(lock);
 	return failed;

@@ -7,8 +7,9 @@
  *     outputs_gc(cache, &options, &result, err);
  *
  * An action record's time is when it was made or last restored. Records are kept, newest first, while they and the objects that they
- * name fit; then the objects that no record names are removed, but not those of the last OUTPUTS_GC_GRACE_S seconds, which another
- * process may be about to name. Whoever is restoring meanwhile sees a missing object: a miss.
+ * name fit; the index of the cache counts by what is in it (its file does not shrink). Then the objects that no record names are
+ * removed, but not files of the last OUTPUTS_GC_GRACE_S seconds, which another process may be about to name. Whoever is restoring
+ * meanwhile sees a missing object: a miss.
  */
 #ifndef STORE_OUTPUTS_GC_H
 #define STORE_OUTPUTS_GC_H

@@ -3,13 +3,13 @@
 #include "base/fs.h"
 #include "base/path.h"
 #include "store/codec.h"
-#include "store/workdir.h"
+#include "store/state_place.h"
 
 #include <errno.h>
 #include <lmdb.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/vfs.h>
 
 #define RECORD_MAGIC 0x314b4d4cu /* "LMK1" */
 #define RECORD_VERSION 1u
@@ -21,15 +21,16 @@
 struct pending {
 	enum state_table table;
 	uint64_t key;
-	char *bytes; /* the whole record */
+	char *bytes; /* the whole record; NULL: it goes */
 	size_t len;
 };
 
 struct state {
 	struct state *next;
 	unsigned users;
-	char *dir;  /* where state/ and locks/ lie */
-	char *path; /* dir/state */
+	char *dir;  /* that the database lies in */
+	char *path;
+	unsigned wanted; /* tables, a bit each */
 	MDB_env *env;
 	MDB_dbi tables[STATE_TABLE_COUNT];
 	MDB_txn *view;
@@ -44,90 +45,15 @@ struct state {
 
 /* LMDB locks with fcntl: opening a database twice in one process and closing one of the two drops the locks of
  * both. So that the engine and a feature that it calls may both open it, this list knows what is open. */
-static struct state *open_states;
+static struct {
+	struct state *first;
+	pthread_mutex_t lock;
+} open_states = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-static const char *const table_names[STATE_TABLE_COUNT] = { "meta", "stat", "results", "tools", "history" };
+#define OF_PROJECT (1u << STATE_META | 1u << STATE_STAT | 1u << STATE_RESULTS | 1u << STATE_TOOLS | 1u << STATE_HISTORY)
+#define OF_CACHE (1u << STATE_META | 1u << STATE_ACTIONS | 1u << STATE_OBJECTS)
 
-bool state_is_network_fs(unsigned long type)
-{
-	static const unsigned long network[] = {
-		0x6969,     /* NFS */
-		0x517b,     /* SMB */
-		0xff534d42, /* CIFS */
-		0xfe534d42, /* SMB2 */
-		0x00c36400, /* Ceph */
-		0x0bd00bd0, /* Lustre */
-		0x01021997, /* 9P */
-		0x5346414f, /* AFS */
-		0x47504653, /* GPFS */
-		0x19830326, /* BeeGFS */
-	};
-	for (size_t i = 0; i < ARRAY_LEN(network); i++)
-		if ((type & 0xffffffffu) == network[i])
-			return true;
-	return false;
-}
-
-static bool on_network_fs(const char *dir)
-{
-	struct statfs st;
-	return statfs(dir, &st) == 0 && state_is_network_fs((unsigned long)st.f_type);
-}
-
-/* A directory of this root's own below base: readable by people, different for every root. */
-static void add_own_dir(struct buf *out, const char *base, const char *root)
-{
-	struct digest digest;
-	digest_bytes(DIGEST_SHA256, root, strlen(root), &digest);
-	buf_addf(out, "%s/", base);
-	workdir_add_name(out, path_base(root));
-	buf_addch(out, '-');
-	buf_addhex(out, digest.bytes, 8);
-}
-
-enum place { PLACE_PROJECT, PLACE_NAMED, PLACE_AWAY };
-
-static int find_dir(const char *root, struct buf *out, enum place *ret, struct err *err)
-{
-	const char *override = sys.getenv("MLMAKE_STATE_DIR");
-	struct buf cache CLEANUP(buf_release) = BUF_INIT;
-	if (override && override[0]) {
-		if (override[0] != '/')
-			return err_set(err, ERR_CONFIG, "MLMAKE_STATE_DIR is '%s', which is not an absolute path", override);
-		*ret = PLACE_NAMED;
-		add_own_dir(out, override, root);
-		return 0;
-	}
-	if (!on_network_fs(root)) {
-		*ret = PLACE_PROJECT;
-		buf_addf(out, "%s/.mlmake", strcmp(root, "/") == 0 ? "" : root);
-		return 0;
-	}
-	if (workdir_user_cache(&cache, err) < 0)
-		return -1;
-	*ret = PLACE_AWAY;
-	buf_addstr(&cache, "/state");
-	add_own_dir(out, cache.data, root);
-	return 0;
-}
-
-int state_find_dir(const char *root, struct buf *out, struct err *err)
-{
-	enum place place;
-	return find_dir(root, out, &place, err);
-}
-
-static int choose_dir(const char *root, struct buf *out, struct strlist *notices, struct err *err)
-{
-	enum place place;
-	if (find_dir(root, out, &place, err) < 0)
-		return -1;
-	if (place == PLACE_AWAY)
-		strlist_take(notices, mem_printf("'%s' is on a network file system: state and locks are in '%s', so runs on different "
-						 "machines do not wait for each other; MLMAKE_STATE_DIR overrides",
-						 root, out->data));
-	return place == PLACE_PROJECT ? workdir_make(out->data, err) : fs_mkdirs(out->data, err);
-}
+static const char *const table_names[STATE_TABLE_COUNT] = { "meta", "stat", "results", "tools", "history", "actions", "objects" };
 
 static int mdb_fail(struct err *err, const struct state *state, int code, const char *doing)
 {
@@ -168,14 +94,22 @@ static bool file_is_whole(const struct state *state)
 	return info.me_last_txnid == 0 || (uint64_t)st.st_size >= ((uint64_t)info.me_last_pgno + 1) * stat_info.ms_psize;
 }
 
+static int open_each(struct state *state, MDB_txn *txn, unsigned flags)
+{
+	int code = 0;
+	for (unsigned i = 0; i < STATE_TABLE_COUNT && !code; i++)
+		if (state->wanted & 1u << i)
+			code = mdb_dbi_open(txn, table_names[i], MDB_INTEGERKEY | flags, &state->tables[i]);
+	return code;
+}
+
 static int open_tables(struct state *state)
 {
 	MDB_txn *txn;
 	int code = mdb_txn_begin(state->env, NULL, MDB_RDONLY, &txn);
 	if (code)
 		return code;
-	for (int i = 0; i < STATE_TABLE_COUNT && !code; i++)
-		code = mdb_dbi_open(txn, table_names[i], MDB_INTEGERKEY, &state->tables[i]);
+	code = open_each(state, txn, 0);
 	if (!code)
 		return mdb_txn_commit(txn);
 	mdb_txn_abort(txn);
@@ -183,8 +117,7 @@ static int open_tables(struct state *state)
 		return code;
 	if ((code = mdb_txn_begin(state->env, NULL, 0, &txn)))
 		return code;
-	for (int i = 0; i < STATE_TABLE_COUNT && !code; i++)
-		code = mdb_dbi_open(txn, table_names[i], MDB_INTEGERKEY | MDB_CREATE, &state->tables[i]);
+	code = open_each(state, txn, MDB_CREATE);
 	if (!code)
 		return mdb_txn_commit(txn);
 	mdb_txn_abort(txn);
@@ -272,36 +205,76 @@ static int open_or_rebuild(struct state *state, struct err *err)
 	}
 }
 
-int state_open(const char *root, struct state **ret, struct err *err)
+static struct state *find_open(const char *dir, const char *name)
 {
-	struct strlist notices = { 0 };
-	struct buf dir CLEANUP(buf_release) = BUF_INIT;
-	*ret = NULL;
-	if (choose_dir(root, &dir, &notices, err) < 0) {
-		strlist_release(&notices);
-		return -1;
+	pthread_mutex_lock(&open_states.lock);
+	struct state *open = open_states.first;
+	while (open && (strcmp(open->dir, dir) != 0 || strcmp(path_base(open->path), name) != 0))
+		open = open->next;
+	pthread_mutex_unlock(&open_states.lock);
+	return open;
+}
+
+static void list_open(struct state *state)
+{
+	pthread_mutex_lock(&open_states.lock);
+	state->next = open_states.first;
+	open_states.first = state;
+	pthread_mutex_unlock(&open_states.lock);
+}
+
+static void unlist_open(struct state *state)
+{
+	pthread_mutex_lock(&open_states.lock);
+	struct state **link = &open_states.first;
+	while (*link && *link != state)
+		link = &(*link)->next;
+	if (*link)
+		*link = state->next;
+	pthread_mutex_unlock(&open_states.lock);
+}
+
+/* Takes notices. */
+static int open_in(const char *dir, const char *name, unsigned wanted, struct strlist *notices, struct state **ret, struct err *err)
+{
+	struct state *state = find_open(dir, name);
+	if (state) {
+		strlist_release(notices);
+		state->users++;
+		*ret = state;
+		return 0;
 	}
-	for (struct state *open = open_states; open; open = open->next) {
-		if (strcmp(open->dir, dir.data) == 0) {
-			strlist_release(&notices);
-			open->users++;
-			*ret = open;
-			return 0;
-		}
-	}
-	struct state *state = mem_alloc(sizeof(*state));
+	state = mem_alloc(sizeof(*state));
 	state->users = 1;
-	state->notices = notices;
-	state->dir = buf_detach(&dir);
-	state->path = path_joined(state->dir, "state");
-	state->next = open_states;
-	open_states = state;
+	state->notices = *notices;
+	state->wanted = wanted;
+	state->dir = mem_strdup(dir);
+	state->path = path_joined(dir, name);
+	list_open(state);
 	if ((!fs_is_dir(state->path) && fs_mkdirs(state->path, err) < 0) || open_or_rebuild(state, err) < 0) {
 		state_close(state);
 		return -1;
 	}
 	*ret = state;
 	return 0;
+}
+
+int state_open(const char *root, struct state **ret, struct err *err)
+{
+	struct strlist notices = { 0 };
+	struct buf dir CLEANUP(buf_release) = BUF_INIT;
+	*ret = NULL;
+	if (state_place(root, &dir, &notices, err) == 0)
+		return open_in(dir.data, "state", OF_PROJECT, &notices, ret, err);
+	strlist_release(&notices);
+	return -1;
+}
+
+int state_open_index(const char *dir, struct state **ret, struct err *err)
+{
+	struct strlist notices = { 0 };
+	*ret = NULL;
+	return open_in(dir, "index", OF_CACHE, &notices, ret, err);
 }
 
 /* The slot of a record that waits, or the free one where it belongs. */
@@ -343,12 +316,7 @@ void state_close(struct state *state)
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	if (state->env && state_flush(state, &ignored) < 0)
 		drop_pending(state);
-	for (struct state **link = &open_states; *link; link = &(*link)->next) {
-		if (*link == state) {
-			*link = state->next;
-			break;
-		}
-	}
+	unlist_open(state);
 	close_env(state);
 	drop_pending(state);
 	vec_release(&state->pending);
@@ -452,18 +420,40 @@ static bool open_record(const void *record, size_t record_len, const char *name,
 	return true;
 }
 
+static const char *name_in(const void *record, size_t record_len)
+{
+	struct codec_in in = codec_in(record, record_len);
+	(void)codec_raw(&in, 16);
+	const char *name = codec_str(&in);
+	return codec_ok(&in) ? name : NULL;
+}
+
 bool state_get(struct state *state, enum state_table table, const char *name, const void **ret, size_t *ret_len)
 {
 	uint64_t key = key_of(name);
 	uint32_t waits = state->pending.len ? *slot_of(state, table, key) : 0;
-	if (waits)
-		return open_record(state->pending.at[waits - 1].bytes, state->pending.at[waits - 1].len, name, ret, ret_len);
+	const struct pending *pending = waits ? &state->pending.at[waits - 1] : NULL;
+	if (pending)
+		return pending->bytes && open_record(pending->bytes, pending->len, name, ret, ret_len);
 	if (open_view(state))
 		return false;
 	MDB_val mdb_key = { sizeof(key), &key }, value;
 	if (mdb_get(state->view, state->tables[table], &mdb_key, &value))
 		return false;
 	return open_record(value.mv_data, value.mv_size, name, ret, ret_len);
+}
+
+static void push_pending(struct state *state, struct pending new)
+{
+	make_slots(state);
+	uint32_t *slot = slot_of(state, new.table, new.key);
+	if (*slot) {
+		free(state->pending.at[*slot - 1].bytes);
+		state->pending.at[*slot - 1] = new;
+		return;
+	}
+	vec_push(&state->pending, new);
+	*slot = (uint32_t)state->pending.len;
 }
 
 static void add_pending(struct state *state, enum state_table table, const char *name, const void *bytes, size_t len)
@@ -482,15 +472,7 @@ static void add_pending(struct state *state, enum state_table table, const char 
 
 	struct pending new = { .table = table, .key = key_of(name), .len = record.len };
 	new.bytes = buf_detach(&record);
-	make_slots(state);
-	uint32_t *slot = slot_of(state, table, new.key);
-	if (*slot) {
-		free(state->pending.at[*slot - 1].bytes);
-		state->pending.at[*slot - 1] = new;
-		return;
-	}
-	vec_push(&state->pending, new);
-	*slot = (uint32_t)state->pending.len;
+	push_pending(state, new);
 }
 
 int state_put(struct state *state, enum state_table table, const char *name, const void *bytes, size_t len, struct err *err)
@@ -508,7 +490,9 @@ static int write_pending(struct state *state)
 	for (size_t i = 0; i < state->pending.len && !code; i++) {
 		struct pending *p = &state->pending.at[i];
 		MDB_val key = { sizeof(p->key), &p->key }, value = { p->len, p->bytes };
-		code = mdb_put(txn, state->tables[p->table], &key, &value, 0);
+		code = p->bytes ? mdb_put(txn, state->tables[p->table], &key, &value, 0) : mdb_del(txn, state->tables[p->table], &key, NULL);
+		if (code == MDB_NOTFOUND)
+			code = 0;
 	}
 	size_t id = mdb_txn_id(txn);
 	if (code) {
@@ -547,6 +531,39 @@ static int write_growing(struct state *state)
 		if (code)
 			return code;
 	}
+}
+
+int state_remove(struct state *state, enum state_table table, const char *name, struct err *err)
+{
+	push_pending(state, (struct pending){ .table = table, .key = key_of(name) });
+	return state->pending.len >= STATE_GROUP ? state_flush(state, err) : 0;
+}
+
+int state_each(struct state *state, enum state_table table, state_visit_fn *visit, void *ctx, struct err *err)
+{
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	if (state_flush(state, err) < 0)
+		return -1;
+	state_refresh(state);
+	int code = open_view(state);
+	if (!code)
+		code = mdb_cursor_open(state->view, state->tables[table], &cursor);
+	if (code)
+		return mdb_fail(err, state, code, "read");
+	int failed = 0;
+	while (!failed && (code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+		const void *bytes;
+		size_t len;
+		const char *name = name_in(value.mv_data, value.mv_size);
+		if (name && open_record(value.mv_data, value.mv_size, name, &bytes, &len))
+			failed = visit(ctx, name, bytes, len, err);
+	}
+	mdb_cursor_close(cursor);
+	state_refresh(state);
+	if (failed)
+		return -1;
+	return code == MDB_NOTFOUND ? 0 : mdb_fail(err, state, code, "read");
 }
 
 int state_flush(struct state *state, struct err *err)

@@ -18,7 +18,8 @@
  *
  * Writes are collected and go out STATE_GROUP at a time in one synced transaction, or with state_flush. Any
  * number of processes may use one database. Within a process all state_open of one place give the same object
- * (LMDB must not open a file twice), to be closed as often. One thread only. The only user of LMDB.
+ * (LMDB must not open a file twice), to be closed as often. A database is for one thread at a
+ * time; different ones may be used at once. The only user of LMDB.
  */
 #ifndef STORE_STATE_H
 #define STORE_STATE_H
@@ -35,12 +36,17 @@ enum state_table {
 	STATE_RESULTS, /* engine: the last success of a target */
 	STATE_TOOLS,   /* engine: what a version command printed */
 	STATE_HISTORY, /* engine: how the runs of a target went */
+	STATE_ACTIONS, /* store/outputs.h, in the index of the output cache alone: action records */
+	STATE_OBJECTS, /*   and the bytes of small files */
 	STATE_TABLE_COUNT
 };
 
 #define STATE_GROUP 1000
 
 int state_open(const char *root, struct state **ret, struct err *err) MUST_CHECK;
+/* A database of the same kind that is no project's: the index of an output cache, in <dir>/index. The directory must be on a file system
+ * of this machine (state_is_network_fs). */
+int state_open_index(const char *dir, struct state **ret, struct err *err) MUST_CHECK;
 /* Writes what is pending as far as that succeeds. NULL is fine. */
 void state_close(struct state *state);
 
@@ -56,6 +62,13 @@ bool state_get(struct state *state, enum state_table table, const char *name, co
 
 int state_put(struct state *state, enum state_table table, const char *name, const void *bytes, size_t len,
 	      struct err *err) MUST_CHECK;
+int state_remove(struct state *state, enum state_table table, const char *name, struct err *err) MUST_CHECK; /* absent is done */
+
+/* Every record of a table that can be read, in no order, what was pending included. visit returns 0 or -1 with err; it may read, and must
+ * not write. */
+typedef int state_visit_fn(void *ctx, const char *name, const void *bytes, size_t len, struct err *err);
+int state_each(struct state *state, enum state_table table, state_visit_fn *visit, void *ctx, struct err *err) MUST_CHECK;
+
 int state_flush(struct state *state, struct err *err) MUST_CHECK;
 size_t state_pending(const struct state *state);
 
@@ -76,5 +89,6 @@ int state_find_dir(const char *root, struct buf *out, struct err *err) MUST_CHEC
 
 /* Whether a file system of this statfs f_type is a network one. */
 bool state_is_network_fs(unsigned long type);
+bool state_on_network_fs(const char *dir);
 
 #endif

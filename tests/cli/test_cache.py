@@ -1,6 +1,7 @@
 """mlmake cache: what is bounded, what goes first, what stays."""
 import json
 import os
+import shutil
 import time
 
 import pytest
@@ -91,9 +92,12 @@ def test_a_shared_object_goes_with_its_last_result(box):
 
 def test_damaged_and_unnamed_go(filled):
     root = filled.home / ".cache/mlmake/v1"
-    for path in (root / "actions").rglob("*"):
-        if path.is_file():
-            path.write_bytes(b"junk")
+    for number in range(3):
+        junk = root / f"actions/ab/{number:062}"
+        junk.parent.mkdir(parents=True, exist_ok=True)
+        junk.write_bytes(b"junk")
+    shutil.rmtree(root / "index")
+    age(filled, 7200)
     fresh = root / "objects/ab/cd"
     fresh.parent.mkdir(exist_ok=True)
     fresh.write_bytes(b"x" * 10)

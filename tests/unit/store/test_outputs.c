@@ -1,6 +1,7 @@
 #include "unit/scratch.h"
 
 #include "store/outputs.h"
+#include "store/state.h"
 
 struct fixture {
 	struct hashes *hashes;
@@ -24,6 +25,16 @@ static void end(struct fixture *f)
 	action_release(&f->action);
 	outputs_close(f->cache);
 	hashes_free(f->hashes);
+}
+
+/* A cache that can have no index. */
+static struct fixture begin_with_files(struct scratch *s)
+{
+	char *index = mem_printf("%s/v1/index", getenv("MLMAKE_CACHE_DIR"));
+	OK(fs_mkdirs_for(index, &s->err));
+	OK(fs_write_file(index, "", 0, 0644, FS_VOLATILE, &s->err));
+	free(index);
+	return begin(s);
 }
 
 static void make_outputs(struct scratch *s)
@@ -115,7 +126,7 @@ static char *object_of(struct scratch *s, const char *text)
 static void a_damaged_object_is_a_miss_and_dropped(void **ctx)
 {
 	struct scratch *s = *ctx;
-	struct fixture f = begin(s);
+	struct fixture f = begin_with_files(s);
 	make_outputs(s);
 	scan(s, &f);
 	OK(outputs_store(f.cache, s->root.data, &f.action, paths, 2, &s->err));
@@ -168,7 +179,7 @@ static void hostile_manifests_are_refused(void **ctx)
 static void damaged_records_are_misses(void **ctx)
 {
 	struct scratch *s = *ctx;
-	struct fixture f = begin(s);
+	struct fixture f = begin_with_files(s);
 	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
 	char hex[DIGEST_HEX_MAX];
 	make_outputs(s);
@@ -190,6 +201,120 @@ static void damaged_records_are_misses(void **ctx)
 	end(&f);
 }
 
+static struct state *open_index(struct scratch *s)
+{
+	struct state *index;
+	char *dir = mem_printf("%s/v1", getenv("MLMAKE_CACHE_DIR"));
+	OK(state_open_index(dir, &index, &s->err));
+	free(dir);
+	return index;
+}
+
+static void small_ones_take_no_file(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct fixture f = begin(s);
+	char *actions = mem_printf("%s/v1/actions", getenv("MLMAKE_CACHE_DIR")), *object = object_of(s, "weights");
+	make_outputs(s);
+	scan(s, &f);
+	OK(outputs_store(f.cache, s->root.data, &f.action, paths, 2, &s->err));
+	assert_false(fs_exists(actions));
+	assert_false(fs_exists(object));
+	assert_true(outputs_have_unflushed(f.cache));
+	assert_true(restore(s, &f));
+	OK(outputs_flush(f.cache, &s->err));
+	assert_false(outputs_have_unflushed(f.cache));
+	assert_true(restore(s, &f));
+	struct manifest manifest = f.action.manifest;
+	f.action.manifest = (struct manifest){ 0 };
+	end(&f);
+	manifest_release(&manifest);
+	f = begin(s);
+	assert_true(restore(s, &f));
+	free(actions);
+	free(object);
+	end(&f);
+}
+
+/* What goes wrong in the index is found by its hash, and dropped. */
+static void the_index_is_not_trusted(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct fixture f = begin(s);
+	struct state *index = open_index(s);
+	struct digest digest;
+	char hex[DIGEST_HEX_MAX];
+	const void *bytes;
+	size_t len;
+	make_outputs(s);
+	scan(s, &f);
+	OK(outputs_store(f.cache, s->root.data, &f.action, paths, 2, &s->err));
+	digest_bytes(DIGEST_SHA256, "weights", 7, &digest);
+	digest_hex(&digest, hex);
+	assert_true(state_get(index, STATE_OBJECTS, hex, &bytes, &len));
+	assert_int_equal(len, 7);
+	OK(state_put(index, STATE_OBJECTS, hex, "wEights", 7, &s->err));
+	scratch_write(s, "model.bin", "mine");
+	assert_false(restore(s, &f));
+	assert_false(state_get(index, STATE_OBJECTS, hex, &bytes, &len));
+	char *text = scratch_read(s, "model.bin");
+	assert_string_equal(text, "mine");
+	free(text);
+	scratch_write(s, "model.bin", "weights");
+	OK(outputs_store(f.cache, s->root.data, &f.action, paths, 2, &s->err));
+	assert_true(restore(s, &f));
+
+	digest_hex(&f.action.key, hex);
+	assert_true(state_get(index, STATE_ACTIONS, hex, &bytes, &len));
+	struct buf record CLEANUP(buf_release) = BUF_INIT;
+	buf_add(&record, bytes, len);
+	for (size_t i = 8; i < record.len; i += 7) { /* behind the time of its use */
+		record.data[i] ^= 0x20;
+		OK(state_put(index, STATE_ACTIONS, hex, record.data, record.len, &s->err));
+		assert_false(restore(s, &f));
+		assert_false(state_get(index, STATE_ACTIONS, hex, &bytes, &len));
+		record.data[i] ^= 0x20;
+	}
+	OK(state_put(index, STATE_ACTIONS, hex, record.data, record.len, &s->err));
+	assert_true(restore(s, &f));
+	state_close(index);
+	end(&f);
+}
+
+/* An output that changes between its hash and its storing is not kept as what it was. */
+static void what_changed_meanwhile_is_not_kept(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct fixture f = begin(s);
+	make_outputs(s);
+	scan(s, &f);
+	scratch_write(s, "model.bin", "wEights");
+	assert_int_equal(outputs_store(f.cache, s->root.data, &f.action, paths, 2, &s->err), -1);
+	assert_false(restore(s, &f));
+	end(&f);
+}
+
+/* A record that outgrows the index takes the place of the one in it. */
+static void a_large_record_is_a_file(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct fixture f = begin(s);
+	struct action found;
+	bool is_found;
+	make_outputs(s);
+	scan(s, &f);
+	OK(outputs_store(f.cache, s->root.data, &f.action, paths, 2, &s->err));
+	for (size_t i = 0; i < OUTPUTS_RECORD_MAX; i++)
+		buf_addch(&f.action.log, 'x');
+	OK(outputs_store(f.cache, s->root.data, &f.action, paths, 2, &s->err));
+	OK(outputs_find(f.cache, &f.action.key, &found, &is_found, &s->err));
+	assert_true(is_found);
+	assert_int_equal(found.log.len, OUTPUTS_RECORD_MAX);
+	action_release(&found);
+	assert_true(restore(s, &f));
+	end(&f);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
 
 int main(void)
@@ -197,6 +322,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(restoring_gives_exactly_what_was), TEST(writing_to_a_restored_file_leaves_the_cache_alone),
 		TEST(a_damaged_object_is_a_miss_and_dropped), TEST(hostile_manifests_are_refused), TEST(damaged_records_are_misses),
+		TEST(small_ones_take_no_file), TEST(the_index_is_not_trusted), TEST(what_changed_meanwhile_is_not_kept),
+		TEST(a_large_record_is_a_file),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
