@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 
 #include "base/text.h"
+#include "engine/since.h"
 #include "formats/json.h"
 #include "graph/graph.h"
 
@@ -24,7 +25,7 @@ static void put_names(struct json_writer *w, const struct project *project, cons
 	json_close(w);
 }
 
-static void put_target(struct json_writer *w, const struct project *project, const struct target *target)
+static void put_target(struct json_writer *w, const struct project *project, const struct target *target, const char *affected_by)
 {
 	json_open_object(w);
 	json_pair_str(w, "name", target->name);
@@ -32,6 +33,8 @@ static void put_target(struct json_writer *w, const struct project *project, con
 	json_pair_str(w, "origin", target->origin);
 	json_pair_uint(w, "line", target->place.line);
 	json_pair_bool(w, "private", target->is_private);
+	if (affected_by)
+		json_pair_str(w, "affected_by", affected_by);
 	put_names(w, project, "needs", target->needs.at, target->needs.len);
 	put_names(w, project, "after", target->after.at, target->after.len);
 	put_names(w, project, "inputs_from", target->makes_inputs.at, target->makes_inputs.len);
@@ -49,12 +52,28 @@ static void put_target(struct json_writer *w, const struct project *project, con
 }
 
 /* Which targets are shown: those that were named, else all. */
-static bool is_shown(const struct target *target, const struct map *chosen)
+struct choice {
+	struct map names;   /* empty: all */
+	struct since since; /* none: whatever changed */
+};
+
+static void choice_release(struct choice *choice)
 {
-	return chosen->len == 0 || map_has(chosen, target->name);
+	map_release(&choice->names);
+	since_release(&choice->since);
 }
 
-static void list_json(struct cli *cli, const struct project *project, const struct map *chosen)
+static const char *because(const struct choice *choice, const struct target *target)
+{
+	return choice->since.count ? choice->since.because[target->id] : NULL;
+}
+
+static bool is_shown(const struct target *target, const struct choice *choice)
+{
+	return (choice->names.len == 0 || map_has(&choice->names, target->name)) && (!choice->since.count || because(choice, target));
+}
+
+static void list_json(struct cli *cli, const struct project *project, const struct choice *chosen)
 {
 	struct buf out CLEANUP(buf_release) = BUF_INIT;
 	struct json_writer w;
@@ -68,12 +87,12 @@ static void list_json(struct cli *cli, const struct project *project, const stru
 	json_open_array(&w);
 	for (size_t i = 0; i < project->target_count; i++)
 		if (is_shown(&project->targets[i], chosen))
-			put_target(&w, project, &project->targets[i]);
+			put_target(&w, project, &project->targets[i], because(chosen, &project->targets[i]));
 	json_end(&w);
 	cli_out_bytes(cli, out.data, out.len);
 }
 
-static void list_text(struct cli *cli, const struct project *project, const struct map *chosen, bool all)
+static void list_text(struct cli *cli, const struct project *project, const struct choice *chosen, bool all)
 {
 	size_t width = 0, shown = 0;
 	for (size_t i = 0; i < project->target_count; i++) {
@@ -90,6 +109,8 @@ static void list_text(struct cli *cli, const struct project *project, const stru
 		buf_addf(&line, "%-*s  %s", (int)width, target->name, target->desc);
 		if (target->inferred)
 			buf_addf(&line, "%s[%s]", *target->desc ? "  " : "", target->origin);
+		if (because(chosen, target))
+			buf_addf(&line, "%s(%s)", *target->desc || target->inferred ? "  " : "", because(chosen, target));
 		if (is_command_name(target->name))
 			buf_addf(&line, "  (a command of mlmake is called so, too: mlmake run %s)", target->name);
 		while (line.len > 0 && line.data[line.len - 1] == ' ')
@@ -97,7 +118,9 @@ static void list_text(struct cli *cli, const struct project *project, const stru
 		cli_out(cli, "%s\n", line.data);
 		shown++;
 	}
-	if (shown == 0 && project->config_path)
+	if (shown == 0 && chosen->since.count)
+		cli_note(cli, "nothing is affected");
+	else if (shown == 0 && project->config_path)
 		cli_note(cli,
 			 "nothing to run: %s declares no targets%s, and no rule knows anything here\n"
 			 "hint: 'mlmake help init' and docs/language.md show what can stand in it",
@@ -112,8 +135,10 @@ static void list_text(struct cli *cli, const struct project *project, const stru
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	bool all = false;
+	const char *range = NULL;
 	const struct option options[] = {
 		{'a', "all", NULL, "private targets, too", OPTION_FLAG, &all},
+		{0, "since", "REV", "those that a change since REV affects (also REV..., A..B), and by what", OPTION_STRING, &range},
 		OPTION_CONFIG_FILE(cli),
 		OPTION_END,
 	};
@@ -124,11 +149,14 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	struct project *project CLEANUP(cli_drop_project) = NULL;
 	if (cli_load(cli, &project, err) < 0)
 		return -1;
-	struct map chosen CLEANUP(map_release) = MAP_INIT;
+	struct choice chosen CLEANUP(choice_release) = { .names = MAP_INIT };
+	const struct project_options load = { .config_file = cli->config_file, .provider = cli->provider };
 	struct string_list names;
 	int failed = project_select(project, args.at, args.len, &names, err);
+	if (!failed && range)
+		failed = engine_since(project, &load, range, &chosen.since, err);
 	for (size_t i = 0; i < names.len; i++) {
-		map_set(&chosen, names.at[i], NULL);
+		map_set(&chosen.names, names.at[i], NULL);
 		const struct target *target = project_find(project, names.at[i]);
 		all = all || target->is_private; /* named in full */
 	}
@@ -149,6 +177,7 @@ const struct command cmd_list = {
 		"\n"
 		"  mlmake list\n"
 		"  mlmake list 'test*'         those whose names match\n"
+		"  mlmake list --since main    what the changes since main affect, and by what\n"
 		"  mlmake list --json",
 	.has_json = true,
 	.operands = OPERANDS_TARGETS,

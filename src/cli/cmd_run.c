@@ -6,6 +6,7 @@
 #include "cli/shortcut.h"
 #include "cli/show_run.h"
 #include "cli/trace.h"
+#include "engine/since.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@ struct request {
 	unsigned jobs;
 	double max_load;
 	struct jobserver *jobserver; /* of a make above us; NULL: none */
-	const char *trace;
+	const char *trace, *since;
 	VEC(const char *) names;
 	VEC(const char *) overrides;
 	VEC(const char *) args;
@@ -46,6 +47,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct request *ret, st
 		{ 'k', "keep-going", NULL, "after a failure go on with what does not need the failed target", OPTION_FLAG, &ret->keep_going },
 		{ 'n', "dry-run", NULL, "say what would run and why; run nothing", OPTION_FLAG, &ret->dry_run },
 		{ 'q', "question", NULL, "run and print nothing; exit 1 if anything would run", OPTION_FLAG, &ret->question },
+		{ 0, "since", "REV", "of the named targets, those that a change since REV affects (also REV..., A..B)", OPTION_STRING, &ret->since },
 		{ 'B', "force", NULL, "run the targets and all that they need, whatever is up to date", OPTION_FLAG, &ret->force },
 		{ 0, "touch", NULL, "run nothing: record the outputs as they are as up to date", OPTION_FLAG, &ret->touch },
 		{ 0, "why", NULL, "say of each target why it runs", OPTION_FLAG, &ret->why },
@@ -181,10 +183,46 @@ static void show_shortcut(struct cli *cli, const struct shortcut *shortcut, cons
 	show_end(&show, &summary);
 }
 
+static void add_affected(const struct project *project, const struct since *since, const struct target *target, struct map *chosen)
+{
+	if (!since->because[target->id] || map_has(chosen, target->name))
+		return;
+	/* An alias stands for what it needs, and not all of that is affected. */
+	for (size_t i = 0; target->is_alias && i < target->needs.len; i++)
+		add_affected(project, since, &project->targets[target->needs.at[i]], chosen);
+	if (!target->is_alias)
+		map_set(chosen, target->name, (void *)(uintptr_t)target->name);
+}
+
+/* --since: of what was named, what is affected. */
+static int restrict_names(struct cli *cli, const struct project *project, const struct project_options *load, struct request *request,
+			  struct err *err)
+{
+	struct since since CLEANUP(since_release) = { 0 };
+	struct map chosen CLEANUP(map_release) = MAP_INIT;
+	struct string_list names = { 0 };
+	int failed = project_select(project, request->names.at, request->names.len, &names, err);
+	if (failed)
+		add_command_hint(project, request, err);
+	else
+		failed = engine_since(project, load, request->since, &since, err);
+	for (size_t i = 0; i < names.len && !failed; i++)
+		add_affected(project, &since, project_find(project, names.at[i]), &chosen);
+	free(names.at);
+	request->names.len = 0;
+	for (size_t i = 0; i < chosen.len; i++) {
+		const char *name = chosen.entries[i].value;
+		vec_push(&request->names, name);
+		if (!cli->json && (request->why || cli->verbose || request->dry_run))
+			cli_note(cli, "%s is affected: %s", name, since.because[project_find(project, name)->id]);
+	}
+	return failed;
+}
+
 static int run_request(struct cli *cli, struct request *request, struct shortcut *shortcut, struct err *err)
 {
-	struct project *project = NULL;
-	struct plan plan = { 0 };
+	struct project *project CLEANUP(cli_drop_project) = NULL;
+	struct plan plan CLEANUP(plan_release) = { 0 };
 	const struct project_options load = {
 		.config_file = cli->config_file,
 		.provider = cli->provider,
@@ -192,23 +230,25 @@ static int run_request(struct cli *cli, struct request *request, struct shortcut
 	};
 	if (project_load(&load, &project, err) < 0)
 		return -1;
-	int result;
 	if (!request->names.len && project->default_target)
 		vec_push(&request->names, project->default_target);
 	if (!request->names.len && request->args.len) {
 		err_set(err, ERR_CONFIG, "no target is named that could be given '%s'", request->args.at[0]);
-		result = err_hint(err, "name it before the '--': mlmake test -- -k slow");
-	} else if (!request->names.len) {
-		char *list[] = { (char *)(uintptr_t)"list", NULL };
-		result = cmd_list.run(cli, 1, list, err);
-	} else if (plan_make(project, request->names.at, request->names.len, &plan, err) < 0) {
-		result = add_command_hint(project, request, err);
-	} else {
-		result = run_plan(cli, project, &plan, request, shortcut, err);
+		return err_hint(err, "name it before the '--': mlmake test -- -k slow");
 	}
-	plan_release(&plan);
-	project_free(project);
-	return result;
+	if (!request->names.len) {
+		char *list[] = { (char *)(uintptr_t)"list", (char *)(uintptr_t)"--since", (char *)(uintptr_t)request->since, NULL };
+		return cmd_list.run(cli, request->since ? 3 : 1, list, err);
+	}
+	if (request->since && restrict_names(cli, project, &load, request, err) < 0)
+		return -1;
+	if (!request->names.len) {
+		cli_note(cli, "nothing of it is affected by what changed since %s", request->since);
+		return 0;
+	}
+	if (plan_make(project, request->names.at, request->names.len, &plan, err) < 0)
+		return add_command_hint(project, request, err);
+	return run_plan(cli, project, &plan, request, shortcut, err);
 }
 
 static int answer_request(struct cli *cli, struct request *request, struct err *err)
@@ -225,7 +265,7 @@ static int answer_request(struct cli *cli, struct request *request, struct err *
 		/* These say something of single targets, which the snapshot does not know. */
 		.long_way = cli->json || cli->verbose || request->replay || request->trace || request->cache_push,
 	};
-	if (!request->force)
+	if (!request->force && !request->since)
 		shortcut_begin(&shortcut, cli, &wanted);
 	if (!shortcut.found)
 		return run_request(cli, request, &shortcut, err);
@@ -269,6 +309,7 @@ const struct command cmd_run = {
 		"  mlmake train vars.lr=0.1    a value of mlmake.yaml for this run\n"
 		"  mlmake -j8 -l 6 all         eight at once, none beside others above that load\n"
 		"  mlmake --touch train        its outputs are right as they are: do not run it for that change\n"
+		"  mlmake --since main test    if what changed since main affects it\n"
 		"  mlmake 'test*' lint         all targets whose names match\n"
 		"  mlmake --replay test        what it printed, also if it need not run",
 	.operands = OPERANDS_TARGETS,

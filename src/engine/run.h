@@ -140,9 +140,9 @@ enum verdict { VERDICT_CURRENT, VERDICT_RUN, VERDICT_ERROR };
 /* Fills fp and record; reasons only where it must run. */
 enum verdict check_target(struct run *run, struct node *node, struct fingerprint *fp, struct record *record, struct strlist *reasons,
 			  struct err *err);
-bool check_always_runs(const struct run *run, const struct target *target, const struct fingerprint *fp);
 bool check_uses_cache(const struct run *run, const struct target *target);
 /* As in make: where nothing says what a target depends on or makes, it is wanted for what it does. */
+bool check_always_runs(const struct run *run, const struct target *target, const struct fingerprint *fp);
 /* Outputs from the cache, if its key is known there: *ret_restored. With dry_run nothing is touched. */
 int check_restore(struct run *run, struct job *job, bool *ret_restored, struct err *err) MUST_CHECK;
 /* The paths that must be there after a success: outputs, then the stamp file. at: free it. */

@@ -74,11 +74,28 @@ struct place config_place(const struct config *config, const struct span *span)
 			       .source = (uint16_t)(source <= UINT16_MAX ? source : 0) };
 }
 
+static int parse_config(struct config *config, struct yaml_doc *doc, const char *path, struct err *err)
+{
+	const struct project_overlay *overlay = config->options->overlay;
+	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
+	char *full OWNED = path_joined(config->project->root, path);
+	bool exists = false;
+	int known = overlay == NULL ? 0 : overlay->read(overlay->ctx, path, &bytes, &exists, err);
+	if (known < 0)
+		return -1;
+	if (known == 0)
+		return yaml_parse_file(doc, full, path, err);
+	if (exists)
+		return yaml_parse(doc, path, bytes.data, bytes.len, err);
+	err_set(err, ERR_CONFIG, "there is no '%s'", path);
+	err->sys_errno = ENOENT;
+	return -1;
+}
+
 int config_read_yaml(struct config *config, const char *path, const struct yaml_node **ret_root, struct err *err)
 {
 	struct yaml_doc *doc = new_doc(config, path, false);
-	char *full OWNED = path_joined(config->project->root, path);
-	if (yaml_parse_file(doc, full, path, err) < 0) {
+	if (parse_config(config, doc, path, err) < 0) {
 		/* Within [...] and {...} a brace ends a plain value. */
 		const char *text = err->span.text;
 		if (text != NULL && strstr(text, "${") != NULL && strpbrk(text, "[{,") < strstr(text, "${"))

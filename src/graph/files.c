@@ -85,19 +85,9 @@ static size_t tracked_index(const struct project_files *files, const char *path)
 	return files->tracked.len == 0 ? 0 : (size_t)(uintptr_t)map_get(&files->tracked_at, path);
 }
 
-static bool is_excluded(const struct target *target, const char *path)
-{
-	for (size_t i = 0; i < target->inputs.len; i++) {
-		const struct input_pattern *input = &target->inputs.at[i];
-		if (input->exclude && (glob_match(input->glob, path) || path_inside(input->glob, path)))
-			return true;
-	}
-	return false;
-}
-
 static void add_file(struct collector *c, const char *path)
 {
-	if (!is_excluded(c->target, path))
+	if (!target_excludes(c->target, path))
 		vec_push(c->ret, (struct input_file){.path = path});
 }
 
@@ -105,7 +95,7 @@ static int add_tracked(struct collector *c, size_t index, struct err *err)
 {
 	const char *path = c->files->tracked.at[index].path;
 	struct tree_node *node;
-	if (is_excluded(c->target, path))
+	if (target_excludes(c->target, path))
 		return 0;
 	if (tree_find(c->files->tree, path, &node, err) < 0)
 		return -1;

@@ -118,20 +118,10 @@ static void add_edge(struct linker *l, const struct target *from, uint32_t to, e
 	vec_push(&l->edges, (struct edge){to, kind, *place, input});
 }
 
-static bool is_excluded(const struct target *target, const char *path)
-{
-	for (size_t i = 0; i < target->inputs.len; i++) {
-		const struct input_pattern *input = &target->inputs.at[i];
-		if (input->exclude && (glob_match(input->glob, path) || path_inside(input->glob, path)))
-			return true;
-	}
-	return false;
-}
-
 static void add_input_edge(struct linker *l, const struct target *target, const struct input_pattern *input,
 			   const struct output_owner *owner)
 {
-	if (owner != NULL && owner->target != target && !is_excluded(target, owner->output->path))
+	if (owner != NULL && owner->target != target && !target_excludes(target, owner->output->path))
 		add_edge(l, target, owner->target->id, EDGE_INPUT, &input->place, input->glob);
 }
 

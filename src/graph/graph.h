@@ -10,6 +10,7 @@
 #ifndef GRAPH_GRAPH_H
 #define GRAPH_GRAPH_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -173,11 +174,19 @@ struct project {
 	struct project_internal *internal; /* graph/internal.h */
 };
 
+/* Configuration as it was at another time: asked for each YAML file before the work tree is. Returns 1 where it knows (*ret_exists, and the bytes
+ * appended if it does), 0 where the file in the work tree counts, -1 with err. path is relative to the root. */
+struct project_overlay {
+	int (*read)(void *ctx, const char *path, struct buf *out, bool *ret_exists, struct err *err);
+	void *ctx;
+};
+
 struct project_options {
 	const char *dir;          /* where to look upward from; NULL: the current directory */
 	const char *config_file;  /* -f; NULL: mlmake.yaml of the root */
 	struct string_list overrides; /* "vars.x=1", "params.train.lr=0.1" */
 	const struct provider *provider; /* may be NULL */
+	const struct project_overlay *overlay; /* NULL: none */
 };
 
 /* The nearest directory upward with mlmake.yaml, else the git root, else dir. Appends an absolute path. */
@@ -270,6 +279,9 @@ int project_files_reload_tracked(struct project_files *files, struct err *err) M
 int project_files_of(struct project_files *files, const struct target *target, struct input_files *ret, struct err *err) MUST_CHECK;
 /* Whether files may have come or gone since the last project_files_of of a target: then that gives what is there now. */
 bool project_files_recheck(struct project_files *files, const struct target *target);
+/* Whether a change of path, a file or (with is_dir) a directory that counts as a whole, changes what the target's inputs stand for. What targets
+ * make counts for those that name it, or depend on its maker. */
+bool project_reads(const struct project *project, const struct target *target, const char *path, bool is_dir);
 /* The first glob that matches nothing, which may be a typing error; NULL if there is none. */
 const struct input_pattern *project_files_unmatched(struct project_files *files, const struct target *target);
 const struct tracked_list *project_files_tracked(const struct project_files *files);

@@ -127,6 +127,9 @@ int env_merge(struct config *config, struct decl *decl, const struct yaml_node *
 int env_merge_names(struct config *config, struct decl *decl, const struct yaml_node *names, const struct env_list *base,
 		    struct env_list *ret, struct err *err) MUST_CHECK;
 
+/* reads.c: whether an input with '!' leaves path out. */
+bool target_excludes(const struct target *target, const char *path);
+
 /* graph.c */
 int graph_link(struct config *config, struct err *err) MUST_CHECK;
 /* Fills needs, after, makes_inputs and used_by from the edges. */

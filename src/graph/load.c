@@ -77,7 +77,7 @@ int project_load(const struct project_options *options, struct project **ret, st
 	if (project_find_root(options->dir, &root, err) < 0)
 		return -1;
 	struct snapshot *snapshot CLEANUP(snapshot_endp) = NULL;
-	if (project_question(options, root.data, &question, &ignored) == 0)
+	if (options->overlay == NULL && project_question(options, root.data, &question, &ignored) == 0)
 		snapshot = snapshot_begin(root.data, false);
 	if (snapshot != NULL)
 		look_at_program();

@@ -26,6 +26,8 @@ struct remote_spec;
 struct provider {
 	/* Every tracked path of the project. No .dvc directory: an empty list. */
 	int (*tracked)(const char *root, struct tracked_list *ret, struct err *err);
+	/* The same as a commit of git has them. */
+	int (*tracked_at)(const char *root, const char *commit, struct tracked_list *ret, struct err *err);
 	/* Makes tracked paths present in the work tree: from the cache, else from the default remote. */
 	int (*materialize)(const char *root, const char *const *paths, size_t count, struct err *err);
 	/* Whether track_output could succeed, asked before anything runs. path NULL: for the project as a whole, which must be quick. */

@@ -29,6 +29,8 @@
 	X(git_diff_get_delta)            \
 	X(git_diff_num_deltas)           \
 	X(git_diff_tree_to_index)        \
+	X(git_diff_tree_to_tree)         \
+	X(git_diff_tree_to_workdir_with_index) \
 	X(git_error_last)                \
 	X(git_ignore_path_is_ignored)    \
 	X(git_index_add_all)             \
@@ -47,6 +49,7 @@
 	X(git_index_write)               \
 	X(git_libgit2_init)              \
 	X(git_libgit2_opts)              \
+	X(git_merge_base)                \
 	X(git_object_free)               \
 	X(git_object_id)                 \
 	X(git_object_peel)               \
@@ -76,7 +79,9 @@
 	X(git_revwalk_next)              \
 	X(git_revwalk_push)              \
 	X(git_tree_entry_byindex)        \
+	X(git_tree_entry_bypath)         \
 	X(git_tree_entry_filemode)       \
+	X(git_tree_entry_free)           \
 	X(git_tree_entry_id)             \
 	X(git_tree_entry_name)           \
 	X(git_tree_entrycount)           \

@@ -667,7 +667,8 @@ def test_success_codes_count_with_a_warning(box):
 def test_exit_codes_are_explained(box, code, said):
     meaning = {"exit_codes": {"1": "tests failed"}} if code in (1, 5) else {"exit_bits": {"2": "errors", "4": "warnings"}}
     one(box, f"exit {code}", **meaning)
-    assert said in box.mlmake("t", check=1).stderr
+    for _ in range(2): # the second time from what was kept of the graph
+        assert said in box.mlmake("t", check=1).stderr
 
 
 @pytest.mark.parametrize("key, value, said", [

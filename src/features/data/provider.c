@@ -13,6 +13,35 @@ static bool has_data(const char *root)
 	return fs_is_dir(path);
 }
 
+static void take_tracked(const struct outs *outs, struct tracked_list *ret)
+{
+	for (size_t i = 0; i < outs->list.len; i++) {
+		const struct tracked *tracked = &outs->list.at[i];
+		if (tracked->stage) /* what a run of the pipeline makes is no source */
+			continue;
+		struct tracked_path path = { mem_strdup(tracked->path), tracked->out->is_dir, tracked->out->digest };
+		if (tracked->out->legacy) /* no md5 of the bytes */
+			path.digest = (struct digest){ .kind = DIGEST_NONE };
+		vec_push(ret, path);
+	}
+}
+
+static int provide_tracked_at(const char *root, const char *commit, struct tracked_list *ret, struct err *err)
+{
+	*ret = (struct tracked_list){ .at = NULL };
+	if (!has_data(root))
+		return 0;
+	struct data_repo *repo;
+	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
+	if (data_open(root, NULL, &repo, err) < 0)
+		return -1;
+	int status = outs_load_commit(repo, commit, &outs, err);
+	if (status == 0)
+		take_tracked(&outs, ret);
+	data_close(repo);
+	return status;
+}
+
 static int provide_tracked(const char *root, struct tracked_list *ret, struct err *err)
 {
 	*ret = (struct tracked_list){ .at = NULL };
@@ -26,15 +55,8 @@ static int provide_tracked(const char *root, struct tracked_list *ret, struct er
 	/* A target must not run on data that nobody can tell apart: here a broken .dvc is an error. */
 	if (status == 0 && outs.broken.len)
 		status = err_move(err, &outs.broken.at[0].err);
-	for (size_t i = 0; status == 0 && i < outs.list.len; i++) {
-		const struct tracked *tracked = &outs.list.at[i];
-		if (tracked->stage) /* what a run of the pipeline makes is no source */
-			continue;
-		struct tracked_path path = { mem_strdup(tracked->path), tracked->out->is_dir, tracked->out->digest };
-		if (tracked->out->legacy) /* no md5 of the bytes */
-			path.digest = (struct digest){ .kind = DIGEST_NONE };
-		vec_push(ret, path);
-	}
+	if (status == 0)
+		take_tracked(&outs, ret);
 	data_close(repo);
 	return status;
 }
@@ -149,6 +171,7 @@ static int provide_remote(const char *root, const char *name, struct arena *aren
 
 const struct provider data_provider = {
 	.tracked = provide_tracked,
+	.tracked_at = provide_tracked_at,
 	.materialize = provide_materialize,
 	.can_track = provide_can_track,
 	.track_output = provide_track_output,
