@@ -53,9 +53,11 @@ void buf_add(struct buf *buf, const void *bytes, size_t len)
 {
 	if (!len)
 		return;
-	buf_reserve(buf, len);
+	if (buf->len + len >= buf->cap)
+		buf_reserve(buf, len);
 	memcpy(buf->data + buf->len, bytes, len);
-	buf_truncate(buf, buf->len + len);
+	buf->len += len;
+	buf->data[buf->len] = '\0';
 }
 
 void buf_addstr(struct buf *buf, const char *text)
@@ -65,7 +67,10 @@ void buf_addstr(struct buf *buf, const char *text)
 
 void buf_addch(struct buf *buf, char c)
 {
-	buf_add(buf, &c, 1);
+	if (buf->len + 1 >= buf->cap)
+		buf_reserve(buf, 1);
+	buf->data[buf->len++] = c;
+	buf->data[buf->len] = '\0';
 }
 
 void buf_vaddf(struct buf *buf, const char *fmt, va_list args)

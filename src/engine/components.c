@@ -14,36 +14,36 @@ void components_begin(struct buf *list)
 	codec_add_u32(list, COMPONENTS_VERSION);
 }
 
-static void add_head(struct buf *list, enum component_kind kind, const char *name)
+/* Kind, name, the value's length and its tag; room for the rest of the value, and the NUL behind it. */
+static void add_head(struct buf *list, enum component_kind kind, const char *name, char tag, size_t rest)
 {
+	buf_reserve(list, strlen(name) + rest + 16);
 	codec_add_u8(list, (uint8_t)kind);
 	codec_add_str(list, name);
+	codec_add_u32(list, (uint32_t)rest + 1);
+	buf_addch(list, tag);
 }
 
 void components_add_text(struct buf *list, enum component_kind kind, const char *name, const char *text)
 {
 	size_t len = strlen(text);
-	add_head(list, kind, name);
-	codec_add_u32(list, (uint32_t)len + 1);
-	codec_add_u8(list, 't');
+	add_head(list, kind, name, 't', len);
 	buf_add(list, text, len + 1);
 }
 
 void components_add_absent(struct buf *list, enum component_kind kind, const char *name)
 {
-	add_head(list, kind, name);
-	codec_add_bytes(list, "a", 1);
+	add_head(list, kind, name, 'a', 0);
+	buf_addch(list, 0);
 }
 
 void components_add_digest(struct buf *list, enum component_kind kind, const char *name, char tag, const struct digest *digest)
 {
 	size_t len = digest_len(digest->kind);
-	add_head(list, kind, name);
-	codec_add_u32(list, (uint32_t)len + 2);
-	codec_add_u8(list, (uint8_t)tag);
+	add_head(list, kind, name, tag, len + 1);
 	codec_add_u8(list, digest->kind);
 	buf_add(list, digest->bytes, len);
-	codec_add_u8(list, 0);
+	buf_addch(list, 0);
 }
 
 void components_key(const void *list, size_t len, struct digest *ret)

@@ -55,8 +55,9 @@ void fingerprint_release(struct fingerprint *fp)
 static void add_numbered(struct buf *list, enum component_kind kind, const struct string_list *words)
 {
 	for (size_t i = 0; i < words->len; i++) {
-		char number[24];
-		snprintf(number, sizeof(number), "%zu", i);
+		char number[24] = { (char)('0' + i % 10) };
+		if (i >= 10)
+			snprintf(number, sizeof(number), "%zu", i);
 		components_add_text(list, kind, number, words->at[i]);
 	}
 }

@@ -14,7 +14,11 @@ void record_load(struct record *record, struct state *state, const char *name)
 {
 	const void *bytes;
 	size_t len;
+	struct buf kept = record->components;
+	buf_reset(&kept);
+	record->components = (struct buf)BUF_INIT;
 	record_release(record);
+	record->components = kept;
 	if (!state_get(state, STATE_RESULTS, name, &bytes, &len))
 		return;
 	struct codec_in in = codec_in(bytes, len);

@@ -19,7 +19,7 @@ struct tools {
 	struct hashes *hashes;
 	struct map known;   /* "PATH\0word" folded into one string -> struct tool */
 	struct map plain;   /* word -> what known has for it in our own PATH; not owned */
-	struct map scripts; /* script -> struct strlist of its words */
+	struct buf word;    /* scratch */
 };
 
 struct tool {
@@ -36,6 +36,7 @@ struct tools *tools_new(const char *root, struct state *state, struct hashes *ha
 	tools->root = root;
 	tools->state = state;
 	tools->hashes = hashes;
+	buf_init(&tools->word);
 	return tools;
 }
 
@@ -46,26 +47,20 @@ static void free_tool(void *pointer)
 	free(tool);
 }
 
-static void free_words(void *pointer)
-{
-	strlist_release(pointer);
-	free(pointer);
-}
-
 void tools_free(struct tools *tools)
 {
 	if (!tools)
 		return;
 	map_release(&tools->plain);
 	map_release_values(&tools->known, free_tool);
-	map_release_values(&tools->scripts, free_words);
+	buf_release(&tools->word);
 	free(tools);
 }
 
 static bool is_one_of(const char *word, const char *const *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		if (strcmp(word, list[i]) == 0)
+		if (word[0] == list[i][0] && strcmp(word, list[i]) == 0)
 			return true;
 	return false;
 }
@@ -94,15 +89,43 @@ static bool is_assignment(const char *word, size_t len)
 	return name > 0 && name < len && word[name] == '=';
 }
 
+/* What characters mean between the words of a script, and in them. */
+enum { ENDS_WORD = 1, NEEDS_SHELL = 2, BETWEEN = 4, COMMAND_AFTER = 8 };
+static const uint8_t meanings[256] = {
+	[' '] = ENDS_WORD | BETWEEN,
+	['\t'] = ENDS_WORD | BETWEEN,
+	['\n'] = ENDS_WORD | COMMAND_AFTER,
+	[';'] = ENDS_WORD | COMMAND_AFTER,
+	['|'] = ENDS_WORD | COMMAND_AFTER,
+	['&'] = ENDS_WORD | COMMAND_AFTER,
+	['('] = ENDS_WORD | COMMAND_AFTER,
+	[')'] = ENDS_WORD,
+	['<'] = ENDS_WORD,
+	['>'] = ENDS_WORD,
+	['\\'] = NEEDS_SHELL,
+	['$'] = NEEDS_SHELL,
+	['`'] = NEEDS_SHELL,
+	['*'] = NEEDS_SHELL,
+	['?'] = NEEDS_SHELL,
+	['\''] = NEEDS_SHELL,
+	['"'] = NEEDS_SHELL,
+};
+
+static unsigned meaning_of(char c)
+{
+	return meanings[(unsigned char)c];
+}
+
 /* The length of the word at text, quotes included; *ret_plain is false if it needs a shell to know what it says. */
 static size_t word_len(const char *text, bool *ret_plain)
 {
 	size_t i = 0;
 	*ret_plain = true;
-	while (text[i] && !strchr(" \t\n;|&()<>", text[i])) {
+	while (text[i] && !(meaning_of(text[i]) & ENDS_WORD)) {
 		char c = text[i++];
-		if (c == '\\' || c == '$' || c == '`' || c == '*' || c == '?' || c == '\'' || c == '"')
-			*ret_plain = false;
+		if (!(meaning_of(c) & NEEDS_SHELL))
+			continue;
+		*ret_plain = false;
 		if (c == '\\' && text[i])
 			i++;
 		if (c == '\'' || c == '"') {
@@ -115,38 +138,48 @@ static size_t word_len(const char *text, bool *ret_plain)
 	return i;
 }
 
+struct words {
+	const char *script, *at;
+	bool expects; /* a word that follows is a command */
+};
+
+/* The next word that names a program, in *word; false at the end. */
+static bool next_word(struct words *words, struct buf *word)
+{
+	while (*words->at) {
+		const char *at = words->at;
+		unsigned meaning = meaning_of(*at);
+		if (*at == '#' && (at == words->script || strchr(" \t\n;", at[-1]))) {
+			words->at += strcspn(at, "\n");
+			continue;
+		}
+		if (meaning & ENDS_WORD) {
+			if (!(meaning & BETWEEN))
+				words->expects = meaning & COMMAND_AFTER;
+			words->at++;
+			continue;
+		}
+		bool plain, expected = words->expects;
+		size_t len = word_len(at, &plain);
+		words->at += len;
+		if (!expected || is_assignment(at, len))
+			continue;
+		buf_reset(word);
+		buf_add(word, at, len);
+		words->expects = passes_on(word->data) || word->data[0] == '-';
+		if (plain && word->data[0] != '-' && !is_builtin(word->data) && !words->expects)
+			return true;
+	}
+	return false;
+}
+
 void tools_words(const char *script, struct strlist *ret)
 {
-	bool expects = true;
-	for (const char *at = script; *at;) {
-		if (*at == '#' && (at == script || strchr(" \t\n;", at[-1]))) {
-			at += strcspn(at, "\n");
-			continue;
-		}
-		if (strchr(" \t", *at)) {
-			at++;
-			continue;
-		}
-		if (strchr("\n;|&(", *at)) {
-			expects = true;
-			at++;
-			continue;
-		}
-		if (strchr(")<>", *at)) {
-			expects = false;
-			at++;
-			continue;
-		}
-		bool plain;
-		size_t len = word_len(at, &plain);
-		if (expects && !is_assignment(at, len)) {
-			OWNED char *word = mem_strndup(at, len);
-			if (plain && word[0] != '-' && !is_builtin(word) && !passes_on(word) && !strlist_has(ret, word))
-				strlist_add(ret, word);
-			expects = passes_on(word) || word[0] == '-';
-		}
-		at += len;
-	}
+	struct words words = { .script = script, .at = script, .expects = true };
+	struct buf word CLEANUP(buf_release) = BUF_INIT;
+	while (next_word(&words, &word))
+		if (!strlist_has(ret, word.data))
+			strlist_add(ret, word.data);
 }
 
 /* The file that a word stands for, absolute. */
@@ -357,9 +390,23 @@ static int add_word(struct tools *tools, const struct target *target, const char
 		tool = map_get(&tools->plain, word);
 	if (!tool && find_tool(tools, target, word, NULL, &tool, err) < 0)
 		return -1;
-	if (plain)
+	if (plain && !map_has(&tools->plain, word))
 		map_set(&tools->plain, word, (void *)(uintptr_t)tool);
 	add_component(list, word, tool);
+	return 0;
+}
+
+static int add_script(struct tools *tools, const struct target *target, const char *script, struct buf *list, struct err *err)
+{
+	struct words words = { .script = script, .at = script, .expects = true };
+	struct strlist seen CLEANUP(strlist_release) = { 0 };
+	while (next_word(&words, &tools->word)) {
+		if (strlist_has(&seen, tools->word.data))
+			continue;
+		strlist_add(&seen, tools->word.data);
+		if (add_word(tools, target, tools->word.data, list, err) < 0)
+			return -1;
+	}
 	return 0;
 }
 
@@ -373,16 +420,8 @@ int tools_add(struct tools *tools, const struct target *target, struct buf *list
 	}
 	if (target->run.len && target->shell.len && add_word(tools, target, target->shell.at[0], list, err) < 0)
 		return -1;
-	for (size_t i = 0; i < target->run.len; i++) {
-		struct map_entry *entry = map_entry(&tools->scripts, target->run.at[i]);
-		if (!entry->value) {
-			entry->value = mem_alloc(sizeof(struct strlist));
-			tools_words(target->run.at[i], entry->value);
-		}
-		const struct strlist *words = entry->value;
-		for (size_t w = 0; w < words->len; w++)
-			if (add_word(tools, target, words->at[w], list, err) < 0)
-				return -1;
-	}
+	for (size_t i = 0; i < target->run.len; i++)
+		if (add_script(tools, target, target->run.at[i], list, err) < 0)
+			return -1;
 	return 0;
 }

@@ -19,6 +19,7 @@ struct tree {
 	char *prefix;          /* of root below the git root, with a '/' behind it; "" where they are the same */
 	struct ignore *ignore; /* paths relative to the git root */
 	struct tree_node top;
+	struct buf path;       /* scratch */
 };
 
 /* An ignore file that is missing, no regular file or too big has no rules. */
@@ -111,7 +112,8 @@ struct tree *tree_new(const char *root)
 	struct tree *tree = mem_alloc(sizeof(*tree));
 	tree->root = mem_strdup(root);
 	tree->ignore = ignore_new();
-	tree->top = (struct tree_node){.path = "", .is_dir = true};
+	tree->top = (struct tree_node){.path = "", .name = "", .is_dir = true};
+	buf_init(&tree->path);
 	find_git_root(tree);
 	return tree;
 }
@@ -134,6 +136,7 @@ void tree_free(struct tree *tree)
 	ignore_free(tree->ignore);
 	free(tree->prefix);
 	free(tree->root);
+	buf_release(&tree->path);
 	arena_release(&tree->arena);
 	free(tree);
 }
@@ -151,20 +154,25 @@ static bool never_listed(const char *name, bool is_dir)
 static struct tree_node *new_node(struct tree *tree, const struct tree_node *dir, const char *name, bool is_dir)
 {
 	struct tree_node *node = arena_alloc(&tree->arena, sizeof(*node));
-	node->path = arena_printf(&tree->arena, "%s%s%s", dir->path, *dir->path ? "/" : "", name);
+	size_t prefix = strlen(tree->prefix), above = strlen(dir->path), len = strlen(name);
+	/* As the ignore rules have it; the node's path is the end of that. */
+	buf_reset(&tree->path);
+	buf_add(&tree->path, tree->prefix, prefix);
+	buf_add(&tree->path, dir->path, above);
+	if (above > 0)
+		buf_addch(&tree->path, '/');
+	buf_add(&tree->path, name, len);
+	node->path = arena_strndup(&tree->arena, tree->path.data + prefix, tree->path.len - prefix);
+	node->name = node->path + above + (above > 0);
 	node->is_dir = is_dir;
-	node->ignored = dir->ignored;
-	if (!node->ignored) {
-		char *path OWNED = mem_printf("%s%s", tree->prefix, node->path);
-		node->ignored = ignore_match(tree->ignore, path, is_dir);
-	}
+	node->ignored = dir->ignored || ignore_match(tree->ignore, tree->path.data, is_dir);
 	return node;
 }
 
 static int compare_nodes(const void *a, const void *b)
 {
 	const struct tree_node *const *x = a, *const *y = b;
-	return strcmp(path_base((*x)->path), path_base((*y)->path));
+	return strcmp((*x)->name, (*y)->name);
 }
 
 static int is_directory(int dir_fd, const struct dirent *entry)
@@ -265,7 +273,7 @@ static bool find_child(const struct tree_node *dir, const char *name, size_t len
 	size_t low = 0, high = dir->len;
 	while (low < high) {
 		size_t middle = (low + high) / 2;
-		const char *at = path_base(dir->children[middle]->path);
+		const char *at = dir->children[middle]->name;
 		int order = strncmp(at, name, len);
 		if (order == 0)
 			order = at[len] != 0;

@@ -18,6 +18,7 @@
 struct tree;
 struct tree_node {
 	const char *path;            /* relative to the root; "" is the root */
+	const char *name;            /* its last part */
 	bool is_dir;
 	bool ignored;                /* by git, itself or a directory above */
 	bool listed;

@@ -19,8 +19,10 @@ void codec_add_u32(struct buf *out, uint32_t value)
 
 void codec_add_u64(struct buf *out, uint64_t value)
 {
-	codec_add_u32(out, (uint32_t)value);
-	codec_add_u32(out, (uint32_t)(value >> 32));
+	uint8_t bytes[8];
+	for (unsigned i = 0; i < 8; i++)
+		bytes[i] = (uint8_t)(value >> (8 * i));
+	buf_add(out, bytes, sizeof(bytes));
 }
 
 void codec_add_bytes(struct buf *out, const void *bytes, size_t len)

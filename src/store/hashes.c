@@ -1,5 +1,6 @@
 #include "store/hashes.h"
 
+#include "base/index.h"
 #include "base/map.h"
 #include "base/path.h"
 #include "base/pool.h"
@@ -31,12 +32,19 @@ struct dir_record {
 	bool dirty;
 };
 
+/* What hashes_prefetch saw. */
+struct prefetched {
+	const char *path;      /* the caller's */
+	struct fs_stamp stamp; /* mode 0: absent */
+};
+
 struct hashes {
 	struct state *state;
 	char *root;
 	int root_fd;
 	struct map dirs;        /* "<kind digit><directory>" -> struct dir_record */
-	struct map stamps;      /* path -> struct fs_stamp of hashes_prefetch; size UINT64_MAX and mode 0: absent */
+	VEC(struct prefetched) stamps;
+	struct index stamp_index; /* by path */
 	struct buf last_key;    /* of last_record: neighbours in a batch share their directory */
 	struct dir_record *last_record;
 	int clock_fd;           /* -1 until needed, -2 if there can be none */
@@ -72,7 +80,7 @@ void hashes_free(struct hashes *hashes)
 	if (!hashes)
 		return;
 	map_release_values(&hashes->dirs, free_record);
-	map_release_values(&hashes->stamps, free);
+	hashes_forget_stamps(hashes);
 	buf_release(&hashes->last_key);
 	fs_close_fd(&hashes->clock_fd);
 	sys.close(hashes->root_fd);
@@ -180,6 +188,18 @@ static struct err *new_err(void)
 	return mem_alloc(sizeof(struct err));
 }
 
+static const char *prefetched_path(const void *ctx, uint32_t number)
+{
+	const struct hashes *hashes = ctx;
+	return hashes->stamps.at[number].path;
+}
+
+static const struct fs_stamp *find_prefetched(const struct hashes *hashes, const char *path)
+{
+	uint32_t found = index_find(&hashes->stamp_index, path, strlen(path));
+	return found == INDEX_NONE ? NULL : &hashes->stamps.at[found].stamp;
+}
+
 static void stat_item(const struct hashes *hashes, struct hash_item *item)
 {
 	struct stat st;
@@ -188,7 +208,7 @@ static void stat_item(const struct hashes *hashes, struct hash_item *item)
 	item->digest = (struct digest){ .kind = DIGEST_NONE };
 	item->stamp = (struct fs_stamp){ 0 };
 	item->err = NULL;
-	const struct fs_stamp *known = hashes->stamps.len && !item->follow ? map_get(&hashes->stamps, item->path) : NULL;
+	const struct fs_stamp *known = item->follow ? NULL : find_prefetched(hashes, item->path);
 	if (item->seen)
 		known = item->seen;
 	if (known) {
@@ -241,14 +261,15 @@ void hashes_prefetch(struct hashes *hashes, const char *const *paths, size_t cou
 	for (size_t i = 0; i < count; i++)
 		items[i].path = paths[i];
 	stat_items(hashes, items, count);
+	hashes->stamp_index = (struct index)INDEX_INIT(prefetched_path, hashes);
+	index_reserve(&hashes->stamp_index, count);
+	vec_reserve(&hashes->stamps, count);
 	for (size_t i = 0; i < count; i++) {
 		if (items[i].err)
 			continue;
-		struct fs_stamp *stamp = mem_alloc(sizeof(*stamp));
-		*stamp = items[i].stamp;
-		struct map_entry *entry = map_entry(&hashes->stamps, paths[i]);
-		free(entry->value);
-		entry->value = stamp;
+		vec_push(&hashes->stamps, (struct prefetched){ paths[i], items[i].stamp });
+		if (!index_add(&hashes->stamp_index, (uint32_t)hashes->stamps.len - 1))
+			hashes->stamps.len--;
 	}
 	hash_items_release(items, count);
 	free(items);
@@ -256,8 +277,8 @@ void hashes_prefetch(struct hashes *hashes, const char *const *paths, size_t cou
 
 void hashes_forget_stamps(struct hashes *hashes)
 {
-	if (hashes->stamps.len)
-		map_release_values(&hashes->stamps, free);
+	vec_release(&hashes->stamps);
+	index_release(&hashes->stamp_index);
 }
 
 static void hash_link(struct hashes *hashes, struct hash_item *item)

@@ -50,7 +50,8 @@ void hash_items_release(struct hash_item *items, size_t count); /* their errors 
 /* The same for one path; the item's error is the call's. item->err stays NULL. */
 int hashes_lookup(struct hashes *hashes, enum digest_kind kind, struct hash_item *item, struct err *err) MUST_CHECK;
 
-/* Stats paths on all processors ahead of single lookups, which take these stamps until hashes_forget_stamps. For
+/* Stats paths on all processors ahead of single lookups, which take these stamps until hashes_forget_stamps; the strings must live as
+ * long. For
  * moments in which nothing of ours writes. */
 void hashes_prefetch(struct hashes *hashes, const char *const *paths, size_t count);
 void hashes_forget_stamps(struct hashes *hashes);

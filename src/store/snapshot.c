@@ -1,5 +1,6 @@
 #include "store/snapshot.h"
 
+#include "base/index.h"
 #include "base/map.h"
 #include "base/path.h"
 #include "base/pool.h"
@@ -52,6 +53,7 @@ static bool find_place(const char *root, enum snapshot_kind kind, const struct b
 
 static void add_stamp(struct buf *out, const struct fs_stamp *stamp)
 {
+	buf_reserve(out, 48);
 	codec_add_u64(out, stamp->size);
 	codec_add_u64(out, (uint64_t)stamp->mtime_ns);
 	codec_add_u64(out, (uint64_t)stamp->ctime_ns);
@@ -280,11 +282,13 @@ struct open_block {
 
 struct keeping {
 	const struct snapshot *snapshot;
-	struct map seen;    /* path and F or N -> const struct witness_file */
-	struct map current; /* directory -> index + 1 of the block that takes more */
+	const struct witness_files *files;
+	struct index seen[2]; /* by path, of those that follow links not, and of those that do; numbers of files */
+	VEC(uint32_t) distinct; /* the first of each */
+	struct map current;     /* directory -> index + 1 of the block that takes more */
 	VEC(struct open_block) blocks;
-	uint64_t files;
-	struct buf key, dir;
+	size_t last;            /* index + 1 of the block that took the last one */
+	uint64_t count;
 };
 
 static void keeping_release(struct keeping *keeping)
@@ -294,18 +298,16 @@ static void keeping_release(struct keeping *keeping)
 		buf_release(&keeping->blocks.at[i].entries);
 	}
 	vec_release(&keeping->blocks);
-	map_release(&keeping->seen);
+	vec_release(&keeping->distinct);
 	map_release(&keeping->current);
-	buf_release(&keeping->key);
-	buf_release(&keeping->dir);
+	index_release(&keeping->seen[0]);
+	index_release(&keeping->seen[1]);
 }
 
-static const char *key_of(struct keeping *keeping, const char *path, bool follow)
+static const char *path_of(const void *ctx, uint32_t number)
 {
-	buf_setstr(&keeping->key, path);
-	buf_addch(&keeping->key, '/');
-	buf_addch(&keeping->key, follow ? 'F' : 'N');
-	return keeping->key.data;
+	const struct witness_files *files = ctx;
+	return files->at[number].path;
 }
 
 static bool says_the_same(const struct witness_file *a, const struct witness_file *b)
@@ -313,28 +315,40 @@ static bool says_the_same(const struct witness_file *a, const struct witness_fil
 	return a->exists == b->exists && a->denied == b->denied && is_identical(&a->stamp, &b->stamp);
 }
 
-/* NULL, or why that cannot be kept. */
-static const char *take_in(struct keeping *keeping, const struct witness_file *file)
+static const struct witness_file *find_seen(const struct keeping *keeping, const char *path, bool follow)
 {
-	struct map_entry *entry = map_entry(&keeping->seen, key_of(keeping, file->path, file->follow));
-	if (entry->value && !says_the_same(entry->value, file))
+	uint32_t found = index_find(&keeping->seen[follow], path, strlen(path));
+	return found == INDEX_NONE ? NULL : &keeping->files->at[found];
+}
+
+/* NULL, or why that cannot be kept. */
+static const char *take_in(struct keeping *keeping, uint32_t number)
+{
+	const struct witness_file *file = &keeping->files->at[number];
+	int64_t clock = keeping->snapshot->clock;
+	if (index_add(&keeping->seen[file->follow], number))
+		vec_push(&keeping->distinct, number);
+	else if (!says_the_same(find_seen(keeping, file->path, file->follow), file))
 		return "a file changed meanwhile";
-	entry->value = (void *)(uintptr_t)file;
-	if (file->exists && (file->stamp.mtime_ns >= keeping->snapshot->clock || file->stamp.ctime_ns >= keeping->snapshot->clock))
+	if (file->exists && (file->stamp.mtime_ns >= clock || file->stamp.ctime_ns >= clock))
 		return "a file is too new";
 	return NULL;
 }
 
 static struct open_block *block_of(struct keeping *keeping, const char *path, const char *name)
 {
-	buf_reset(&keeping->dir);
-	buf_add(&keeping->dir, path, (size_t)(name - path) - 1);
-	struct map_entry *entry = map_entry(&keeping->current, keeping->dir.data);
-	size_t index = (size_t)(uintptr_t)entry->value;
-	if (!index || keeping->blocks.at[index - 1].count == BLOCK_MAX) {
-		vec_push(&keeping->blocks, (struct open_block){ .dir = mem_strdup(keeping->dir.data), .entries = BUF_INIT });
-		index = keeping->blocks.len;
-		entry->value = (void *)(uintptr_t)index;
+	size_t len = (size_t)(name - path) - 1, index = keeping->last;
+	const char *last = index ? keeping->blocks.at[index - 1].dir : "";
+	if (!index || strncmp(last, path, len) != 0 || last[len] || keeping->blocks.at[index - 1].count == BLOCK_MAX) {
+		OWNED char *dir = mem_strndup(path, len);
+		struct map_entry *entry = map_entry(&keeping->current, dir);
+		index = (size_t)(uintptr_t)entry->value;
+		if (!index || keeping->blocks.at[index - 1].count == BLOCK_MAX) {
+			vec_push(&keeping->blocks, (struct open_block){ .dir = mem_strdup(dir), .entries = BUF_INIT });
+			index = keeping->blocks.len;
+			entry->value = (void *)(uintptr_t)index;
+		}
+		keeping->last = index;
 	}
 	return &keeping->blocks.at[index - 1];
 }
@@ -342,7 +356,7 @@ static struct open_block *block_of(struct keeping *keeping, const char *path, co
 static void add_file(struct keeping *keeping, const struct witness_file *file)
 {
 	/* Followed or not is one question where there is no link. */
-	const struct witness_file *twin = file->follow ? map_get(&keeping->seen, key_of(keeping, file->path, false)) : NULL;
+	const struct witness_file *twin = file->follow ? find_seen(keeping, file->path, false) : NULL;
 	if (twin && says_the_same(twin, file))
 		return;
 	const char *name = path_base(file->path);
@@ -353,19 +367,23 @@ static void add_file(struct keeping *keeping, const struct witness_file *file)
 	if (file->exists)
 		add_stamp(&block->entries, &file->stamp);
 	block->count++;
-	keeping->files++;
+	keeping->count++;
 }
 
 static const char *sort_files(struct keeping *keeping)
 {
-	const struct witness_files *files = witness_files(keeping->snapshot->witness);
+	const struct witness_files *files = keeping->files = witness_files(keeping->snapshot->witness);
+	if (files->len >= INDEX_NONE)
+		return "there are too many files";
+	for (size_t follow = 0; follow < 2; follow++)
+		keeping->seen[follow] = (struct index)INDEX_INIT(path_of, files);
 	for (size_t i = 0; i < files->len; i++) {
-		const char *why = take_in(keeping, &files->at[i]);
+		const char *why = take_in(keeping, (uint32_t)i);
 		if (why)
 			return why;
 	}
-	for (size_t i = 0; i < keeping->seen.len; i++)
-		add_file(keeping, keeping->seen.entries[i].value);
+	for (size_t i = 0; i < keeping->distinct.len; i++)
+		add_file(keeping, &files->at[keeping->distinct.at[i]]);
 	return NULL;
 }
 
@@ -395,7 +413,7 @@ static void put_together(struct keeping *keeping, uint64_t boot, const struct bu
 	codec_add_u64(out, seen);
 	codec_add_bytes(out, question->data, question->len);
 	codec_add_bytes(out, answer->data, answer->len);
-	codec_add_u64(out, keeping->files);
+	codec_add_u64(out, keeping->count);
 	add_vars(witness_vars(keeping->snapshot->witness), out);
 	codec_add_u32(out, (uint32_t)keeping->blocks.len);
 	for (size_t i = 0; i < keeping->blocks.len; i++) {
@@ -455,7 +473,7 @@ static int make_shelf(const char *file, struct err *err)
 
 static const char *keep(struct snapshot *snapshot, enum snapshot_kind kind, const struct buf *question, const struct buf *answer, uint64_t seen)
 {
-	struct keeping keeping CLEANUP(keeping_release) = { .snapshot = snapshot, .key = BUF_INIT, .dir = BUF_INIT };
+	struct keeping keeping CLEANUP(keeping_release) = { .snapshot = snapshot };
 	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
 	struct buf dir CLEANUP(buf_release) = BUF_INIT;
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
