@@ -14,36 +14,49 @@ void components_begin(struct buf *list)
 	codec_add_u32(list, COMPONENTS_VERSION);
 }
 
-/* Kind, name, the value's length and its tag; room for the rest of the value, and the NUL behind it. */
-static void add_head(struct buf *list, enum component_kind kind, const char *name, char tag, size_t rest)
+/* A number as store/codec.h has it. */
+static char *put_u32(char *at, size_t value)
 {
-	buf_reserve(list, strlen(name) + rest + 16);
-	codec_add_u8(list, (uint8_t)kind);
-	codec_add_str(list, name);
-	codec_add_u32(list, (uint32_t)rest + 1);
-	buf_addch(list, tag);
+	for (unsigned i = 0; i < 4; i++)
+		*at++ = (char)(uint8_t)(value >> (8 * i));
+	return at;
+}
+
+/* Frames a value of `rest` bytes behind its tag, and gives the place to write them to. As codec_add_u8, codec_add_str and codec_add_bytes
+ * would do it in turn: this is done for every component of every target of a run. */
+static char *add_frame(struct buf *list, enum component_kind kind, const char *name, char tag, size_t rest)
+{
+	size_t len = strlen(name), all = 1 + 4 + len + 1 + 4 + 1 + rest + 1;
+	buf_reserve(list, all);
+	char *at = list->data + list->len;
+	list->len += all;
+	list->data[list->len] = '\0';
+	list->data[list->len - 1] = '\0';
+	*at++ = (char)kind;
+	at = put_u32(at, len);
+	memcpy(at, name, len + 1);
+	at = put_u32(at + len + 1, rest + 1);
+	*at++ = tag;
+	return at;
 }
 
 void components_add_text(struct buf *list, enum component_kind kind, const char *name, const char *text)
 {
 	size_t len = strlen(text);
-	add_head(list, kind, name, 't', len);
-	buf_add(list, text, len + 1);
+	memcpy(add_frame(list, kind, name, 't', len), text, len);
 }
 
 void components_add_absent(struct buf *list, enum component_kind kind, const char *name)
 {
-	add_head(list, kind, name, 'a', 0);
-	buf_addch(list, 0);
+	add_frame(list, kind, name, 'a', 0);
 }
 
 void components_add_digest(struct buf *list, enum component_kind kind, const char *name, char tag, const struct digest *digest)
 {
 	size_t len = digest_len(digest->kind);
-	add_head(list, kind, name, tag, len + 1);
-	codec_add_u8(list, digest->kind);
-	buf_add(list, digest->bytes, len);
-	buf_addch(list, 0);
+	char *at = add_frame(list, kind, name, tag, len + 1);
+	*at++ = (char)digest->kind;
+	memcpy(at, digest->bytes, len);
 }
 
 void components_key(const void *list, size_t len, struct digest *ret)

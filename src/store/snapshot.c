@@ -53,14 +53,12 @@ static bool find_place(const char *root, enum snapshot_kind kind, const struct b
 
 static void add_stamp(struct buf *out, const struct fs_stamp *stamp)
 {
-	buf_reserve(out, 48);
-	codec_add_u64(out, stamp->size);
-	codec_add_u64(out, (uint64_t)stamp->mtime_ns);
-	codec_add_u64(out, (uint64_t)stamp->ctime_ns);
-	codec_add_u64(out, stamp->ino);
-	codec_add_u64(out, stamp->dev);
-	codec_add_u32(out, stamp->mode);
-	codec_add_u32(out, stamp->nlink);
+	const uint64_t wide[] = { stamp->size, (uint64_t)stamp->mtime_ns, (uint64_t)stamp->ctime_ns, stamp->ino, stamp->dev,
+				  stamp->mode | (uint64_t)stamp->nlink << 32 };
+	uint8_t bytes[sizeof(wide)];
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(wide[i / 8] >> (i % 8 * 8));
+	buf_add(out, bytes, sizeof(bytes));
 }
 
 static void read_stamp(struct codec_in *in, struct fs_stamp *ret)
