@@ -98,7 +98,7 @@ static const struct command cmd_data_init = {
 	.run = run_init,
 };
 
-static void show_added(struct cli *cli, const struct data_add_report *report)
+static void show_added_text(struct cli *cli, const struct data_add_report *report)
 {
 	for (size_t i = 0; i < report->added.len; i++) {
 		const struct data_added *added = &report->added.at[i];
@@ -140,6 +140,15 @@ static void print_added_json(struct cli *cli, const struct data_add_report *repo
 	data_json_print(cli, &text);
 }
 
+void data_show_added(struct cli *cli, const struct data_add_report *report)
+{
+	cli_progress_clear(cli);
+	if (cli->json)
+		print_added_json(cli, report);
+	else
+		show_added_text(cli, report);
+}
+
 static int run_add(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	const char *wait = NULL;
@@ -165,11 +174,7 @@ static int run_add(struct cli *cli, int argc, char **argv, struct err *err)
 		data_set_lock_wait(repo, wait_ms);
 	if (data_add(repo, args.at, args.len, &add, &report, err) < 0)
 		return -1;
-	cli_progress_clear(cli);
-	if (cli->json)
-		print_added_json(cli, &report);
-	else
-		show_added(cli, &report);
+	data_show_added(cli, &report);
 	return 0;
 }
 
@@ -190,11 +195,7 @@ static int run_commit(struct cli *cli, int argc, char **argv, struct err *err)
 	if (data_cli_open(cli, &repo, err) < 0 ||
 	    data_commit(repo, args.at, args.len, &report, &absent, err) < 0)
 		return -1;
-	cli_progress_clear(cli);
-	if (cli->json)
-		print_added_json(cli, &report);
-	else
-		show_added(cli, &report);
+	data_show_added(cli, &report);
 	data_warn_list(cli, "not here, so left as recorded:", &absent);
 	return 0;
 }
@@ -325,7 +326,7 @@ static const struct command cmd_data_root = {
 
 static const struct command *const subcommands[] = {
 	&cmd_data_init,     &cmd_data_add,  &cmd_data_commit, &cmd_data_status, &cmd_data_diff,
-	&cmd_data_remove,   &cmd_data_move, &cmd_data_unprotect,
+	&cmd_data_import,   &cmd_data_update, &cmd_data_remove,   &cmd_data_move, &cmd_data_unprotect,
 	&cmd_data_checkout, &cmd_data_ls,   &cmd_data_get,    &cmd_data_push,   &cmd_data_fetch,
 	&cmd_data_pull,     &cmd_data_verify, &cmd_data_gc, &cmd_data_remote, &cmd_data_config, &cmd_data_root, &cmd_data_merge, NULL,
 };

@@ -10,7 +10,7 @@
 
 extern const struct command cmd_data_status, cmd_data_push, cmd_data_fetch, cmd_data_pull, cmd_data_remote;
 extern const struct command cmd_data_verify, cmd_data_diff, cmd_data_ls, cmd_data_get, cmd_data_gc;
-extern const struct command cmd_data_remove, cmd_data_move, cmd_data_unprotect, cmd_data_config, cmd_data_merge;
+extern const struct command cmd_data_remove, cmd_data_move, cmd_data_unprotect, cmd_data_config, cmd_data_merge, cmd_data_import, cmd_data_update;
 
 /* Opens the repository here, which tells its progress, notes and warnings on this cli. */
 int data_cli_open(struct cli *cli, struct data_repo **ret, struct err *err) MUST_CHECK;
@@ -25,6 +25,9 @@ void data_warn_list(struct cli *cli, const char *title, const struct strlist *li
 /* "key": [...], left out when empty. */
 void data_json_list(struct json_writer *w, const char *key, const struct strlist *list);
 void data_json_print(struct cli *cli, struct buf *text);
+
+/* Prints what add, commit and the imports did. */
+void data_show_added(struct cli *cli, const struct data_add_report *report);
 
 /* Prints what a checkout did and could not do; the exit code. missing_told: what is missing was named already. */
 int data_show_checkout(struct cli *cli, const struct data_checkout_report *report, bool missing_told);

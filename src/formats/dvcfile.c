@@ -17,8 +17,6 @@ const char *const dvc_key_names[DVC_KEY_COUNT] = { "md5",  "size",  "nfiles",  "
 static const char *const stage_keys[] = { "md5", "cmd", "wdir", "deps", "outs", "locked", "frozen", "meta", "always_changed", "desc" };
 static const char *const out_keys[] = { "md5",   "checksum", "etag",   "size", "nfiles", "isexec", "version_id", "path",  "persist", "cloud",
 					"hash",  "desc",     "type",   "labels", "meta", "cache",  "remote",     "push",  "files",   "fs_config" };
-static const char *const dep_keys[] = { "md5",  "checksum", "etag", "size", "nfiles", "isexec", "version_id", "path", "persist",
-					"cloud", "hash",    "repo", "db",   "files",  "fs_config", "dataset" };
 
 bool dvc_file_is_name(const char *name)
 {
@@ -35,7 +33,7 @@ static int data_err(struct err *err, const struct yaml_node *node, const char *f
 	return -1;
 }
 
-static int check_keys(const struct yaml_node *map, const char *const *known, size_t count, const char *where, struct err *err)
+int dvc_check_keys(const struct yaml_node *map, const char *const *known, size_t count, const char *where, struct err *err)
 {
 	for (size_t i = 0; i < map->len; i++) {
 		const struct yaml_node *key = map->pairs[i].key;
@@ -60,7 +58,7 @@ static int want(const struct yaml_node *node, enum yaml_kind kind, const char *w
 	return yaml_err(err, node, "%s must be %s, not %s", what, yaml_kind_name(kind), yaml_kind_name(node->kind));
 }
 
-static int read_bool(const struct yaml_node *map, const char *key, bool *ret, struct err *err)
+int dvc_read_bool(const struct yaml_node *map, const char *key, bool *ret, struct err *err)
 {
 	const struct yaml_node *node = yaml_get(map, key);
 	if (!node)
@@ -71,7 +69,7 @@ static int read_bool(const struct yaml_node *map, const char *key, bool *ret, st
 	return 0;
 }
 
-static int read_count(const struct yaml_node *map, const char *key, bool *ret_has, uint64_t *ret, struct err *err)
+int dvc_read_count(const struct yaml_node *map, const char *key, bool *ret_has, uint64_t *ret, struct err *err)
 {
 	const struct yaml_node *node = yaml_get(map, key);
 	if (!node || node->kind == YAML_NULL)
@@ -85,7 +83,7 @@ static int read_count(const struct yaml_node *map, const char *key, bool *ret_ha
 	return 0;
 }
 
-static int read_text(const struct yaml_node *map, const char *key, char **ret, struct err *err)
+int dvc_read_text(const struct yaml_node *map, const char *key, char **ret, struct err *err)
 {
 	const struct yaml_node *node = yaml_get(map, key);
 	if (!node || node->kind == YAML_NULL)
@@ -143,14 +141,15 @@ static int read_path(const struct yaml_node *map, char **ret, struct err *err)
 	return 0;
 }
 
-static void find_places(const struct yaml_node *map, struct dvc_out_source *source, const char *text)
+void dvc_find_places(const struct yaml_node *map, const char *const *names, size_t count, struct dvc_place *places, struct dvc_map *ret,
+		     const char *text)
 {
 	for (size_t i = 0; i < map->len; i++) {
 		const struct yaml_node *key = map->pairs[i].key, *value = map->pairs[i].value;
-		for (int k = 0; k < DVC_KEY_COUNT; k++) {
-			if (strcmp(key->text, dvc_key_names[k]) != 0)
+		for (size_t k = 0; k < count; k++) {
+			if (strcmp(key->text, names[k]) != 0)
 				continue;
-			struct dvc_place *place = &source->at[k];
+			struct dvc_place *place = &places[k];
 			place->present = true;
 			place->first = i == 0;
 			place->key_start = key->start;
@@ -162,28 +161,28 @@ static void find_places(const struct yaml_node *map, struct dvc_out_source *sour
 			place->next_key_start = i + 1 < map->len ? map->pairs[i + 1].key->start : 0;
 		}
 	}
-	source->end = map->pairs[map->len - 1].value->end;
-	while (source->end && text[source->end - 1] == '\n')
-		source->end--;
-	source->flow = map->flow;
-	source->indent = map->pairs[0].key->span.col - 1;
+	ret->end = map->pairs[map->len - 1].value->end;
+	while (ret->end && text[ret->end - 1] == '\n')
+		ret->end--;
+	ret->flow = map->flow;
+	ret->indent = map->pairs[0].key->span.col - 1;
 }
 
 static int read_out(const struct yaml_node *map, struct dvc_out *out, struct err *err)
 {
 	out->cache = out->push = true;
-	if (want(map, YAML_MAP, "an output", err) < 0 || check_keys(map, out_keys, ARRAY_LEN(out_keys), "an output", err) < 0)
+	if (want(map, YAML_MAP, "an output", err) < 0 || dvc_check_keys(map, out_keys, ARRAY_LEN(out_keys), "an output", err) < 0)
 		return -1;
 	out->has_files = yaml_get(map, "files") != NULL;
 	out->span = map->span;
 	out->span.file = out->span.text = NULL;
 	if (read_digest(map, out, err) < 0 || read_path(map, &out->path, err) < 0 ||
-	    read_count(map, "size", &out->has_size, &out->size, err) < 0 ||
-	    read_count(map, "nfiles", &out->has_nfiles, &out->nfiles, err) < 0 || read_bool(map, "isexec", &out->isexec, err) < 0 ||
-	    read_bool(map, "cache", &out->cache, err) < 0 || read_bool(map, "push", &out->push, err) < 0 ||
-	    read_bool(map, "persist", &out->persist, err) < 0)
+	    dvc_read_count(map, "size", &out->has_size, &out->size, err) < 0 ||
+	    dvc_read_count(map, "nfiles", &out->has_nfiles, &out->nfiles, err) < 0 || dvc_read_bool(map, "isexec", &out->isexec, err) < 0 ||
+	    dvc_read_bool(map, "cache", &out->cache, err) < 0 || dvc_read_bool(map, "push", &out->push, err) < 0 ||
+	    dvc_read_bool(map, "persist", &out->persist, err) < 0)
 		return -1;
-	return read_text(map, "remote", &out->remote, err) < 0 || read_text(map, "desc", &out->desc, err) < 0 ? -1 : 0;
+	return dvc_read_text(map, "remote", &out->remote, err) < 0 || dvc_read_text(map, "desc", &out->desc, err) < 0 ? -1 : 0;
 }
 
 static int read_outs(const struct yaml_node *root, struct dvc_file *file, struct err *err)
@@ -208,43 +207,20 @@ static int read_outs(const struct yaml_node *root, struct dvc_file *file, struct
 		}
 		dvc_out_copy(&source->outs[i].read, &file->outs[i]);
 		source->out_count++;
-		find_places(outs->items[i], &source->outs[i], source->text.data);
+		dvc_find_places(outs->items[i], dvc_key_names, DVC_KEY_COUNT, source->outs[i].at, &source->outs[i].map, source->text.data);
 	}
-	source->outs_end = source->outs[outs->len - 1].end;
+	source->outs_end = source->outs[outs->len - 1].map.end;
 	source->outs_flow = outs->flow;
 	source->dash_indent = outs->span.col - 1;
 	return 0;
 }
 
-static int read_deps(const struct yaml_node *root, struct dvc_file *file, struct err *err)
-{
-	const struct yaml_node *deps = yaml_get(root, "deps");
-	if (!deps || deps->kind == YAML_NULL)
-		return 0;
-	if (want(deps, YAML_SEQ, "deps", err) < 0)
-		return -1;
-	file->deps = mem_alloc((deps->len + 1) * sizeof(*file->deps));
-	for (size_t i = 0; i < deps->len; i++) {
-		const struct yaml_node *map = deps->items[i];
-		if (want(map, YAML_MAP, "a dependency", err) < 0 || check_keys(map, dep_keys, ARRAY_LEN(dep_keys), "a dependency", err) < 0)
-			return -1;
-		const struct yaml_node *repo = yaml_get(map, "repo");
-		struct dvc_dep *dep = &file->deps[file->dep_count++];
-		if (repo && want(repo, YAML_MAP, "repo", err) < 0)
-			return -1;
-		if (read_text(map, "path", &dep->path, err) < 0 || read_text(repo, "url", &dep->repo_url, err) < 0 ||
-		    read_text(repo, "rev", &dep->repo_rev, err) < 0 || read_text(repo, "rev_lock", &dep->repo_rev_lock, err) < 0)
-			return -1;
-	}
-	return 0;
-}
-
 static int read_stage(const struct yaml_node *root, struct dvc_file *file, struct err *err)
 {
-	if (want(root, YAML_MAP, "a .dvc file", err) < 0 || check_keys(root, stage_keys, ARRAY_LEN(stage_keys), "a .dvc file", err) < 0)
+	if (want(root, YAML_MAP, "a .dvc file", err) < 0 || dvc_check_keys(root, stage_keys, ARRAY_LEN(stage_keys), "a .dvc file", err) < 0)
 		return -1;
-	if (read_bool(root, "locked", &file->frozen, err) < 0 || read_bool(root, "frozen", &file->frozen, err) < 0 ||
-	    read_text(root, "desc", &file->desc, err) < 0 || read_text(root, "wdir", &file->wdir, err) < 0)
+	if (dvc_read_bool(root, "locked", &file->frozen, err) < 0 || dvc_read_bool(root, "frozen", &file->frozen, err) < 0 ||
+	    dvc_read_text(root, "desc", &file->desc, err) < 0 || dvc_read_text(root, "wdir", &file->wdir, err) < 0)
 		return -1;
 	if (file->wdir && (strcmp(file->wdir, ".") == 0 || !*file->wdir)) {
 		free(file->wdir);
@@ -256,7 +232,13 @@ static int read_stage(const struct yaml_node *root, struct dvc_file *file, struc
 		if (!path_is_safe(path.data))
 			return data_err(err, yaml_get(root, "wdir"), "wdir '%s' leads out of the .dvc file's directory", file->wdir);
 	}
-	return read_deps(root, file, err) < 0 || read_outs(root, file, err) < 0 ? -1 : 0;
+	static const char *const md5[] = { "md5" };
+	struct dvc_source *source = file->source;
+	if (dvc_read_text(root, "md5", &file->md5, err) < 0 || dvc_read_deps(root, file, err) < 0 || read_outs(root, file, err) < 0)
+		return -1;
+	source->md5 = mem_strdup(file->md5);
+	dvc_find_places(root, md5, 1, &source->md5_at, &source->root, source->text.data);
+	return 0;
 }
 
 /* ---- whole files ---- */
@@ -359,7 +341,11 @@ static void source_free(struct dvc_source *source)
 		return;
 	for (size_t i = 0; i < source->out_count; i++)
 		dvc_out_release(&source->outs[i].read);
+	for (size_t i = 0; i < source->dep_count; i++)
+		dvc_dep_release(&source->deps[i].read);
 	free(source->outs);
+	free(source->deps);
+	free(source->md5);
 	buf_release(&source->text);
 	free(source);
 }
@@ -368,14 +354,11 @@ void dvc_file_release(struct dvc_file *file)
 {
 	for (size_t i = 0; i < file->out_count; i++)
 		dvc_out_release(&file->outs[i]);
-	for (size_t i = 0; i < file->dep_count; i++) {
-		free(file->deps[i].path);
-		free(file->deps[i].repo_url);
-		free(file->deps[i].repo_rev);
-		free(file->deps[i].repo_rev_lock);
-	}
+	for (size_t i = 0; i < file->dep_count; i++)
+		dvc_dep_release(&file->deps[i]);
 	free(file->outs);
 	free(file->deps);
+	free(file->md5);
 	free(file->desc);
 	free(file->wdir);
 	source_free(file->source);

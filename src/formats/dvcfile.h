@@ -40,12 +40,20 @@ struct dvc_out {
 	struct span span;     /* of the entry; line 0 for a new one */
 };
 
-/* Read only: mlmake shows them and keeps them. */
+/* What an import was made of: a path of another repository, or a file or directory by its path or URL. */
 struct dvc_dep {
-	char *path;
-	char *repo_url; /* NULL: not from a repository */
-	char *repo_rev; /* NULL if none */
-	char *repo_rev_lock;
+	char *path;           /* as written; of the repository, or relative to the .dvc file, absolute, a URL */
+	char *repo_url;       /* NULL: not from a repository */
+	char *repo_rev;       /* NULL if none */
+	char *repo_rev_lock;  /* the commit; NULL: not imported yet */
+	char *repo_remote;    /* the remote of that repository to use; NULL: its default one */
+	char *md5, *etag, *checksum; /* what the content was known by at the source; a directory's ends in ".dir"; NULL if absent */
+	bool has_size, has_nfiles;
+	uint64_t size, nfiles;
+	bool isexec;
+	struct strlist fs_config; /* "option=value" */
+	const char *alien;    /* a key of it that is dvc's alone: db, dataset, files, config ...; NULL if none */
+	struct span span;
 };
 
 struct dvc_file {
@@ -54,6 +62,7 @@ struct dvc_file {
 	struct dvc_dep *deps; /* empty: plain data; else an import */
 	size_t dep_count;
 	bool frozen;
+	char *md5;            /* of an import: dvc_file_stage_md5; NULL if none */
 	char *desc;           /* NULL if none */
 	char *wdir;           /* NULL: the .dvc file's own directory */
 
@@ -68,8 +77,15 @@ int dvc_file_parse(const char *bytes, size_t len, const char *shown_as, struct d
 /* Appends a new output (fields at their defaults; cache and push true) and returns it. Valid until the next one. */
 struct dvc_out *dvc_file_add_out(struct dvc_file *file, const char *path);
 
+/* The same for a dependency. */
+struct dvc_dep *dvc_file_add_dep(struct dvc_file *file, const char *path);
+
+/* What dvc keeps as the md5 of an import: that of its dependency and output without sizes and the like. Owned by the caller. */
+char *dvc_file_stage_md5(const struct dvc_file *file);
+
 /* Appends the text that a write would write. A file that was read is edited: changed digest, size, nfiles, isexec, remote, push and
- * path values, `hash: md5` where an output was legacy and is not any more, and nothing else. */
+ * path values, `hash: md5` where an output was legacy and is not any more, of dependencies what tells their state and revision, the md5 of the
+ * whole, and nothing else. */
 int dvc_file_render(struct buf *out, const struct dvc_file *file, struct err *err) MUST_CHECK;
 
 /* Atomic and synced. A file whose text would stay the same is not touched; ret_changed may be NULL. */

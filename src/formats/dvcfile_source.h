@@ -19,23 +19,63 @@ struct dvc_place {
 	size_t next_key_start;    /* 0 if it is the last one */
 };
 
+struct dvc_map {
+	size_t end;               /* of its last value */
+	size_t indent;            /* column of its keys */
+	bool flow;
+};
+
 struct dvc_out_source {
 	struct dvc_out read;      /* as it was read; strings shared with nobody */
 	struct dvc_place at[DVC_KEY_COUNT];
-	size_t end;               /* of the last value of the map */
-	size_t indent;            /* column of the keys */
-	bool flow;
+	struct dvc_map map;
+};
+
+/* The keys of a dependency that change when it is imported again, in dvc's order; those of repo are in a map of their own. */
+enum dvc_dep_key { DEP_MD5, DEP_ETAG, DEP_CHECKSUM, DEP_SIZE, DEP_NFILES, DEP_ISEXEC, DEP_OWN_COUNT,
+	DEP_REV = DEP_OWN_COUNT, DEP_REV_LOCK, DEP_KEY_COUNT };
+extern const char *const dvc_dep_key_names[DEP_KEY_COUNT];
+
+struct dvc_dep_source {
+	struct dvc_dep read;
+	struct dvc_place at[DEP_KEY_COUNT];
+	struct dvc_map map, repo;
 };
 
 struct dvc_source {
 	struct buf text;
 	struct dvc_out_source *outs;
 	size_t out_count;
+	struct dvc_dep_source *deps;
+	size_t dep_count;
+	char *md5;                /* as it was read */
+	struct dvc_place md5_at;
+	struct dvc_map root;
 	bool has_alias;
 	size_t outs_end;          /* end of the last output */
 	size_t dash_indent;       /* column of the "- " of the outputs */
 	bool outs_flow;
 };
+
+/* Finds the keys of a map that names lists. */
+struct yaml_node;
+void dvc_find_places(const struct yaml_node *map, const char *const *names, size_t count, struct dvc_place *places, struct dvc_map *ret,
+		     const char *text);
+
+/* Reading values (dvcfile.c); ERR_DATA and ERR_CONFIG with their place. */
+int dvc_read_text(const struct yaml_node *map, const char *key, char **ret, struct err *err) MUST_CHECK;
+int dvc_read_bool(const struct yaml_node *map, const char *key, bool *ret, struct err *err) MUST_CHECK;
+int dvc_read_count(const struct yaml_node *map, const char *key, bool *ret_has, uint64_t *ret, struct err *err) MUST_CHECK;
+int dvc_check_keys(const struct yaml_node *map, const char *const *known, size_t count, const char *where, struct err *err) MUST_CHECK;
+
+/* Dependencies (dvcfile_deps.c). */
+int dvc_read_deps(const struct yaml_node *root, struct dvc_file *file, struct err *err) MUST_CHECK;
+void dvc_dep_release(struct dvc_dep *dep);
+void dvc_render_deps(struct buf *to, const struct dvc_file *file);
+char *dvc_dep_value(const struct dvc_dep *dep, enum dvc_dep_key key, size_t indent, bool flow); /* as dvc_out_value */
+
+/* A string as a YAML scalar behind "key: "; owned by the caller. */
+char *dvc_scalar(const char *text, size_t indent, size_t column, bool flow);
 
 void dvc_out_release(struct dvc_out *out);
 void dvc_out_copy(struct dvc_out *to, const struct dvc_out *from);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *scalar(const char *text, size_t indent, size_t column, bool flow)
+char *dvc_scalar(const char *text, size_t indent, size_t column, bool flow)
 {
 	struct buf out = BUF_INIT;
 	if (flow)
@@ -63,7 +63,7 @@ char *dvc_out_value(const struct dvc_out *out, enum dvc_key key, size_t indent, 
 	}
 	char *digest OWNED = out->digest.kind == DIGEST_MD5 ? digest_text(out) : NULL;
 	const char *text = text_of(out, key, digest);
-	return text ? scalar(text, indent + 2, indent + strlen(dvc_key_names[key]) + 2, flow) : NULL;
+	return text ? dvc_scalar(text, indent + 2, indent + strlen(dvc_key_names[key]) + 2, flow) : NULL;
 }
 
 /* One output as dvc writes a new one; dash: the column of its "- ". */
@@ -83,7 +83,7 @@ static void render_new(struct buf *out, const struct dvc_file *file)
 {
 	const struct {
 		const char *key, *text;
-	} texts[] = { { "desc", file->desc }, { "wdir", file->wdir } };
+	} texts[] = { { "desc", file->desc }, { "md5", file->md5 }, { "wdir", file->wdir } };
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		if (!texts[i].text)
 			continue;
@@ -93,6 +93,7 @@ static void render_new(struct buf *out, const struct dvc_file *file)
 	}
 	if (file->frozen)
 		buf_addstr(out, "frozen: true\n");
+	dvc_render_deps(out, file);
 	buf_addstr(out, "outs:\n");
 	for (size_t i = 0; i < file->out_count; i++)
 		render_out(out, &file->outs[i], 0);
@@ -110,6 +111,7 @@ struct edits {
 	struct edit *at;
 	size_t len, cap;
 	const struct buf *text;
+	size_t cut_to; /* where the first key of a map was cut: what stands there is the first one now */
 };
 
 static void edit_add(struct edits *edits, size_t at, size_t remove, char *insert)
@@ -139,11 +141,12 @@ static size_t line_end(const struct buf *text, size_t at)
 	return newline ? (size_t)(newline - text->data) + 1 : text->len;
 }
 
-static void edit_remove_key(struct edits *edits, const struct dvc_out_source *source, const struct dvc_place *place)
+static void edit_remove_key(struct edits *edits, const struct dvc_map *map, const struct dvc_place *place)
 {
-	if (place->first && place->next_key_start) {
+	if (place->next_key_start && (place->first || place->key_start == edits->cut_to)) {
 		edit_add(edits, place->key_start, place->next_key_start - place->key_start, mem_strdup(""));
-	} else if (source->flow) {
+		edits->cut_to = place->next_key_start;
+	} else if (map->flow) {
 		edit_add(edits, place->before_end, place->value_end - place->before_end, mem_strdup(""));
 	} else {
 		size_t start = line_start(edits->text, place->key_start);
@@ -151,25 +154,44 @@ static void edit_remove_key(struct edits *edits, const struct dvc_out_source *so
 	}
 }
 
-static void edit_key(struct edits *edits, const struct dvc_out_source *source, const struct dvc_out *now, enum dvc_key key)
+/* The value of one key; NULL: it is not written. */
+static void edit_key(struct edits *edits, const struct dvc_map *map, const struct dvc_place *place, const char *name, const char *before,
+		     const char *value)
 {
-	const struct dvc_place *place = &source->at[key];
-	char *value OWNED = dvc_out_value(now, key, source->indent, source->flow);
-	char *before OWNED = dvc_out_value(&source->read, key, source->indent, source->flow);
 	if (text_eq(value, before))
 		return;
 	if (place->present && value) {
 		bool bare = place->value_start == place->value_end;
 		edit_add(edits, place->value_start, place->value_end - place->value_start, mem_printf("%s%s", bare ? " " : "", value));
 	} else if (place->present) {
-		edit_remove_key(edits, source, place);
-	} else if (value && source->flow) {
-		edit_add(edits, source->end, 0, mem_printf(", %s: %s", dvc_key_names[key], value));
+		edit_remove_key(edits, map, place);
+	} else if (value && map->flow) {
+		edit_add(edits, map->end, 0, mem_printf(", %s: %s", name, value));
 	} else if (value) {
-		size_t end = line_end(edits->text, source->end);
+		size_t end = line_end(edits->text, map->end);
 		bool open = end == edits->text->len && (end == 0 || edits->text->data[end - 1] != '\n');
 		edit_add(edits, end, 0,
-			 mem_printf("%s%*s%s: %s%s", open ? "\n" : "", (int)source->indent, "", dvc_key_names[key], value, open ? "" : "\n"));
+			 mem_printf("%s%*s%s: %s%s", open ? "\n" : "", (int)map->indent, "", name, value, open ? "" : "\n"));
+	}
+}
+
+static void edit_out(struct edits *edits, const struct dvc_out_source *source, const struct dvc_out *now)
+{
+	for (int k = 0; k < DVC_KEY_COUNT; k++) {
+		char *value OWNED = dvc_out_value(now, (enum dvc_key)k, source->map.indent, source->map.flow);
+		char *before OWNED = dvc_out_value(&source->read, (enum dvc_key)k, source->map.indent, source->map.flow);
+		edit_key(edits, &source->map, &source->at[k], dvc_key_names[k], before, value);
+	}
+}
+
+static void edit_dep(struct edits *edits, const struct dvc_dep_source *source, const struct dvc_dep *now)
+{
+	for (int k = 0; k < DEP_KEY_COUNT; k++) {
+		const struct dvc_map *map = k < DEP_OWN_COUNT ? &source->map : &source->repo;
+		char *value OWNED = dvc_dep_value(now, (enum dvc_dep_key)k, map->indent, map->flow);
+		char *before OWNED = dvc_dep_value(&source->read, (enum dvc_dep_key)k, map->indent, map->flow);
+		if (k < DEP_OWN_COUNT || now->repo_url)
+			edit_key(edits, map, &source->at[k], dvc_dep_key_names[k], before, value);
 	}
 }
 
@@ -210,10 +232,11 @@ static int render_edited(struct buf *out, const struct dvc_file *file, struct er
 	const struct dvc_source *source = file->source;
 	struct edits edits = { .text = &source->text };
 	int status = 0;
-	for (size_t i = 0; i < source->out_count && i < file->out_count; i++) {
-		for (int k = 0; k < DVC_KEY_COUNT; k++)
-			edit_key(&edits, &source->outs[i], &file->outs[i], (enum dvc_key)k);
-	}
+	for (size_t i = 0; i < source->dep_count && i < file->dep_count; i++)
+		edit_dep(&edits, &source->deps[i], &file->deps[i]);
+	for (size_t i = 0; i < source->out_count && i < file->out_count; i++)
+		edit_out(&edits, &source->outs[i], &file->outs[i]);
+	edit_key(&edits, &source->root, &source->md5_at, "md5", source->md5, file->md5);
 	if (file->out_count > source->out_count) {
 		struct buf more = BUF_INIT;
 		size_t end = line_end(&source->text, source->outs_end);

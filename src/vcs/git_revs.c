@@ -108,6 +108,7 @@ struct collecting {
 	struct git_repo *repo;
 	git_name_fn *wanted;
 	struct git_entries *ret;
+	bool links;      /* symbolic links and submodules, too */
 	bool once;       /* a tree that was seen is left out: its path counts for nothing */
 	struct map seen; /* trees by their ids */
 };
@@ -139,7 +140,7 @@ static int collect(struct collecting *collecting, const git_oid *oid, const char
 		const git_tree_entry *entry = git_lib.git_tree_entry_byindex(tree, i);
 		const char *name = git_lib.git_tree_entry_name(entry);
 		git_filemode_t mode = git_lib.git_tree_entry_filemode(entry);
-		bool is_file = mode == GIT_FILEMODE_BLOB || mode == GIT_FILEMODE_BLOB_EXECUTABLE;
+		bool is_file = mode == GIT_FILEMODE_BLOB || mode == GIT_FILEMODE_BLOB_EXECUTABLE || collecting->links;
 		if (mode != GIT_FILEMODE_TREE && !(is_file && collecting->wanted(name)))
 			continue;
 		char *path OWNED = path_joined(dir, name);
@@ -174,7 +175,21 @@ static int compare_paths(const void *a, const void *b)
 
 int git_commit_entries(struct git_repo *repo, const char *commit, git_name_fn *wanted, struct git_entries *ret, struct err *err)
 {
-	struct collecting collecting CLEANUP(collecting_release) = { repo, wanted, ret, false, MAP_INIT };
+	struct collecting collecting CLEANUP(collecting_release) = { repo, wanted, ret, false, false, MAP_INIT };
+	if (collect_commit(&collecting, commit, err) < 0)
+		return -1;
+	vec_sort(ret, compare_paths);
+	return 0;
+}
+
+static bool is_any(const char *name UNUSED)
+{
+	return true;
+}
+
+int git_commit_files(struct git_repo *repo, const char *commit, struct git_entries *ret, struct err *err)
+{
+	struct collecting collecting CLEANUP(collecting_release) = { repo, is_any, ret, true, false, MAP_INIT };
 	if (collect_commit(&collecting, commit, err) < 0)
 		return -1;
 	vec_sort(ret, compare_paths);
@@ -184,7 +199,7 @@ int git_commit_entries(struct git_repo *repo, const char *commit, git_name_fn *w
 int git_commits_entries(struct git_repo *repo, const struct strlist *commits, git_name_fn *wanted, struct git_entries *ret,
 			struct err *err)
 {
-	struct collecting collecting CLEANUP(collecting_release) = { repo, wanted, ret, true, MAP_INIT };
+	struct collecting collecting CLEANUP(collecting_release) = { repo, wanted, ret, false, true, MAP_INIT };
 	for (size_t i = 0; i < commits->len; i++)
 		if (collect_commit(&collecting, commits->at[i], err) < 0)
 			return -1;

@@ -31,4 +31,7 @@ int git_commit_entries(struct git_repo *repo, const char *commit, git_name_fn *w
 int git_commits_entries(struct git_repo *repo, const struct strlist *commits, git_name_fn *wanted, struct git_entries *ret,
 			struct err *err) MUST_CHECK;
 
+/* All that a commit holds, links and submodules (see mode) included, sorted by path. */
+int git_commit_files(struct git_repo *repo, const char *commit, struct git_entries *ret, struct err *err) MUST_CHECK;
+
 #endif

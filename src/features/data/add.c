@@ -205,43 +205,17 @@ static int add_part(const struct add_run *run, const struct tracked *owner, cons
 
 static int check_place(const struct outs *outs, const char *rel, const struct tracked *owner, struct err *err)
 {
-	if (text_eq(rel, "."))
-		return err_set(err, ERR_CONFIG, "the whole repository cannot be tracked as data: name a file or directory in it");
-	if (path_inside(".dvc", rel) || path_inside(".git", rel) || path_inside(".mlmake", rel))
-		return err_set(err, ERR_CONFIG, "%s is not data of yours", rel);
-	if (dvc_file_is_name(path_base(rel))) {
-		err_set(err, ERR_CONFIG, "%s is a .dvc file, which git tracks, not the data cache", rel);
-		return err_hint(err, "name the data that it stands for");
-	}
-	if (!text_is_utf8(rel, strlen(rel)))
-		return err_set(err, ERR_FAILED, "a name that is not UTF-8 cannot be recorded in a .dvc file");
-	for (size_t i = 0; i < outs->list.len; i++) {
-		const struct tracked *tracked = &outs->list.at[i];
-		if (tracked == owner || !path_inside(rel, tracked->path))
-			continue;
-		err_set(err, ERR_CONFIG, "%s contains %s, which %s tracks already", rel, tracked->path, tracked->dvc_path);
-		return err_hint(err, "remove %s first, or leave %s as it is", tracked->dvc_path, rel);
-	}
+	if (record_check_place(outs, rel, owner, err) < 0)
+		return -1;
 	if (owner && owner->stage) {
 		err_set(err, ERR_CONFIG, "%s is an output of the stage '%s' of %s", owner->path, owner->stage, owner->dvc_path);
 		return err_hint(err, "running the stage records it: dvc repro %s", owner->stage);
 	}
 	if (owner && owner->is_import) {
-		err_set(err, ERR_CONFIG, "%s is an import from another repository (%s)", owner->path, owner->dvc_path);
-		return err_hint(err, "dvc update %s brings a newer version; remove the .dvc to track it as your own", owner->dvc_path);
+		err_set(err, ERR_CONFIG, "%s is an import (%s)", owner->path, owner->dvc_path);
+		return err_hint(err, "mlmake data update %s brings a newer version; remove the .dvc to track it as your own", owner->dvc_path);
 	}
 	return 0;
-}
-
-static int check_not_ignored(struct data_repo *repo, const char *rel, bool is_dir, struct err *err)
-{
-	bool ignored;
-	if (repo_ignored(repo, rel, is_dir, &ignored, err) < 0)
-		return -1;
-	if (!ignored)
-		return 0;
-	err_set(err, ERR_CONFIG, "%s is ignored by .dvcignore", rel);
-	return err_hint(err, "a line like !/%s there takes it back in", rel);
 }
 
 static int broken_record(const struct outs *outs, const char *dvc_path, struct err *err)
@@ -285,7 +259,7 @@ static int begin(struct add_run *run, const struct outs *outs, const char *given
 		err_set(err, ERR_CONFIG, "%s does not exist", given);
 		return owner ? err_hint(err, "it is tracked: mlmake data checkout %s brings it back", given) : -1;
 	}
-	if (check_odd(&adding->walk, err) < 0 || check_not_ignored(run->repo, adding->rel, adding->walk.is_dir, err) < 0)
+	if (check_odd(&adding->walk, err) < 0 || record_check_not_ignored(run->repo, adding->rel, adding->walk.is_dir, err) < 0)
 		return -1;
 	return record_check_git(run->repo, adding->rel, err);
 }

@@ -338,6 +338,8 @@ int checkout_one(struct data_repo *repo, const struct selected *selected, const 
 		.repo = repo, .tracked = selected->tracked, .options = options, .manifest = DVC_DIR_INIT, .walk = WALK_INIT
 	};
 	struct strlist unsafe CLEANUP(strlist_release) = { 0 };
+	if (tracked_is_partial(plan.tracked))
+		return 0; /* nothing is recorded that it should be */
 	if (tracked_check_supported(plan.tracked, err) < 0 || repo_check_parents(repo, plan.tracked->path, err) < 0)
 		return -1;
 	if (make_plan(&plan, selected, &unsafe, err) < 0) {

@@ -129,19 +129,72 @@ static int interpret(struct data_config *config, struct err *err)
 	return read_link_types(config, err);
 }
 
-int config_load(struct data_config *config, const char *root, struct err *err)
+static void begin(struct data_config *config, const char *root)
 {
-	static const char *const shown[DATA_LEVELS] = { NULL, NULL, ".dvc/config", ".dvc/config.local" };
 	*config = (struct data_config){ .cache_dir = NULL };
 	for (int level = 0; level < DATA_LEVELS; level++)
 		config->files[level] = (struct ini)INI_INIT;
 	find_paths(config, root);
-	for (int level = 0; level < DATA_LEVELS; level++) {
-		const char *path = config->paths[level];
-		if (path && fs_exists(path) &&
-		    ini_read(&config->files[level], path, shown[level] ? shown[level] : path, err) < 0)
+}
+
+static int read_level(struct data_config *config, enum data_level level, struct err *err)
+{
+	static const char *const shown[DATA_LEVELS] = { NULL, NULL, ".dvc/config", ".dvc/config.local" };
+	const char *path = config->paths[level];
+	if (!path || !fs_exists(path))
+		return 0;
+	return ini_read(&config->files[level], path, shown[level] ? shown[level] : path, err);
+}
+
+int config_load(struct data_config *config, const char *root, struct err *err)
+{
+	begin(config, root);
+	for (int level = 0; level < DATA_LEVELS; level++)
+		if (read_level(config, (enum data_level)level, err) < 0)
 			return -1;
+	return interpret(config, err);
+}
+
+/* What may be said by a repository of somebody else: where its data is. Not which files of this machine hold credentials, what is run to
+ * get some, or which servers to believe. */
+static bool is_harmless(const struct ini_key *key)
+{
+	static const char *const options[] = { "url", "region", "endpointurl", "jobs", "checksum_jobs", "version_aware", "worktree", "verify",
+					       "allow_anonymous_login", "use_ssl", "access_key_id", "secret_access_key", "session_token",
+					       "read_timeout", "connect_timeout" };
+	if (text_starts(key->section, "remote ")) {
+		for (size_t i = 0; i < ARRAY_LEN(options); i++)
+			if (text_eq(key->name, options[i]))
+				return true;
+		return false;
 	}
+	return (text_eq(key->section, "core") && text_eq(key->name, "remote")) || (text_eq(key->section, "cache") && text_eq(key->name, "dir"));
+}
+
+static int keep_harmless(struct ini *ini, struct err *err)
+{
+	for (size_t i = 0; i < ini->keys.len;) {
+		const struct ini_key *key = &ini->keys.at[i];
+		bool found;
+		if (is_harmless(key)) {
+			i++;
+			continue;
+		}
+		char *section OWNED = mem_strdup(key->section), *name OWNED = mem_strdup(key->name);
+		if (ini_remove_key(ini, section, name, &found, err) < 0)
+			return -1;
+		i = 0;
+	}
+	return 0;
+}
+
+int config_load_foreign(struct data_config *config, const char *root, bool is_here, const char *text, size_t len, struct err *err)
+{
+	begin(config, root);
+	if (read_level(config, DATA_SYSTEM, err) < 0 || read_level(config, DATA_GLOBAL, err) < 0 ||
+	    ini_parse(&config->files[DATA_PROJECT], ".dvc/config", text, len, err) < 0 ||
+	    keep_harmless(&config->files[DATA_PROJECT], err) < 0 || (is_here && read_level(config, DATA_LOCAL, err) < 0))
+		return -1;
 	return interpret(config, err);
 }
 

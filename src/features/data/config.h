@@ -24,6 +24,10 @@ struct data_config {
 
 int config_load(struct data_config *config, const char *root, struct err *err) MUST_CHECK;
 void config_release(struct data_config *config);
+/* That of another repository. text is what its git holds as .dvc/config, of which only what says where data is counts; config.local is
+ * read where root is a directory of this machine. */
+int config_load_foreign(struct data_config *config, const char *root, bool is_here, const char *text, size_t len, struct err *err)
+	MUST_CHECK;
 
 /* The value that takes effect; NULL if none. *ret_level may be NULL. */
 const char *config_get(const struct data_config *config, const char *section, const char *name, enum data_level *ret_level);

@@ -64,6 +64,21 @@ int data_add(struct data_repo *repo, const char *const *paths, size_t count, con
 	     struct data_add_report *ret, struct err *err) MUST_CHECK;
 void data_add_report_release(struct data_add_report *report);
 
+/* import: a file or directory of another data or git repository, by a directory or a git URL. update: imports again, at their revision as it
+ * is now or at rev. Reports are those of add. */
+struct data_import_options {
+	const char *out;    /* import: NULL: its own name, here; in a directory if that is one */
+	const char *rev;    /* NULL: the default branch */
+	const char *remote; /* of the other repository; NULL: its default one */
+	bool no_exec;       /* only write the .dvc file */
+	bool no_download;   /* record the state of the source, and nothing of its content */
+	bool force;         /* replace what is there */
+};
+int data_import(struct data_repo *repo, const char *url, const char *path, const struct data_import_options *options,
+		struct data_add_report *ret, struct err *err) MUST_CHECK;
+int data_update(struct data_repo *repo, const char *const *paths, size_t count, const struct data_import_options *options,
+		struct data_add_report *ret, struct err *err) MUST_CHECK;
+
 /* commit: add for what is tracked already; no paths: all of it. Outputs whose data is not here go to ret_absent and stay as recorded;
  * those of stages and imports are recorded by who makes them. */
 int data_commit(struct data_repo *repo, const char *const *paths, size_t count, struct data_add_report *ret, struct strlist *ret_absent,

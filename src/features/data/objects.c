@@ -103,7 +103,7 @@ void groups_make(const struct selection *chosen, const char *chosen_remote, bool
 		const struct selected *selected = &chosen->list.at[i];
 		const struct tracked *tracked = selected->tracked;
 		const char *pinned = tracked->out->remote;
-		if (for_push && (!tracked->out->push || tracked->is_import))
+		if ((for_push && !tracked->out->push) || tracked->is_import || tracked_is_partial(tracked))
 			continue;
 		if (!tracked->out->cache || (chosen_remote && pinned && !text_eq(chosen_remote, pinned)))
 			continue;

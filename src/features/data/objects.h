@@ -50,7 +50,8 @@ struct remote_group {
 struct remote_groups {
 	VEC(struct remote_group) list;
 };
-/* chosen_remote: what was asked for; outs pinned to another one are left out then. for_push leaves out what is never pushed. */
+/* chosen_remote: what was asked for; outs pinned to another one are left out then. for_push leaves out what is never pushed.
+ * What comes from other repositories, and imports without content, belong to no remote. */
 void groups_make(const struct selection *chosen, const char *chosen_remote, bool for_push, struct remote_groups *ret);
 void groups_release(struct remote_groups *groups);
 

@@ -67,7 +67,8 @@ void outs_take(struct outs *outs, const char *dir, const char *dvc_path, const c
 			continue;
 		output_path(dir, file, &file->outs[i], &path);
 		/* The outs themselves do not move when files does. */
-		vec_push(&outs->list, ((struct tracked){ buf_detach(&path), mem_strdup(dvc_path), &file->outs[i], import, mem_strdup(stage) }));
+		vec_push(&outs->list, ((struct tracked){ .path = buf_detach(&path), .dvc_path = mem_strdup(dvc_path), .out = &file->outs[i], .is_import = import,
+						     .has_source = !stage && file->dep_count, .stage = mem_strdup(stage) }));
 	}
 	vec_push(&outs->files, *file);
 	*file = (struct dvc_file)DVC_FILE_INIT;
@@ -406,13 +407,19 @@ struct odb_id tracked_id(const struct tracked *tracked)
 	return (struct odb_id){ tracked->out->digest, tracked->out->is_dir };
 }
 
+bool tracked_is_partial(const struct tracked *tracked)
+{
+	return tracked->has_source && tracked->out->digest.kind == DIGEST_NONE && !tracked->out->has_files;
+}
+
 int tracked_check_supported(const struct tracked *tracked, struct err *err)
 {
 	const struct dvc_out *out = tracked->out;
 	if (out->has_files)
 		err_set(err, ERR_CONFIG, "%s lists files versioned by a cloud remote, which is not supported", tracked->dvc_path);
 	else if (out->digest.kind == DIGEST_NONE)
-		err_set(err, ERR_DATA, "%s records no content for '%s' (an import without download)", tracked->dvc_path, tracked->path);
+		err_set(err, ERR_DATA, "%s records no content for '%s'%s", tracked->dvc_path, tracked->path,
+			tracked->has_source ? " (an import without download)" : "");
 	else if (out->legacy)
 		err_set(err, ERR_CONFIG, "%s was written by DVC 2 and has its kind of hash", tracked->dvc_path);
 	else

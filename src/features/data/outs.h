@@ -18,6 +18,7 @@ struct tracked {
 	char *dvc_path;            /* of its .dvc or dvc.yaml, relative to the root */
 	const struct dvc_out *out; /* in the file */
 	bool is_import;            /* from another repository: never pushed */
+	bool has_source;           /* an import of any kind */
 	char *stage;               /* of dvc.yaml: its record is dvc's alone to write; NULL: it has a .dvc */
 };
 
@@ -42,6 +43,9 @@ void outs_release(struct outs *outs);
 
 /* The same, as a commit has it. What is outside of this repository's root or in a nested one is left out; overlaps are no error. */
 int outs_load_commit(struct data_repo *repo, const char *commit, struct outs *ret, struct err *err) MUST_CHECK;
+
+/* The same of any git repository; root_in_git is the directory that holds .dvc, "." for the top. */
+int outs_load_git(struct git_repo *git, const char *commit, const char *root_in_git, struct outs *ret, struct err *err) MUST_CHECK;
 
 /* In pieces, for those who find the records elsewhere: any number of takes, then one sort. dir is that of the record. outs_take takes
  * over what is in file. */
@@ -76,6 +80,9 @@ void selection_release(struct selection *selection);
 bool selected_covers(const struct selected *selected, const char *member);
 
 struct odb_id tracked_id(const struct tracked *tracked);
+
+/* An import whose content is not recorded (--no-download). */
+bool tracked_is_partial(const struct tracked *tracked);
 
 /* That the output can be handled here: has a hash of DVC 3 and no members versioned by a remote. */
 int tracked_check_supported(const struct tracked *tracked, struct err *err) MUST_CHECK;

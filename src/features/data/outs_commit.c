@@ -17,7 +17,6 @@ static bool is_record(const char *name)
 }
 
 struct reading {
-	struct data_repo *repo;
 	struct git_repo *git;
 	struct outs *ret;
 	struct git_entries entries;
@@ -96,27 +95,33 @@ static int read_entry(struct reading *reading, const struct git_entry *entry, co
 	return 0;
 }
 
-int outs_load_commit(struct data_repo *repo, const char *commit, struct outs *ret, struct err *err)
+int outs_load_git(struct git_repo *git, const char *commit, const char *root_in_git, struct outs *ret, struct err *err)
 {
-	struct reading reading CLEANUP(reading_release) = { .repo = repo, .ret = ret };
-	struct buf root CLEANUP(buf_release) = BUF_INIT;
-	if (repo_git(repo, &reading.git, err) < 0)
+	struct reading reading CLEANUP(reading_release) = { .git = git, .ret = ret };
+	if (git_commit_entries(git, commit, is_record, &reading.entries, err) < 0)
 		return -1;
-	if (!reading.git) {
-		err_set(err, ERR_CONFIG, "%s is not in a git repository, so there are no revisions", repo->root);
-		return err_hint(err, "leave the revision out to mean the work tree");
-	}
-	if (!path_inside(git_top(reading.git), repo->root))
-		return err_set(err, ERR_FAILED, "%s is outside of git's work tree %s", repo->root, git_top(reading.git));
-	path_relative(&root, git_top(reading.git), repo->root);
-	if (git_commit_entries(reading.git, commit, is_record, &reading.entries, err) < 0)
-		return -1;
-	find_nested(&reading, root.data);
+	find_nested(&reading, root_in_git);
 	for (size_t i = 0; i < reading.entries.len; i++) {
-		const char *rel = own_path(&reading, reading.entries.at[i].path, root.data);
+		const char *rel = own_path(&reading, reading.entries.at[i].path, root_in_git);
 		if (rel && read_entry(&reading, &reading.entries.at[i], rel, err) < 0)
 			return -1;
 	}
 	outs_sort(ret);
 	return 0;
+}
+
+int outs_load_commit(struct data_repo *repo, const char *commit, struct outs *ret, struct err *err)
+{
+	struct git_repo *git;
+	struct buf root CLEANUP(buf_release) = BUF_INIT;
+	if (repo_git(repo, &git, err) < 0)
+		return -1;
+	if (!git) {
+		err_set(err, ERR_CONFIG, "%s is not in a git repository, so there are no revisions", repo->root);
+		return err_hint(err, "leave the revision out to mean the work tree");
+	}
+	if (!path_inside(git_top(git), repo->root))
+		return err_set(err, ERR_FAILED, "%s is outside of git's work tree %s", repo->root, git_top(git));
+	path_relative(&root, git_top(git), repo->root);
+	return outs_load_git(git, commit, root.data, ret, err);
 }

@@ -3,14 +3,20 @@
  */
 #include "base/text.h"
 #include "features/data/checkout.h"
+#include "features/data/import.h"
 #include "features/data/rwlock.h"
 
 static int checkout_chosen(struct data_repo *repo, const struct selection *chosen, const struct data_checkout_options *options,
 			   struct data_checkout_report *ret, struct damaged_ids *damaged, struct err *err)
 {
-	for (size_t i = 0; i < chosen->list.len; i++)
-		if (checkout_one(repo, &chosen->list.at[i], options, ret, damaged, err) < 0)
+	for (size_t i = 0; i < chosen->list.len; i++) {
+		const struct selected *selected = &chosen->list.at[i];
+		bool partial = tracked_is_partial(selected->tracked);
+		int status = partial ? import_check_out_partial(repo, selected->tracked, options, ret, err)
+				     : checkout_one(repo, selected, options, ret, damaged, err);
+		if (status < 0)
 			return -1;
+	}
 	return 0;
 }
 

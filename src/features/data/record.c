@@ -177,6 +177,39 @@ int record_write(struct data_repo *repo, const struct record *record, bool *ret_
 	return 0;
 }
 
+int record_check_place(const struct outs *outs, const char *rel, const struct tracked *owner, struct err *err)
+{
+	if (text_eq(rel, "."))
+		return err_set(err, ERR_CONFIG, "the whole repository cannot be tracked as data: name a file or directory in it");
+	if (path_inside(".dvc", rel) || path_inside(".git", rel) || path_inside(".mlmake", rel))
+		return err_set(err, ERR_CONFIG, "%s is not data of yours", rel);
+	if (dvc_file_is_name(path_base(rel))) {
+		err_set(err, ERR_CONFIG, "%s is a .dvc file, which git tracks, not the data cache", rel);
+		return err_hint(err, "name the data that it stands for");
+	}
+	if (!text_is_utf8(rel, strlen(rel)))
+		return err_set(err, ERR_FAILED, "a name that is not UTF-8 cannot be recorded in a .dvc file");
+	for (size_t i = 0; i < outs->list.len; i++) {
+		const struct tracked *tracked = &outs->list.at[i];
+		if (tracked == owner || !path_inside(rel, tracked->path))
+			continue;
+		err_set(err, ERR_CONFIG, "%s contains %s, which %s tracks already", rel, tracked->path, tracked->dvc_path);
+		return err_hint(err, "remove %s first, or leave %s as it is", tracked->dvc_path, rel);
+	}
+	return 0;
+}
+
+int record_check_not_ignored(struct data_repo *repo, const char *rel, bool is_dir, struct err *err)
+{
+	bool ignored;
+	if (repo_ignored(repo, rel, is_dir, &ignored, err) < 0)
+		return -1;
+	if (!ignored)
+		return 0;
+	err_set(err, ERR_CONFIG, "%s is ignored by .dvcignore", rel);
+	return err_hint(err, "a line like !/%s there takes it back in", rel);
+}
+
 int record_check_git(struct data_repo *repo, const char *path, struct err *err)
 {
 	struct git_repo *git;

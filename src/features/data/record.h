@@ -4,7 +4,7 @@
 #ifndef FEATURES_DATA_RECORD_H
 #define FEATURES_DATA_RECORD_H
 
-#include "features/data/repo.h"
+#include "features/data/outs.h"
 
 struct record {
 	char *path;     /* the output, relative to the root */
@@ -28,6 +28,10 @@ int record_unignore(struct data_repo *repo, const char *path, struct strlist *to
 /* With core.autostage, puts files into git's index and empties the list. */
 int record_stage(struct data_repo *repo, struct strlist *to_stage, struct err *err) MUST_CHECK;
 
+/* Refuses a path that cannot be an output: not data, or overlapping with other outputs than owner (NULL: none). */
+int record_check_place(const struct outs *outs, const char *rel, const struct tracked *owner, struct err *err) MUST_CHECK;
+/* Refuses what .dvcignore leaves out. */
+int record_check_not_ignored(struct data_repo *repo, const char *rel, bool is_dir, struct err *err) MUST_CHECK;
 /* Refuses an output that git tracks. */
 int record_check_git(struct data_repo *repo, const char *path, struct err *err) MUST_CHECK;
 

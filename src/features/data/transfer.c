@@ -7,6 +7,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "features/data/checkout.h"
+#include "features/data/import.h"
 #include "features/data/objects.h"
 #include "features/data/push_known.h"
 
@@ -413,7 +414,8 @@ static int transfer_all(struct data_repo *repo, const char *const *paths, size_t
 		return -1;
 	outs_add_broken(repo, &outs, paths, count, &ret->broken);
 	groups_make(&chosen, options->remote, for_push, &groups);
-	if (!groups.list.len) { /* say it when there is no remote, even with nothing to move */
+	size_t imports = for_push ? 0 : import_fetch(repo, &chosen, ret);
+	if (!groups.list.len && !imports) { /* say it when there is no remote, even with nothing to move */
 		struct arena arena CLEANUP(arena_release) = { 0 };
 		struct remote_spec spec;
 		return config_remote(&repo->config, options->remote, &arena, &spec, err);

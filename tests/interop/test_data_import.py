@@ -1,0 +1,287 @@
+"""mlmake data import, update and pull of imports beside the real dvc: the same .dvc bytes, and each goes on where the other began."""
+import contextlib
+import json
+import os
+import shutil
+
+import pytest
+
+from conftest import Sandbox, free_port, need_peer, server
+
+FILES = {"data/a": "1\n", "data/sub/b": "2\n", "f": "f\n", "tool": "#!/bin/sh\n", "mix/tracked": "m1\n", "mix/git.txt": "m2\n",
+         "code/x.py": "x\n", "code/deep/y.py": "y\n", "odd/it's \"q\" é": "odd\n"}
+TRACKED = ["data", "f", "tool", "mix/tracked", "odd"]
+
+
+def make_source(path, remote=None):
+    """A data repository with two revisions, v1 and main."""
+    box = Sandbox(path)
+    box.git("init", "-q", "-b", "main")
+    box.mlmake("data", "init")
+    for name, text in FILES.items():
+        box.write(name, text, mode=0o755 if name in ("tool", "code/x.py") else None)
+    (box.path / "code/link").symlink_to("x.py")
+    if remote:
+        box.mlmake("data", "remote", "add", "-d", "store", remote)
+    box.mlmake("data", "add", *TRACKED)
+    if remote:
+        box.mlmake("data", "push")
+    box.git("add", "-A")
+    box.git("commit", "-qm", "one")
+    box.git("tag", "v1")
+    box.write("data/c", "3\n")
+    box.mlmake("data", "add", "data")
+    if remote:
+        box.mlmake("data", "push")
+    box.git("add", "-A")
+    box.git("commit", "-qm", "two")
+    return box
+
+
+@pytest.fixture
+def source(tmp_path):
+    return make_source(tmp_path / "source")
+
+
+def make_repo(path, source):
+    box = Sandbox(path)
+    box.git("init", "-q", "-b", "main")
+    box.mlmake("data", "init")
+    box.url = os.path.relpath(source.path, box.path)
+    return box
+
+
+@pytest.fixture
+def pair(tmp_path, source):
+    """Two repositories at the same depth, so that the same relative path leads to the source."""
+    need_peer("dvc")
+    boxes = [make_repo(tmp_path / name, source) for name in ("by-dvc", "by-mlmake")]
+    boxes[0].run_import = lambda *args, **kw: boxes[0].dvc("import", "-q", *args, **kw)
+    boxes[0].run_update = lambda *args, **kw: boxes[0].dvc("update", "-q", *args, **kw)
+    boxes[1].run_import = lambda *args, **kw: boxes[1].mlmake("data", "import", *args, **kw)
+    boxes[1].run_update = lambda *args, **kw: boxes[1].mlmake("data", "update", *args, **kw)
+    return boxes
+
+
+def records(box):
+    names = [p for p in box.path.rglob("*") if p.is_file() and (p.name.endswith(".dvc") or p.name == ".gitignore")]
+    return {str(p.relative_to(box.path)): p.read_text() for p in names if p.relative_to(box.path).parts[0] not in (".dvc", ".mlmake")}
+
+
+def files(box):
+    found = {}
+    for path in box.path.rglob("*"):
+        rel = path.relative_to(box.path)
+        if path.is_file() and rel.parts[0] not in (".git", ".dvc", ".mlmake"):
+            found[str(rel)] = (path.read_bytes(), path.stat().st_mode & 0o777)
+    return found
+
+
+@pytest.mark.slow
+def test_the_same_records_and_files(pair):
+    imports = [["data"], ["data/sub", "-o", "sub", "--rev", "v1"], ["data/a", "-o", "one"], ["tool"], ["mix"], ["code/x.py"], ["code"],
+               ["f", "--no-download"], ["f", "--no-exec", "-o", "f2"], ["f", "-o", "there"], ["odd"], ["odd/it's \"q\" é"],
+               ["data/", "-o", "slash"], ["./f", "-o", "dotted"]]
+    for box in pair:
+        (box.path / "there").mkdir()
+        for args in imports:
+            box.run_import(box.url, *args)
+    theirs, ours = records(pair[0]), records(pair[1])
+    for name, text in theirs.items():
+        assert ours.get(name) == text, name
+    assert set(ours) == set(theirs)
+    assert files(pair[1]) == files(pair[0])
+    status = pair[1].dvc("status", "--json").stdout
+    assert json.loads(status) == json.loads(pair[0].dvc("status", "--json").stdout)
+
+
+@pytest.mark.slow
+def test_the_same_updates(pair, source):
+    for box in pair:
+        box.run_import(box.url, "data", "--rev", "v1")
+        box.run_import(box.url, "data", "-o", "head")
+        box.run_import(box.url, "f", "--no-download")
+        box.run_import(box.url, "f", "-o", "bare", "--no-exec")
+        box.run_import(box.url, "mix")
+        box.write("head.dvc", "# ours\n" + box.read("head.dvc").decode() + "meta:\n  who: we\n")
+    source.write("data/d", "4\n")
+    source.write("f", "changed\n")
+    source.mlmake("data", "add", "data", "f")
+    source.git("commit", "-qam", "three")
+    for box in pair:
+        box.run_update("head.dvc", "f.dvc", "bare.dvc")
+        box.run_update("data.dvc", "--rev", "main")
+        box.run_update("mix.dvc", "--no-download")
+    ours, theirs = records(pair[1]), records(pair[0])
+    del ours["mix/.gitignore"]
+    assert ours == theirs
+    shutil.rmtree(pair[1].path / "mix")  # dvc has removed it
+    shutil.rmtree(pair[0].path / "mix", ignore_errors=True)
+    assert files(pair[1]) == files(pair[0])
+    assert pair[1].read("head/d") == b"4\n"
+    assert pair[1].run_update("head.dvc").stderr.startswith("unchanged")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("importer,puller", [("dvc", "mlmake"), ("mlmake", "dvc")])
+def test_pull_in_another_clone(tmp_path, source, importer, puller):
+    """What was imported is on no remote of its own: it comes from the source again."""
+    need_peer("dvc")
+    first = make_repo(tmp_path / "first", source)
+    for args in (["data"], ["mix"], ["f", "--no-download"], ["code/x.py"]):
+        first.dvc("import", "-q", first.url, *args) if importer == "dvc" else first.mlmake("data", "import", first.url, *args)
+    first.git("add", "-A")
+    first.git("commit", "-qm", "imports")
+    source.write("data/later", "later\n")
+    source.mlmake("data", "add", "data")
+    source.git("commit", "-qam", "three")
+    second = Sandbox(tmp_path / "other")
+    second.git("clone", "-q", first.path, ".")
+    second.dvc("pull", "-q") if puller == "dvc" else second.mlmake("data", "pull")
+    assert second.read("data/c") == b"3\n" and not (second.path / "data/later").exists()
+    assert second.read("mix/tracked") == b"m1\n" and second.read("mix/git.txt") == b"m2\n" and second.read("x.py") == b"x\n"
+    assert second.read("f") == b"f\n"
+    assert second.git("status", "--porcelain").stdout == ""
+    if puller == "mlmake":
+        assert "uncommitted" not in json.loads(second.mlmake("data", "status", "--json", "data", "mix", "x.py").stdout)
+
+
+def test_from_a_remote_of_the_source(tmp_path, source):
+    """Without the cache of the source, its default remote has the data."""
+    source.mlmake("data", "remote", "add", "-d", "store", tmp_path / "store")
+    source.mlmake("data", "push")
+    source.git("commit", "-qam", "remote")
+    shutil.rmtree(source.path / ".dvc/cache")
+    box = make_repo(tmp_path / "box", source)
+    box.mlmake("data", "import", box.url, "data")
+    assert box.read("data/sub/b") == b"2\n"
+    shutil.rmtree(tmp_path / "store")
+    box.mlmake("data", "import", box.url, "data/a")
+    missing = box.mlmake("data", "import", box.url, "f", check=3)
+    assert "(md5 " in missing.stderr and "data push" in missing.stderr
+    assert not (box.path / "f.dvc").exists() and not (box.path / "f").exists()
+
+
+def test_plain_git_and_no_repository(tmp_path, gitbox):
+    gitbox.write("src/x.py", "x")
+    gitbox.git("add", "-A")
+    gitbox.git("commit", "-qm", "one")
+    box = make_repo(tmp_path / "box", gitbox)
+    box.mlmake("data", "import", box.url, "src")
+    assert box.read("src/x.py") == b"x"
+    (tmp_path / "nothing").mkdir()
+    assert "neither" in box.mlmake("data", "import", tmp_path / "nothing", "x", check=2).stderr
+    assert "no repository at" in box.mlmake("data", "import", tmp_path / "absent", "x", check=2).stderr
+    assert "there is no nope in" in box.mlmake("data", "import", box.url, "nope", check=2).stderr
+    assert "nope" in box.mlmake("data", "import", box.url, "src", "-o", "y", "--rev", "nope", check=2).stderr
+
+
+def test_what_is_there_is_not_lost(tmp_path, source):
+    box = make_repo(tmp_path / "box", source)
+    box.write("data/mine", "precious")
+    box.write("f", "precious")
+    for name in ("data", "f"):
+        assert "exists already" in box.mlmake("data", "import", box.url, name, check=1).stderr
+    box.mlmake("data", "import", box.url, "f", "--force")
+    assert box.read("f") == b"f\n" and box.read("data/mine") == b"precious"
+    assert "data update" in box.mlmake("data", "import", box.url, "f", check=1).stderr
+    box.write("f", "edited")
+    source.write("f", "new")
+    source.mlmake("data", "add", "f")
+    source.git("commit", "-qam", "three")
+    before = box.read("f.dvc")
+    assert "would be lost" in box.mlmake("data", "update", "f", check=1).stderr
+    assert box.read("f") == b"edited" and box.read("f.dvc") == before
+    box.mlmake("data", "update", "--force", "f")
+    assert box.read("f") == b"new"
+    box.write("own", "1")
+    box.mlmake("data", "add", "own")
+    assert "no import" in box.mlmake("data", "update", "own", check=2).stderr
+    assert "own.dvc already" in box.mlmake("data", "import", box.url, "f", "-o", "own/x", check=2).stderr
+
+
+@contextlib.contextmanager
+def git_daemon(base):
+    """Serves the repositories below base with git's own protocol."""
+    port = free_port()
+    with server(["git", "daemon", "--reuseaddr", "--export-all", f"--base-path={base}", "--listen=127.0.0.1", f"--port={port}", str(base)],
+                port):
+        yield f"git://127.0.0.1:{port}"
+
+
+@pytest.mark.slow
+def test_a_repository_elsewhere(tmp_path):
+    """Over git's protocol, with its data on a remote: the copy is kept, and brought up to date."""
+    source = make_source(tmp_path / "source", tmp_path / "store")
+    boxes = [make_repo(tmp_path / name, source) for name in ("ours", "theirs")]
+    with git_daemon(source.path.parent) as address:
+        url = f"{address}/project"
+        boxes[0].mlmake("data", "import", url, "data", "--rev", "v1")
+        boxes[0].mlmake("data", "import", url, "code/x.py")
+        need_peer("dvc")
+        boxes[1].dvc("import", "-q", url, "data", "--rev", "v1")
+        boxes[1].dvc("import", "-q", url, "code/x.py")
+        assert records(boxes[0]) == records(boxes[1]) and files(boxes[0]) == files(boxes[1])
+        source.write("code/x.py", "newer")
+        source.git("commit", "-qam", "newer")
+        boxes[0].mlmake("data", "update", "x.py")
+        assert boxes[0].read("x.py") == b"newer"
+        copies = list((boxes[0].home / ".cache/mlmake/repos").iterdir())
+        assert len(copies) == 1
+    shutil.rmtree(boxes[0].path / ".dvc/cache")
+    (boxes[0].path / "x.py").unlink()
+    boxes[0].mlmake("data", "pull", "x.py")  # the copy has the commit: nobody is asked
+    assert boxes[0].read("x.py") == b"newer"
+    gone = boxes[0].mlmake("data", "update", "x.py", check=4)
+    assert "cannot read the git repository git://" in gone.stderr
+
+
+@pytest.mark.parametrize("url", ["ext::sh -c 'touch pwned'", "ext://x", "--upload-pack=touch pwned", "fd::3", "-x:y", "https+x://h/r"])
+def test_addresses_that_run_something(tmp_path, source, url):
+    box = make_repo(tmp_path / "box", source)
+    refused = box.mlmake("data", "import", "--", url, "x", check=2)
+    assert "pwned" not in os.listdir(box.path) and refused.stderr
+
+
+@pytest.mark.slow
+def test_a_hostile_repository(tmp_path, source, bucket, s3_server):
+    """Hooks, filters, config and links of another repository do nothing here."""
+    evil = make_source(tmp_path / "evil")
+    marker = tmp_path / "pwned"
+    evil.write(".dvc/config", f"""[core]
+    remote = s
+[cache]
+    dir = {tmp_path}/nowhere
+['remote "s"']
+    url = s3://{bucket}
+    endpointurl = {s3_server.endpoint}
+    configpath = {tmp_path}/aws-config
+    credentialpath = {tmp_path}/aws-credentials
+    profile = evil
+""")
+    (tmp_path / "aws-config").write_text(f"[profile evil]\ncredential_process = touch {marker}\n")
+    (tmp_path / "aws-credentials").write_text("[evil]\naws_access_key_id = stolen\naws_secret_access_key = stolen\n")
+    evil.write(".gitattributes", "* filter=evil\n")
+    evil.git("config", "filter.evil.smudge", f"touch {marker}")
+    evil.git("config", "core.fsmonitor", f"touch {marker}")
+    evil.write(".git/hooks/post-upload-pack", f"#!/bin/sh\ntouch {marker}\n", mode=0o755)
+    (evil.path / "secret").symlink_to("/etc/passwd")
+    evil.git("add", "-A", "-f", "secret", ".dvc/config")
+    evil.git("-c", "core.fsmonitor=false", "-c", "filter.evil.smudge=cat", "commit", "-qm", "evil")
+    shutil.rmtree(evil.path / ".dvc/cache")
+    box = make_repo(tmp_path / "box", evil)
+    secrets = {"AWS_ACCESS_KEY_ID": s3_server.access, "AWS_SECRET_ACCESS_KEY": s3_server.secret, "AWS_DEFAULT_REGION": "us-east-1"}
+    marker.unlink(missing_ok=True)
+    with git_daemon(evil.path.parent) as address:
+        url = f"{address}/project"
+        refused = box.mlmake("data", "import", url, "f", check=None, **secrets)
+        assert refused.returncode in (3, 4) and "without credentials" in refused.stderr
+        assert "there is no secret" in box.mlmake("data", "import", url, "secret", check=2, **secrets).stderr
+        for path in ("../x", "..", "/../../etc/passwd"):
+            assert box.mlmake("data", "import", url, path, "-o", "x", check=2, **secrets).stderr
+        # The same server, named by a remote of ours, may see them.
+        box.mlmake("data", "remote", "add", "mine", f"s3://{bucket}")
+        box.mlmake("data", "remote", "modify", "mine", "endpointurl", s3_server.endpoint)
+        known = box.mlmake("data", "import", url, "f", check=None, **secrets)
+        assert "without credentials" not in known.stderr and known.returncode == 3
+    assert not marker.exists()
