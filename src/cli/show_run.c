@@ -291,7 +291,8 @@ static void people_finished(struct show *show, const struct run_event *event)
 							    .tail = read_tail(show, event->target) });
 		break;
 	case RUN_SKIPPED:
-		print_result(show, event, "skipped: something that it needs failed");
+		buf_addf(&text, "skipped: %s", event->message ? event->message : "something that it needs failed");
+		print_result(show, event, text.data);
 		break;
 	case RUN_INTERRUPTED:
 		print_result(show, event, "interrupted");

@@ -29,7 +29,7 @@ struct run_options {
 	bool touch;           /* --touch: nothing runs; outputs that are there are recorded as made from what is there now */
 	bool no_cache;        /* neither read nor write the output cache */
 	bool cache_push;      /* share what is made, and what is up to date, wherever this runs */
-	bool cache_pull;      /* with dry_run: fetch what others have shared into the output cache */
+	bool restore_only;    /* run no command: a target whose result is not known is skipped */
 	bool explain;         /* events carry reasons */
 	bool stop_at_first;   /* with dry_run: no need to look further once anything would run (-q) */
 	unsigned tick_ms;     /* RUN_TICK this often while targets run; 0: never */

@@ -295,6 +295,8 @@ static void with_lock(struct job *job)
 	}
 	if (restored)
 		finish_success(job);
+	else if (run->options->restore_only)
+		finish_unknown(job);
 	else
 		start_running(job);
 }

@@ -129,7 +129,7 @@ static void remember(struct job *job, enum run_outcome outcome, uint64_t duratio
 		.duration_ms = outcome == RUN_RESTORED ? job->saved_ms : duration_ms,
 		.outcome = outcome,
 	};
-	bool ran = outcome != RUN_INTERRUPTED && !job->run->options->touch;
+	bool ran = outcome != RUN_INTERRUPTED && outcome != RUN_SKIPPED && !job->run->options->touch;
 	if (ran && history_add(job->run->state, job->node->target->name, &entry, &err) < 0)
 		run_warn(job->run, job->node->target, "%s", err.message);
 }
@@ -208,6 +208,11 @@ void finish_success(struct job *job)
 		run_error(job, &err);
 	else
 		report(job, RUN_SUCCEEDED, NULL);
+}
+
+void finish_unknown(struct job *job)
+{
+	report(job, RUN_SKIPPED, "nobody has shared its result");
 }
 
 void finish_failure(struct job *job, const char *message)

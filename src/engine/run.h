@@ -18,6 +18,7 @@
 #include "engine/fingerprint.h"
 #include "engine/record.h"
 #include "engine/resources.h"
+#include "engine/share_store.h"
 #include "store/lock.h"
 #include "store/outputs.h"
 
@@ -79,8 +80,7 @@ struct sharing {
 	const char *remote;          /* its name; NULL: not shared */
 	bool push, tried;
 	struct share *share;         /* NULL until needed */
-	struct remote_spec spec;
-	struct arena arena;          /* of the spec */
+	struct share_remote where;
 	size_t asking;               /* nodes that wait for an answer */
 };
 
@@ -174,6 +174,7 @@ size_t slots_fds(const struct job *job, int ret[2]); /* that its processes must 
 
 /* finish.c */
 void finish_success(struct job *job);
+void finish_unknown(struct job *job); /* with restore_only: there is nothing to restore */
 void finish_failure(struct job *job, const char *message);
 void finish_interrupted(struct job *job);
 void finish_accept(struct job *job); /* --touch */

@@ -518,9 +518,7 @@ static void close_stores(struct run *run)
 static void trim_cache(struct run *run)
 {
 	struct err err CLEANUP(err_release) = ERR_INIT;
-	if (!run->cache || run->stop)
-		return;
-	if (cache_trim(run->cache, run->project, &err) < 0 || (run->sharing.share && cache_trim(share_cache(run->sharing.share), run->project, &err) < 0))
+	if (run->cache && !run->stop && cache_trim(run->cache, run->project, &err) < 0)
 		run_warn(run, NULL, "the output cache could not be made smaller: %s", err.message);
 }
 

@@ -16,6 +16,10 @@
 
 void ask_free(struct ask *ask)
 {
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	if (ask->dir && fs_remove_tree(ask->dir, &ignored) < 0)
+		err_release(&ignored); /* a collection of the cache takes it */
+	free(ask->dir);
 	strlist_release(&ask->paths);
 	action_release(&ask->action);
 	free(ask);
@@ -87,6 +91,24 @@ static void tell_warnings(struct share *share)
 	strlist_release(&warnings);
 }
 
+/* Into the output cache. */
+static bool keep(struct share *share, struct ask *ask)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	if (!ask->dir)
+		return true;
+	if (outputs_store(share->setup.cache, ask->dir, &ask->action, (const char *const *)ask->paths.at, ask->paths.len, &err) < 0) {
+		OWNED char *message = mem_printf("a shared result cannot be kept here: %s", err.message);
+		share->sink.warn(share->sink.ctx, message);
+		return false;
+	}
+	pthread_mutex_lock(&share->lock);
+	share->counts.fetched++;
+	share->counts.fetched_bytes += ask->bytes;
+	pthread_mutex_unlock(&share->lock);
+	return true;
+}
+
 static void on_event(void *ctx, int fd, uint32_t events)
 {
 	struct share *share = ctx;
@@ -101,7 +123,7 @@ static void on_event(void *ctx, int fd, uint32_t events)
 		if (!ask)
 			return;
 		if (!atomic_load(&ask->abandoned))
-			answer(share, ask, ask->found);
+			answer(share, ask, ask->found && keep(share, ask));
 		ask_free(ask);
 	}
 }
@@ -261,17 +283,10 @@ void share_count(struct share *share, struct share_counts *ret)
 	pthread_mutex_unlock(&share->lock);
 }
 
-struct outputs *share_cache(struct share *share)
-{
-	return share->cache;
-}
-
 static int make_room(struct share *share, struct err *err)
 {
 	struct buf dir = BUF_INIT;
-	if (outputs_open(&share->cache, err) < 0)
-		return -1;
-	OWNED char *tmp = path_joined(outputs_dir(share->cache), "tmp");
+	OWNED char *tmp = path_joined(outputs_dir(share->setup.cache), "tmp");
 	if (fs_mkdirs(tmp, err) < 0 || fs_temp_dir(tmp, "share-", &dir, err) < 0) {
 		buf_release(&dir);
 		return -1;
@@ -291,7 +306,6 @@ int share_open(const struct share_setup *setup, struct loop *loop, const struct 
 	share->sink = *sink;
 	share->event_fd = -1;
 	pthread_mutex_init(&share->lock, NULL);
-	pthread_mutex_init(&share->cache_lock, NULL);
 	pthread_cond_init(&share->wake, NULL);
 	if (make_room(share, err) < 0) {
 		share_close(share);
@@ -343,9 +357,7 @@ void share_close(struct share *share)
 	release_lists(share);
 	if (share->dir && fs_remove_tree(share->dir, &ignored) < 0)
 		err_release(&ignored); /* a collection of the cache takes it */
-	outputs_close(share->cache);
 	pthread_cond_destroy(&share->wake);
-	pthread_mutex_destroy(&share->cache_lock);
 	pthread_mutex_destroy(&share->lock);
 	free(share->dir);
 	free(share);

@@ -8,7 +8,7 @@
  *     share_close(share);
  *
  * Threads do the work, each with connections of its own; what they have to say arrives on the loop. What is found is verified and put into
- * the local output cache; files go to disk as they come. Nothing here fails a run: a remote that is down, refuses or is silent for too
+ * the local output cache, on the loop's thread; files go to disk as they come. Nothing here fails a run: a remote that is down, refuses or is silent for too
  * long ends the asking (or the offering) with one warning, and every ask gets its answer. A result may take as long to fetch as it took
  * to make, or as a silent remote is waited for.
  */
@@ -24,6 +24,7 @@
 struct share;
 
 struct share_setup {
+	struct outputs *cache;            /* gets what is found */
 	const struct remote_spec *remote; /* its strings live as long as the share */
 	uint64_t timeout_ms;              /* for which a remote may be silent; 0: SHARE_TIMEOUT_MS */
 	uint64_t max_bytes;               /* of one result */
@@ -60,8 +61,5 @@ size_t share_pending(const struct share *share);
 void share_stop_sending(struct share *share);
 
 void share_count(struct share *share, struct share_counts *ret);
-
-/* The output cache that results were fetched into. */
-struct outputs *share_cache(struct share *share);
 
 #endif

@@ -24,6 +24,8 @@ struct ask {
 	atomic_bool abandoned;      /* has its answer already: whoever works on it may stop */
 	atomic_uint_least64_t until_ms; /* fetching: not longer */
 	bool found;
+	char *dir;                  /* found, and fetched: its files, by their paths in the project; owned */
+	uint64_t bytes;
 	struct action action;
 };
 
@@ -73,8 +75,6 @@ struct share {
 	atomic_uint_least64_t sent_ms;  /* the same of what is sent */
 	atomic_uint serial;
 	char *dir;                  /* for what is on its way */
-	struct outputs *cache;      /* under cache_lock */
-	pthread_mutex_t cache_lock;
 };
 
 void *share_asker(void *share);

@@ -250,15 +250,12 @@ static int lay_out(const struct ask *ask, const char *dir, struct items *items, 
 	return 0;
 }
 
-static int store(struct share *share, const struct ask *ask, const char *dir, const struct strlist *copies, struct err *err)
+static int make_copies(const struct strlist *copies, struct err *err)
 {
 	for (size_t i = 0; i < copies->len; i += 2)
 		if (fs_copy_file(copies->at[i], copies->at[i + 1], 0600, err) < 0)
 			return -1;
-	pthread_mutex_lock(&share->cache_lock);
-	int failed = outputs_store(share->cache, dir, &ask->action, (const char *const *)ask->paths.at, ask->paths.len, err);
-	pthread_mutex_unlock(&share->cache_lock);
-	return failed;
+	return 0;
 }
 
 /* All of them, or why not: an end to reading, a result that is no good, or one that takes too long. */
@@ -292,23 +289,16 @@ static bool fetch(struct share *share, struct remote *remote, struct ask *ask)
 {
 	struct items items CLEANUP(items_release) = { 0 };
 	struct strlist copies CLEANUP(strlist_release) = { 0 };
-	struct err err CLEANUP(err_release) = ERR_INIT, ignored CLEANUP(err_release) = ERR_INIT;
-	OWNED char *dir = new_path(share);
-	uint64_t bytes = 0;
-	bool room = fs_mkdirs(dir, &err) == 0 && lay_out(ask, dir, &items, &copies, &err) == 0;
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	ask->dir = new_path(share);
+	bool room = fs_mkdirs(ask->dir, &err) == 0 && lay_out(ask, ask->dir, &items, &copies, &err) == 0;
 	bool good = room && get_objects(share, remote, ask, &items);
-	bool stored = good && store(share, ask, dir, &copies, &err) == 0;
-	if (!room || (good && !stored))
+	bool whole = good && make_copies(&copies, &err) == 0;
+	if (!room || (good && !whole))
 		warn(share, mem_printf("a shared result cannot be kept here: %s", err.message));
 	for (size_t i = 0; i < items.len; i++)
-		bytes += items.at[i].size;
-	pthread_mutex_lock(&share->lock);
-	share->counts.fetched += stored;
-	share->counts.fetched_bytes += stored ? bytes : 0;
-	pthread_mutex_unlock(&share->lock);
-	if (fs_remove_tree(dir, &ignored) < 0)
-		err_release(&ignored); /* goes with the directory that it is in */
-	return stored;
+		ask->bytes += items.at[i].size;
+	return whole;
 }
 
 void *share_fetcher(void *ctx)

@@ -1,9 +1,9 @@
 /* A run and the results of others: asked for before a target runs, offered after one did. */
 #include "engine/run.h"
 
-#include "base/text.h"
 #include "engine/cache.h"
 #include "engine/share_policy.h"
+#include "engine/share_store.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,15 +25,12 @@ static void say(struct run *run, const struct share_decision *decision)
 
 void sharing_begin(struct run *run)
 {
-	const struct cache_settings *settings = &run->project->cache;
-	const char *name = sys.getenv("MLMAKE_CACHE_REMOTE");
+	const char *name = share_remote_name(run->project);
 	struct share_decision decision;
-	if (!name || !*name)
-		name = settings->remote;
-	if (!name || text_eq(name, "none") || !run->cache)
+	if (!name || !run->cache)
 		return;
 	run->sharing.remote = name;
-	share_decide(settings->push, run->options->cache_push, &decision);
+	share_decide(run->project->cache.push, run->options->cache_push, &decision);
 	run->sharing.push = decision.push;
 	if (decision.refused)
 		run_warn(run, NULL, "results are not shared on the remote '%s': %s", name, decision.why);
@@ -47,14 +44,12 @@ static struct share *open_share(struct run *run)
 {
 	struct sharing *sharing = &run->sharing;
 	struct err err CLEANUP(err_release) = ERR_INIT;
-	const struct provider *provider = run->project->provider;
-	struct share_setup setup = { .remote = &sharing->spec, .timeout_ms = run->project->cache.timeout_ms };
+	struct share_setup setup = { .cache = run->cache, .remote = &sharing->where.spec, .timeout_ms = run->project->cache.timeout_ms };
 	const struct share_sink sink = { .warn = on_warning, .ctx = run };
-	if (sharing->tried || !sharing->remote || !provider || !provider->remote)
+	if (sharing->tried || !sharing->remote)
 		return sharing->share;
 	sharing->tried = true;
-	if (provider->remote(run->project->root, sharing->remote, &sharing->arena, &sharing->spec, &err) < 0 ||
-	    cache_limit(&setup.max_bytes, &err) < 0 || share_open(&setup, run->loop, &sink, &sharing->share, &err) < 0) {
+	if (share_remote_find(run->project, &sharing->where, &err) < 0 || cache_limit(&setup.max_bytes, &err) < 0 || share_open(&setup, run->loop, &sink, &sharing->share, &err) < 0) {
 		sharing->share = NULL;
 		run_warn(run, NULL, "results are not shared: %s%s%s", err.message, err.hint ? "; " : "", err.hint ? err.hint : "");
 	}
@@ -92,12 +87,11 @@ static void on_answer(void *ctx, bool found, const struct action *action)
 bool sharing_ask(struct run *run, struct node *node)
 {
 	const struct target *target = node->target;
-	if (node->asked_by || run->options->force || run->options->stop_at_first || !is_shared(run, target, &run->fp) ||
+	if (node->asked_by || run->options->force || run->options->touch || run->options->stop_at_first || !is_shared(run, target, &run->fp) ||
 	    check_always_runs(run, target, &run->fp) || is_known_here(run, &run->fp) || !open_share(run))
 		return false;
 	struct string_list paths = check_paths(target);
-	bool record_only = run->options->dry_run && !run->options->cache_pull;
-	bool asked = share_ask(run->sharing.share, fingerprint_key(&run->fp), paths.at, paths.len, record_only, on_answer, node);
+	bool asked = share_ask(run->sharing.share, fingerprint_key(&run->fp), paths.at, paths.len, run->options->dry_run, on_answer, node);
 	free(paths.at);
 	node->asked_by = asked ? run : NULL;
 	run->sharing.asking += asked;
@@ -106,7 +100,8 @@ bool sharing_ask(struct run *run, struct node *node)
 
 void sharing_offer(struct run *run, const struct target *target, const struct action *action)
 {
-	if (run->sharing.push && target->cache == CACHE_ON && open_share(run))
+	/* What was accepted as it is was not made from what its key says. */
+	if (run->sharing.push && !run->options->touch && target->cache == CACHE_ON && open_share(run))
 		share_offer(run->sharing.share, run->project->root, target->name, action);
 }
 
@@ -148,5 +143,5 @@ void sharing_end(struct run *run)
 		share_count(run->sharing.share, &run->summary->shared);
 	share_close(run->sharing.share);
 	run->sharing.share = NULL;
-	arena_release(&run->sharing.arena);
+	share_remote_release(&run->sharing.where);
 }

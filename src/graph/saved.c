@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#define GRAPH_VERSION 2u
+#define GRAPH_VERSION 3u
 
 /* Whoever adds to these has to put it, get it, count the version up, and let tests/unit/graph/test_saved.c see it. */
 _Static_assert(sizeof(void *) != 8 || sizeof(struct target) == 408, "saved.c knows every member of a target");
@@ -236,6 +236,9 @@ static void put_project(struct writer *w, const struct project *project)
 	put_str(w, project->ci.path);
 	put_list(w, &project->ci.targets);
 	put_list(w, &project->ci.branches);
+	put_str(w, project->cache.remote);
+	put(w, project->cache.push);
+	put(w, project->cache.timeout_ms);
 	put(w, internal->sources.len);
 	for (size_t i = 0; i < internal->sources.len; i++) {
 		put_str(w, internal->sources.at[i].file);
@@ -532,6 +535,9 @@ static void get_project(struct reader *r)
 	project->ci.path = get_opt(r);
 	project->ci.targets = get_list(r);
 	project->ci.branches = get_list(r);
+	project->cache.remote = get_opt(r);
+	project->cache.push = (enum cache_push)get_below(r, CACHE_PUSH_ALWAYS + 1);
+	project->cache.timeout_ms = get(r);
 	get_sources(r);
 	project->pool_count = get_count(r, 2);
 	project->pools = get_array(r, project->pool_count, sizeof(*project->pools));

@@ -356,3 +356,97 @@ def test_outputs_that_change_on_their_way_are_not_shared(box, remote):
 def test_clean_env_leaks_no_ci(tmp_path):
     """The table above means something only where this machine's own CI does not show."""
     assert not [name for name in clean_env(tmp_path) if name.startswith("GITHUB_")]
+
+
+# mlmake cache push, pull, status --remote, gc --remote
+
+def test_push_and_pull(box, remote, tmp_path):
+    project(box, remote)
+    box.mlmake("prep", "here")
+    report = json.loads(box.mlmake("cache", "push", "--json").stdout)
+    assert report["pushed"] == 1 and report["failed"] == 0 and report["not_made"] == ["train"]
+    assert "not up to date: train" in box.mlmake("cache", "push", "train", check=1).stderr
+    box.mlmake("train")
+    told = box.mlmake("cache", "push", "train")
+    assert told.stdout.startswith("pushed 1 result (") and "1 there already" in told.stdout
+    second = clone(box, tmp_path, "second")
+    second.mlmake("cache", "pull", "train")
+    assert ran(second) == [] and (second.path / "model/a").read_text() == "data\n"
+    second.write("src", "other\n")
+    told = second.mlmake("cache", "pull", "train", check=1).stderr
+    assert "prep ... skipped: nobody has shared its result" in told and ran(second) == []
+
+
+def test_push_where_it_is_not_allowed(box, remote, tmp_path):
+    project(box, remote)
+    box.mlmake("prep")
+    told = box.mlmake("cache", "push", "prep", check=1, **event(tmp_path, "pull_request", payload=PULL)).stderr
+    assert "not shared on the remote 'storage': the event of this run is 'pull_request'" in told and not remote.exists()
+
+
+def test_push_without_a_remote(box):
+    box.write("mlmake.yaml", "version: 1\n")
+    for command in (["push"], ["pull"], ["status", "--remote"], ["gc", "--remote"]):
+        told = box.mlmake("cache", *command, check=2).stderr
+        assert "mlmake.yaml names no remote" in told and "write 'cache: {remote: NAME}'" in told
+
+
+def test_status_tells_of_the_remote(first, remote):
+    report = json.loads(first.mlmake("cache", "status", "--json", "--remote").stdout)["remote"]
+    size = sum(p.stat().st_size for p in remote.rglob("*") if p.is_file())
+    assert report["results"] == 2 and report["objects"] == 3 and report["bytes"] == size
+    assert report["name"] == "storage" and report["push"] is False
+    text = first.mlmake("cache", "status").stdout
+    assert "shared on the remote 'storage'" in text and "on the remote 'storage' (" in text
+
+
+def age(paths, days):
+    for path in paths:
+        os.utime(path, (path.stat().st_mtime - days * 86400,) * 2)
+
+
+def gc(box, *args):
+    return json.loads(box.mlmake("cache", "gc", "--remote", "--json", *args).stdout)
+
+
+def test_gc_by_age(first, remote, tmp_path):
+    """What is older goes, with the objects that nothing younger names; what another result shares stays."""
+    age((remote / "mlmake/v1").rglob("*"), 40)
+    first.write("mlmake.yaml", first.read("mlmake.yaml") + b"  copy: {inputs: [src], outputs: [copy], run: cp src copy}\n")
+    first.mlmake("--cache-push", "copy")
+    kept = sha256(b"data\n")
+    assert gc(first, "--older-than=50d")["removed_results"] == 0
+    before = state_of(remote)
+    dry = gc(first, "-n")
+    assert state_of(remote) == before and dry["dry_run"]
+    done = gc(first)
+    assert {**done, "dry_run": True} == dry
+    assert done["removed_results"] == 2 and done["removed_objects"] == 2 and done["results"] == 1 and done["objects"] == 1
+    assert stored(remote, "objects") == [kept] and len(stored(remote, "actions")) == 1
+    second = clone(first, tmp_path, "second")
+    assert summary(second, "copy", "prep")[0]["restored"] == 1
+
+
+def test_gc_leaves_what_is_on_its_way_and_what_is_not_ours(first, remote):
+    young, foreign = remote / "mlmake/v1/objects" / ("0" * 64), [remote / "files/md5/ab/cdef", remote / "mlmake/v1/README", remote / "mlmake/v2/x"]
+    for path in (young, *foreign):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    age(foreign, 99)
+    assert gc(first, "--older-than=1d")["removed_objects"] == 0 and young.exists()
+    age([young], 2)
+    assert gc(first, "--older-than=1d")["removed_objects"] == 1 and not young.exists()
+    assert all(path.exists() for path in foreign) and len(stored(remote, "actions")) == 2
+
+
+def test_gc_removes_damaged_records(first, remote):
+    for path in (remote / "mlmake/v1/actions").iterdir():
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes()[:-3])
+    assert gc(first)["removed_results"] == 2
+
+
+def test_gc_options_that_do_not_fit(first):
+    assert "--max-size bounds the cache of this machine" in first.mlmake("cache", "gc", "--remote", "--max-size=1G", check=2).stderr
+    assert "--older-than needs --remote" in first.mlmake("cache", "gc", "--older-than=1d", check=2).stderr
+    assert "is no duration" in first.mlmake("cache", "gc", "--remote", "--older-than=old", check=2).stderr

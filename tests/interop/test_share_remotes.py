@@ -1,4 +1,5 @@
 """Shared results on real remotes: a directory, versitygw, moto; and beside the data of the real dvc, whose gc must leave them alone."""
+import json
 import os
 import shutil
 import time
@@ -50,6 +51,13 @@ def test_what_one_made_another_restores(first, tmp_path):
     # Nobody sends what is there.
     third = clone(first, tmp_path, "third")
     assert summary(third, "-B", "--cache-push", "train")[0]["shared"] == 0
+    held = json.loads(third.mlmake("cache", "status", "--remote", "--json").stdout)["remote"]
+    assert held["results"] == 2 and held["objects"] == 3
+    time.sleep(2)
+    assert json.loads(third.mlmake("cache", "gc", "--remote", "--older-than=1h", "--json").stdout)["removed_results"] == 0
+    gone = json.loads(third.mlmake("cache", "gc", "--remote", "--older-than=1s", "--json").stdout)
+    assert gone["removed_results"] == 2 and gone["objects"] == 3, "files may belong to a result on its way"
+    assert summary(clone(first, tmp_path, "fourth"), "train")[0]["succeeded"] == 2
 
 
 def test_an_object_in_parts(first, tmp_path):

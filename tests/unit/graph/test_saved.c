@@ -13,6 +13,7 @@ static const char everything[] =
 	"rules: none\n"
 	"default: train\n"
 	"pools: {one: 1, gpu: 2}\n"
+	"cache: {remote: storage, push: always, timeout: 5s}\n"
 	"ci: {install: 'curl x', targets: [train], branches: [main, dev], schedule: '0 1 * * *'}\n"
 	"targets:\n"
 	"  install: {run: x, inputs: [r.txt], stamp: .venv/stamp, path: [.venv/bin], desc: the environment}\n"
@@ -125,7 +126,10 @@ static void test_there_and_back(void **state)
 	for (size_t i = 0; i < project->target_count; i++)
 		same_target(project, again, i);
 	assert_string_equal(again->default_target, "train");
-	assert_int_equal(project_span(again, &project_find(again, "train")->place, false).line, 13);
+	assert_string_equal(again->cache.remote, "storage");
+	assert_int_equal(again->cache.push, CACHE_PUSH_ALWAYS);
+	assert_int_equal(again->cache.timeout_ms, 5000);
+	assert_int_equal(project_span(again, &project_find(again, "train")->place, false).line, 14);
 	assert_int_equal(plan_make(again, (const char *const[]){ "report" }, 1, &plan, &err), -1);
 	assert_string_equal(err.message, "the environment variable MLMAKE_NOT_SET is not set");
 	assert_string_equal(err.span.file, "mlmake.yaml");
