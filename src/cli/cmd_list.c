@@ -92,21 +92,41 @@ static void list_json(struct cli *cli, const struct project *project, const stru
 	cli_out_bytes(cli, out.data, out.len);
 }
 
+/* A matrix may have thousands of instances: their group stands for them unless they are asked for. */
+static bool is_listed(const struct target *target, const struct choice *chosen, bool all)
+{
+	if (!is_shown(target, chosen))
+		return false;
+	return all || (!target->is_private && (chosen->names.len > 0 || chosen->since.count > 0 || !strchr(target->name, '@')));
+}
+
+/* How many instances a target stands for; 0 if it is no matrix. */
+static size_t count_instances(const struct project *project, const struct target *target)
+{
+	if (!target->is_alias || !target->needs.len)
+		return 0;
+	const char *first = project->targets[target->needs.at[0]].name;
+	size_t len = strlen(target->name);
+	return strncmp(first, target->name, len) == 0 && first[len] == '@' ? target->needs.len : 0;
+}
+
 static void list_text(struct cli *cli, const struct project *project, const struct choice *chosen, bool all)
 {
 	size_t width = 0, shown = 0;
 	for (size_t i = 0; i < project->target_count; i++) {
-		const struct target *target = &project->targets[i];
-		size_t len = strlen(target->name);
-		if (is_shown(target, chosen) && (all || !target->is_private) && len > width && len <= 30)
+		size_t len = strlen(project->targets[i].name);
+		if (is_listed(&project->targets[i], chosen, all) && len > width && len <= 30)
 			width = len;
 	}
 	for (size_t i = 0; i < project->target_count; i++) {
 		const struct target *target = &project->targets[i];
-		if (!is_shown(target, chosen) || (target->is_private && !all))
+		if (!is_listed(target, chosen, all))
 			continue;
 		struct buf line CLEANUP(buf_release) = BUF_INIT;
+		size_t instances = count_instances(project, target);
 		buf_addf(&line, "%-*s  %s", (int)width, target->name, target->desc);
+		if (instances)
+			buf_addf(&line, "%s(%zu instances: %s@...)", *target->desc ? "  " : "", instances, target->name);
 		if (target->inferred)
 			buf_addf(&line, "%s[%s]", *target->desc ? "  " : "", target->origin);
 		if (because(chosen, target))
@@ -137,7 +157,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	bool all = false;
 	const char *range = NULL;
 	const struct option options[] = {
-		{'a', "all", NULL, "private targets, too", OPTION_FLAG, &all},
+		{'a', "all", NULL, "private targets and the instances of a matrix, too", OPTION_FLAG, &all},
 		{0, "since", "REV", "those that a change since REV affects (also REV..., A..B), and by what", OPTION_STRING, &range},
 		OPTION_CONFIG_FILE(cli),
 		OPTION_END,

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define CONFIG_NAME "mlmake.yaml"
 #define MAX_TARGETS 5000000
 
 int project_find_root(const char *dir, struct buf *ret_root, struct err *err)
@@ -130,15 +129,29 @@ static int check_name(const struct yaml_node *key, struct err *err)
 	return err_hint(err, "names are letters, digits and _ - . : / +, and do not begin with -");
 }
 
-static int declare_targets(struct config *config, struct err *err)
+size_t config_find(const struct config *config, const struct space *space, const char *name)
 {
-	const struct yaml_node *targets = schema_get(config->root, "targets");
+	for (; space != NULL; space = space->parent) {
+		char *full OWNED = mem_printf("%s%s", space->name, name);
+		size_t found = (size_t)(uintptr_t)map_get(&config->decl_index, full);
+		if (found != 0)
+			return found;
+	}
+	return (size_t)(uintptr_t)map_get(&config->decl_index, name);
+}
+
+int config_declare(struct config *config, struct space *space, const struct yaml_node *targets, struct err *err)
+{
 	for (size_t i = 0; targets != NULL && i < targets->len; i++) {
 		const struct yaml_node *key = targets->pairs[i].key;
 		if (check_name(key, err) < 0)
 			return -1;
-		vec_push(&config->decls, (struct decl){.name = config_keep(config, key->text), .key = key, .body = targets->pairs[i].value});
-		map_set(&config->decl_index, key->text, (void *)(uintptr_t)config->decls.len);
+		char *name OWNED = mem_printf("%s%s", space ? space->name : "", key->text);
+		if (!map_set(&config->decl_index, name, (void *)(uintptr_t)(config->decls.len + 1))) {
+			yaml_err(err, key, "there are two targets '%s'", name);
+			return err_hint(err, "rename one of them, or include the file under another name: {path: FILE, as: NAME}");
+		}
+		vec_push(&config->decls, (struct decl){.name = config_keep(config, name), .space = space, .key = key, .body = targets->pairs[i].value});
 	}
 	if (config->decls.len <= MAX_TARGETS)
 		return 0;
@@ -186,7 +199,12 @@ static int read_config(struct config *config, struct err *err)
 	}
 	if (schema_check(config->root, "", config_keys, err) < 0)
 		return -1;
-	const struct yaml_node *version = schema_get(config->root, "version");
+	return config_check_version(config->root, err);
+}
+
+int config_check_version(const struct yaml_node *root, struct err *err)
+{
+	const struct yaml_node *version = schema_get(root, "version");
 	if (version != NULL && version->integer != 1) {
 		yaml_err(err, version, "version %lld of the language is not known", (long long)version->integer);
 		return err_hint(err, "this mlmake reads version 1; a newer mlmake may know more");
@@ -256,15 +274,22 @@ static int build_default(struct config *config, struct err *err)
 	return hint_target(config->project, node->text, err);
 }
 
-static int build_pools(struct config *config, struct err *err)
+/* The outermost file that declares a pool says how much of it there is. */
+static bool has_pool(const struct project *project, const char *name)
 {
-	const struct yaml_node *pools = schema_get(config->root, "pools");
+	for (size_t i = 0; i < project->pool_count; i++)
+		if (text_eq(project->pools[i].name, name))
+			return true;
+	return false;
+}
+
+static int add_pools(struct config *config, const struct yaml_node *pools, struct err *err)
+{
 	struct project *project = config->project;
-	if (pools == NULL)
-		return 0;
-	project->pools = arena_alloc(&project->arena, (pools->len + 1) * sizeof(*project->pools));
-	for (size_t i = 0; i < pools->len; i++) {
+	for (size_t i = 0; pools != NULL && i < pools->len; i++) {
 		const struct yaml_node *value = pools->pairs[i].value;
+		if (has_pool(project, pools->pairs[i].key->text))
+			continue;
 		uint64_t limit;
 		if (!text_parse_u64(value->text, &limit) || limit < 1 || limit > 1000000) {
 			yaml_err(err, value, "pool '%s' has no limit of '%s'", pools->pairs[i].key->text, value->text);
@@ -272,6 +297,23 @@ static int build_pools(struct config *config, struct err *err)
 		}
 		project->pools[project->pool_count++] = (struct pool_limit){config_keep(config, pools->pairs[i].key->text), (unsigned)limit};
 	}
+	return 0;
+}
+
+static int build_pools(struct config *config, struct err *err)
+{
+	const struct yaml_node *pools = schema_get(config->root, "pools");
+	size_t room = pools != NULL ? pools->len : 0;
+	for (size_t i = 0; i < config->spaces.len; i++) {
+		const struct yaml_node *more = schema_get(config->spaces.at[i]->root, "pools");
+		room += more != NULL ? more->len : 0;
+	}
+	config->project->pools = arena_alloc(&config->project->arena, (room + 1) * sizeof(*config->project->pools));
+	if (add_pools(config, pools, err) < 0)
+		return -1;
+	for (size_t i = 0; i < config->spaces.len; i++)
+		if (add_pools(config, schema_get(config->spaces.at[i]->root, "pools"), err) < 0)
+			return -1;
 	return 0;
 }
 
@@ -285,6 +327,8 @@ static int build_targets(struct config *config, struct err *err)
 	if (env_merge(config, NULL, schema_get(config->root, "env"), &none, &config->env, err) < 0 ||
 	    env_merge_names(config, NULL, schema_get(config->root, "pass_env"), &none, &config->pass_env, err) < 0 ||
 	    env_merge_names(config, NULL, schema_get(config->root, "secrets"), &none, &config->secrets, err) < 0)
+		return -1;
+	if (include_environments(config, err) < 0)
 		return -1;
 	for (size_t i = 0; i < project->target_count; i++)
 		if (target_build(config, i, err) < 0)
@@ -302,7 +346,8 @@ static int load(struct config *config, struct err *err)
 	for (size_t i = 0; i < config->options->overrides.len; i++)
 		if (vars_override(config, config->options->overrides.at[i], err) < 0)
 			return -1;
-	if (declare_targets(config, err) < 0 || rules_apply(config, err) < 0)
+	if (config_declare(config, NULL, schema_get(config->root, "targets"), err) < 0 || include_declare(config, err) < 0 ||
+	    rules_apply(config, err) < 0 || matrix_expand(config, err) < 0)
 		return -1;
 	project->target_count = config->decls.len;
 	project->targets = arena_alloc(&project->arena, (project->target_count + 1) * sizeof(*project->targets));
@@ -327,6 +372,9 @@ static void config_release(struct config *config)
 		map_release(&config->rules.at[i]->tools);
 	}
 	vec_release(&config->rules);
+	for (size_t i = 0; i < config->spaces.len; i++)
+		map_release(&config->spaces.at[i]->vars);
+	vec_release(&config->spaces);
 	vec_release(&config->decls);
 	vec_release(&config->busy_vars);
 	map_release(&config->decl_index);

@@ -200,20 +200,30 @@ static int link_inputs(struct linker *l, const struct target *target, struct err
 static int link_names(struct linker *l, const struct target *target, const char *key, enum edge_kind kind,
 		      struct err *err)
 {
-	const struct decl *decl = &l->config->decls.at[target->id];
+	struct decl *decl = &l->config->decls.at[target->id];
 	const struct yaml_node *node = schema_get(decl->body, key);
 	size_t count = node == NULL ? 0 : node->kind == YAML_SEQ ? node->len : 1;
 	for (size_t i = 0; i < count; i++) {
 		const struct yaml_node *item = node->kind == YAML_SEQ ? node->items[i] : node;
-		const struct target *needed = project_find(l->project, item->text);
-		if (needed == NULL) {
-			yaml_err(err, item, "unknown target '%s'", item->text);
-			return hint_target(l->project, item->text, err);
+		const char *name;
+		if (vars_expand(l->config, decl, item, &name, err) < 0)
+			return -1;
+		size_t needed = config_find(l->config, decl->space, name);
+		if (needed == 0) {
+			yaml_err(err, item, "unknown target '%s'", name);
+			return hint_target(l->project, name, err);
 		}
 		const struct place place = config_place(l->config, &item->span);
-		add_edge(l, target, needed->id, kind, &place, NULL);
+		add_edge(l, target, (uint32_t)(needed - 1), kind, &place, NULL);
 	}
 	return 0;
+}
+
+static void link_instances(struct linker *l, const struct target *group)
+{
+	const struct decl *decl = &l->config->decls.at[group->id];
+	for (uint32_t i = 0; i < decl->instance_count; i++)
+		add_edge(l, group, decl->first_instance + i, EDGE_NEEDS, &group->place, NULL);
 }
 
 /* What this target's needs put in front of its PATH. Only of those that it names: their results are in its key. */
@@ -237,7 +247,9 @@ static int link_target(struct linker *l, struct target *target, struct err *err)
 {
 	const struct decl *decl = &l->config->decls.at[target->id];
 	l->edges.len = 0;
-	if (link_names(l, target, "needs", EDGE_NEEDS, err) < 0 ||
+	if (decl->is_group)
+		link_instances(l, target);
+	else if (link_names(l, target, "needs", EDGE_NEEDS, err) < 0 ||
 	    link_names(l, target, "after", EDGE_AFTER, err) < 0 || link_inputs(l, target, err) < 0)
 		return err_note(err, "in target '%s'", target->name);
 	/* A value that names another's output depends on it, by its inputs if they say so already. */

@@ -15,6 +15,8 @@
 #include "formats/yaml.h"
 #include "graph/graph.h"
 
+#define CONFIG_NAME "mlmake.yaml"
+
 struct output_owner {
 	const struct target *target;
 	const struct output *output;
@@ -58,13 +60,39 @@ struct target_ref {
 	struct place place;
 };
 
+struct matrix_value {
+	const char *name, *value;
+};
+
+/* A file that mlmake.yaml includes: what its targets' values and paths are relative to. */
+struct space {
+	const char *name;           /* what its targets' names begin with, ':' included */
+	const char *dir;            /* relative to the root */
+	const char *file;           /* likewise */
+	const struct yaml_node *root;
+	const struct space *parent; /* that includes it; NULL: mlmake.yaml */
+	struct map vars;            /* struct var, in the arena */
+	struct env_list env, pass_env, secrets;
+};
+
 /* A target as it is written. */
 struct decl {
 	const char *name;
+	struct space *space;      /* NULL: mlmake.yaml itself, or a rule */
+	bool is_file;             /* stands for the top level of space: no target */
+	const struct matrix_value *matrix; /* of an instance */
+	size_t matrix_len;
+	bool is_group;            /* all instances of a matrix, decls.at[first_instance] and following */
+	uint32_t first_instance, instance_count;
 	const struct yaml_node *key, *body;
 	struct rule *rule;        /* NULL: mlmake.yaml */
 	bool outputs_done, outputs_busy;
 	VEC(struct target_ref) refs; /* targets whose outputs its values name */
+};
+
+struct decl_list {
+	struct decl *at;
+	size_t len, cap;
 };
 
 struct config {
@@ -77,14 +105,16 @@ struct config {
 	struct map param_overrides;       /* dotted -> struct param_override, in the arena */
 	struct map params_used;           /* names that ${params.NAME} has asked for */
 	struct map params_docs;           /* file -> const struct yaml_node *, its root; NULL where there is none */
-	VEC(struct decl) decls;           /* in order; decls.at[i] becomes targets[i] */
+	struct decl_list decls;           /* in order; decls.at[i] becomes targets[i] */
 	struct map decl_index;            /* name -> index + 1 */
 	VEC(struct rule *) rules;         /* that matched, in the arena */
+	VEC(struct space *) spaces;       /* in the arena */
 	VEC(const struct var *) busy_vars;
 	struct env_list env, pass_env, secrets;
 	struct string_list shell;         /* where none is said */
 	const char *git_sha, *git_branch; /* NULL until asked for */
 	size_t fault_count;               /* of values that could not be found so far */
+	size_t local_count;               /* of values that were found for one target and say nothing of another */
 };
 
 struct param_override {
@@ -129,6 +159,24 @@ int env_merge_names(struct config *config, struct decl *decl, const struct yaml_
 
 /* reads.c: whether an input with '!' leaves path out. */
 bool target_excludes(const struct target *target, const char *path);
+
+/* matrix.c: puts the instances in the place of each declaration that has a matrix, and a group of its name behind them. */
+int matrix_expand(struct config *config, struct err *err) MUST_CHECK;
+
+/* include.c: declares the targets of the files that mlmake.yaml includes. */
+int include_declare(struct config *config, struct err *err) MUST_CHECK;
+int include_environments(struct config *config, struct err *err) MUST_CHECK; /* that their targets begin with; after mlmake.yaml's own */
+
+/* config.c */
+/* 1 + the number of the target that a file means by name: its own, that of the file that includes it, ... 0 if there is none. */
+size_t config_find(const struct config *config, const struct space *space, const char *name);
+/* Declares the targets of one file; space NULL: of mlmake.yaml. */
+int config_declare(struct config *config, struct space *space, const struct yaml_node *targets, struct err *err) MUST_CHECK;
+int config_check_version(const struct yaml_node *root, struct err *err) MUST_CHECK;
+
+/* target.c: a path as the project knows it, normalised and below the root; text is relative to dir, "" for the root. what is "output", "dir". */
+int config_path(struct config *config, const char *dir, const struct yaml_node *node, const char *text, const char *what, const char **ret,
+		struct err *err) MUST_CHECK;
 
 /* graph.c */
 int graph_link(struct config *config, struct err *err) MUST_CHECK;

@@ -50,6 +50,7 @@ const struct schema_key target_keys[] = {
 	{"metrics", SCHEMA_ITEMS, "outputs that hold metrics", NULL, output_keys},
 	{"params", SCHEMA_TEXTS, "parameters that it reads: file:key, file:a,b or file", NULL, NULL},
 	{"run", SCHEMA_TEXTS, "the command, or a list of them", NULL, NULL},
+	{"matrix", SCHEMA_TEXTS_MAP, "a target for each combination of values: ${matrix.NAME}", NULL, NULL},
 	{"dir", SCHEMA_TEXT, "where it runs, relative to the project's root", NULL, NULL},
 	{"shell", SCHEMA_TEXTS, "what runs the commands instead of `sh -eu -c`", NULL, NULL},
 	{"timeout", SCHEMA_DURATION, "how long it may take: 90s, 15m, 2h", NULL, NULL},
@@ -77,7 +78,6 @@ const struct schema_key target_keys[] = {
 	{"path", SCHEMA_TEXTS, "directories put in front of the PATH of targets that need this one, such as .venv/bin", NULL,
 	 NULL},
 	{"ci", SCHEMA_OBJECT, "the job of this target in the generated workflow", NULL, target_ci_keys},
-	{"matrix", SCHEMA_LATER, "write one target for each instance", NULL, NULL},
 	{"kind", SCHEMA_LATER, "write the command in run:", NULL, NULL},
 	{"with", SCHEMA_LATER, "write the command in run:", NULL, NULL},
 	{"when", SCHEMA_LATER, "test the condition in run:", NULL, NULL},
@@ -105,6 +105,12 @@ static const struct schema_key ci_keys[] = {
 	END,
 };
 
+static const struct schema_key include_keys[] = {
+	{"path", SCHEMA_TEXT, "the file, or the directory of a mlmake.yaml, relative to the file that says so", NULL, NULL},
+	{"as", SCHEMA_TEXT, "what its targets' names begin with, instead of the directory's name", NULL, NULL},
+	END,
+};
+
 const struct schema_key config_keys[] = {
 	{"version", SCHEMA_INT, "version of the language: 1", NULL, NULL},
 	{"vars", SCHEMA_FREE, "values for ${name}; maps and lists nest: ${name.key}, ${name.0}", NULL, NULL},
@@ -115,11 +121,11 @@ const struct schema_key config_keys[] = {
 	{"rules", SCHEMA_TEXTS, "auto (every rule that matches), none, or a list of rules", auto_none, NULL},
 	{"default", SCHEMA_TEXT, "the target that a bare `mlmake` runs", NULL, NULL},
 	{"targets", SCHEMA_OBJECTS, "what can be run", NULL, target_keys},
+	{"include", SCHEMA_ITEMS, "other files of targets: services/api/mlmake.yaml gives api:test, ...", NULL, include_keys},
 	{"pools", SCHEMA_TEXT_MAP, "names for targets' pool, and how many of each run at once", NULL, NULL},
 	{"ci", SCHEMA_OBJECT, "the generated workflow", NULL, ci_keys},
 	{"cache", SCHEMA_OBJECT, "sharing what targets made", NULL, cache_keys},
 	{"data", SCHEMA_FREE, "settings of `mlmake data`", NULL, NULL},
-	{"include", SCHEMA_LATER, "write the targets into this file", NULL, NULL},
 	END,
 };
 

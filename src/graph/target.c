@@ -41,26 +41,41 @@ static const struct yaml_node *item_of(const struct yaml_node *node, size_t i)
 	return node->kind == YAML_SEQ ? node->items[i] : node;
 }
 
-/* The path as the project knows it: normalised and below the root. what is "output", "dir", ... */
-static int project_path(struct builder *b, const struct yaml_node *node, const char *what, const char **ret,
-			struct err *err)
+int config_path(struct config *config, const char *dir, const struct yaml_node *node, const char *text, const char *what, const char **ret,
+		struct err *err)
 {
-	const char *text;
+	const char *root = config->project->root;
+	struct buf full CLEANUP(buf_release) = BUF_INIT;
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
-	if (vars_expand(b->config, b->decl, node, &text, err) < 0)
-		return -1;
-	path_normalize(&path, text);
-	if (*text == '/' && path_inside(b->config->project->root, path.data)) {
+	if (*dir != 0 && *text != '/')
+		buf_addf(&full, "%s/", dir);
+	buf_addstr(&full, text);
+	path_normalize(&path, full.data);
+	if (*text == '/' && path_inside(root, path.data)) {
 		struct buf below CLEANUP(buf_release) = BUF_INIT;
-		path_relative(&below, b->config->project->root, path.data);
+		path_relative(&below, root, path.data);
 		buf_setstr(&path, below.data);
 	}
 	if (path.data[0] == '/' || text_eq(path.data, "..") || text_starts(path.data, "../")) {
 		yaml_err(err, node, "%s '%s' lies outside the repository", what, text);
-		return err_hint(err, "paths are relative to the project's root, %s", b->config->project->root);
+		return *dir ? err_hint(err, "paths are relative to the directory of the included file, %s", dir)
+			    : err_hint(err, "paths are relative to the project's root, %s", root);
 	}
-	*ret = intern_strn(&b->config->strings, path.data, path.len);
+	*ret = intern_strn(&config->strings, path.data, path.len);
 	return 0;
+}
+
+static const char *dir_of(const struct builder *b)
+{
+	return b->decl->space != NULL ? b->decl->space->dir : "";
+}
+
+static int project_path(struct builder *b, const struct yaml_node *node, const char *what, const char **ret, struct err *err)
+{
+	const char *text;
+	if (vars_expand(b->config, b->decl, node, &text, err) < 0)
+		return -1;
+	return config_path(b->config, dir_of(b), node, text, what, ret, err);
 }
 
 static int check_output_path(const struct yaml_node *node, const char *path, struct err *err)
@@ -120,6 +135,8 @@ static int add_output(struct builder *b, const struct yaml_node *node, bool metr
 
 static int build_outputs(struct builder *b, struct err *err)
 {
+	if (b->decl->is_group)
+		return 0;
 	const struct yaml_node *outputs = get(b, "outputs"), *metrics = get(b, "metrics"), *cache = get(b, "cache");
 	size_t count = items_of(outputs) + items_of(metrics);
 	b->target->cache = cache == NULL || text_eq(cache->text, "true") ? CACHE_ON
@@ -359,7 +376,7 @@ static int build_exit_meanings(struct builder *b, struct err *err)
 static int build_ci(struct builder *b, struct err *err)
 {
 	const struct yaml_node *ci = get(b, "ci"), *node;
-	if (ci == NULL)
+	if (ci == NULL || b->decl->matrix != NULL)
 		return 0;
 	struct ci_options *options = arena_alloc(b->arena, sizeof(*options));
 	if ((node = schema_get(ci, "runner")) != NULL &&
@@ -383,7 +400,7 @@ static int build_scalars(struct builder *b, struct err *err)
 	const struct yaml_node *node;
 	const char *text;
 	target->desc = "";
-	target->dir = "";
+	target->dir = dir_of(b);
 	if ((node = get(b, "desc")) != NULL && vars_expand(b->config, b->decl, node, &target->desc, err) < 0)
 		return -1;
 	if ((node = get(b, "dir")) != NULL && project_path(b, node, "dir", &target->dir, err) < 0)
@@ -402,7 +419,8 @@ static int build_scalars(struct builder *b, struct err *err)
 	}
 	if ((node = get(b, "retries")) != NULL)
 		target->retries = (unsigned)node->integer;
-	if ((node = get(b, "hook")) != NULL)
+	/* The group of a matrix speaks for its instances there. */
+	if (b->decl->matrix == NULL && (node = get(b, "hook")) != NULL)
 		target->hook = node->boolean ? HOOK_ON : HOOK_OFF;
 	target->is_private = get_bool(b, "private");
 	target->always = get_bool(b, "always");
@@ -500,6 +518,44 @@ static int check_work(struct builder *b, struct err *err)
 	return 0;
 }
 
+/* All instances of a matrix: nothing to run but them. */
+static int build_group(struct builder *b, struct err *err)
+{
+	const struct yaml_node *node = get(b, "desc");
+	struct target *target = b->target;
+	target->desc = target->dir = "";
+	target->is_alias = true;
+	target->is_private = get_bool(b, "private");
+	target->shell = b->config->shell;
+	if (node != NULL && vars_expand(b->config, b->decl, node, &target->desc, err) < 0)
+		return -1;
+	if ((node = get(b, "hook")) != NULL)
+		target->hook = node->boolean ? HOOK_ON : HOOK_OFF;
+	return build_ci(b, err);
+}
+
+static void name_origin(struct builder *b)
+{
+	struct config *config = b->config;
+	b->target->inferred = b->decl->rule != NULL;
+	b->target->origin = b->decl->space != NULL ? b->decl->space->file : config->project->config_path;
+	if (b->target->inferred) {
+		OWNED char *origin = mem_printf("rule:%s", b->decl->rule->name);
+		b->target->origin = config_keep(config, origin);
+	}
+}
+
+static int build_environment(struct builder *b, struct err *err)
+{
+	struct config *config = b->config;
+	const struct space *space = b->decl->space;
+	struct target *target = b->target;
+	if (env_merge(config, b->decl, get(b, "env"), space ? &space->env : &config->env, &target->env, err) < 0 ||
+	    env_merge_names(config, b->decl, get(b, "pass_env"), space ? &space->pass_env : &config->pass_env, &target->pass_env, err) < 0)
+		return -1;
+	return env_merge_names(config, b->decl, get(b, "secrets"), space ? &space->secrets : &config->secrets, &target->secrets, err);
+}
+
 static int build(struct builder *b, size_t index, struct err *err)
 {
 	struct config *config = b->config;
@@ -507,21 +563,16 @@ static int build(struct builder *b, size_t index, struct err *err)
 	target->id = (uint32_t)index;
 	target->name = b->decl->name;
 	target->place = config_place(config, &b->decl->key->span);
-	target->inferred = b->decl->rule != NULL;
-	target->origin = config->project->config_path;
-	if (target->inferred) {
-		OWNED char *origin = mem_printf("rule:%s", b->decl->rule->name);
-		target->origin = config_keep(config, origin);
-	}
+	name_origin(b);
+	if (b->decl->is_group)
+		return build_group(b, err);
 	if (target_build_outputs(config, index, err) < 0 || build_scalars(b, err) < 0 || build_inputs(b, err) < 0 ||
 	    build_params(b, err) < 0 || build_shell(b, err) < 0 || build_tools(b, err) < 0 || build_codes(b) < 0 || build_exit_meanings(b, err) < 0 ||
 	    build_ci(b, err) < 0 || build_path(b, err) < 0 || build_resources(b, err) < 0)
 		return -1;
 	if (vars_expand_list(config, b->decl, get(b, "run"), &target->run, err) < 0)
 		return -1;
-	if (env_merge(config, b->decl, get(b, "env"), &config->env, &target->env, err) < 0 ||
-	    env_merge_names(config, b->decl, get(b, "pass_env"), &config->pass_env, &target->pass_env, err) < 0 ||
-	    env_merge_names(config, b->decl, get(b, "secrets"), &config->secrets, &target->secrets, err) < 0)
+	if (build_environment(b, err) < 0)
 		return -1;
 	return check_work(b, err);
 }

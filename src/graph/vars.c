@@ -18,7 +18,8 @@
 
 struct scope {
 	struct config *config;
-	struct decl *decl; /* NULL at the top level */
+	struct decl *decl;         /* NULL at the top level */
+	const struct space *space; /* of the file that the value is written in; NULL: mlmake.yaml, or a rule */
 };
 
 static const char *const reserved_names[] = {"vars", "params", "env", "git", "targets", "matrix", NULL};
@@ -126,7 +127,7 @@ int vars_check_overrides(const struct config *config, struct err *err)
 /* A value that cannot be had here and now makes only the targets that use it unusable. */
 static int fault(struct scope *scope, struct err *err)
 {
-	if (scope->decl == NULL)
+	if (scope->decl == NULL || scope->decl->is_file)
 		return -1;
 	struct map_entry *entry = map_entry(&scope->config->project->internal->faults, scope->decl->name);
 	if (entry->value == NULL) {
@@ -236,6 +237,24 @@ static int params_value(const struct yaml_node *node, const char *name, const st
 	return 0;
 }
 
+/* Where a target's ${params...} look: the files that it names in params, then params.yaml. */
+static void add_params_files(struct scope *scope, struct strlist *ret)
+{
+	const struct decl *decl = scope->decl;
+	const struct yaml_node *params = decl ? schema_get(decl->body, "params") : NULL;
+	const char *dir = scope->space ? scope->space->dir : "";
+	size_t count = params == NULL ? 0 : params->kind == YAML_SEQ ? params->len : 1;
+	for (size_t i = 0; i < count; i++) {
+		const char *text = (params->kind == YAML_SEQ ? params->items[i] : params)->text;
+		if (template_has_references(text))
+			continue;
+		char *file OWNED = mem_strndup(text, strcspn(text, ":"));
+		strlist_take(ret, path_joined(dir, file));
+	}
+	strlist_take(ret, path_joined(dir, PARAMS_FILE));
+	scope->config->local_count += ret->len > 1 || *dir;
+}
+
 static int lookup_params(struct scope *scope, const char *name, const struct span *at, struct buf *out, struct err *err)
 {
 	struct config *config = scope->config;
@@ -243,14 +262,7 @@ static int lookup_params(struct scope *scope, const char *name, const struct spa
 	const struct yaml_node *root, *value;
 	struct strlist files CLEANUP(strlist_release) = {0};
 
-	const struct yaml_node *params = scope->decl ? schema_get(scope->decl->body, "params") : NULL;
-	size_t count = params == NULL ? 0 : params->kind == YAML_SEQ ? params->len : 1;
-	for (size_t i = 0; i < count; i++) {
-		const char *text = (params->kind == YAML_SEQ ? params->items[i] : params)->text;
-		if (!template_has_references(text))
-			strlist_take(&files, mem_strndup(text, strcspn(text, ":")));
-	}
-	strlist_add(&files, PARAMS_FILE);
+	add_params_files(scope, &files);
 	map_set(&config->params_used, name, NULL);
 	if (override != NULL)
 		override->used = true;
@@ -275,6 +287,18 @@ static int lookup_params(struct scope *scope, const char *name, const struct spa
 	err_hint(err, "add it to %s, or name the file in the target's params:", files.at[0]);
 	hint_param(root, name, err);
 	return err_at(err, at);
+}
+
+/* Commands of an included file run in its directory. */
+static void add_path(const struct scope *scope, const char *path, struct buf *out)
+{
+	if (scope->decl == NULL || scope->decl->space == NULL) {
+		buf_addstr(out, path);
+		return;
+	}
+	char *from OWNED = path_joined("/", scope->decl->space->dir);
+	char *to OWNED = path_joined("/", path);
+	path_relative(out, from, to);
 }
 
 /* name is behind "targets.": "train.outputs[0]", "train.outputs.0", "train.output". */
@@ -304,7 +328,8 @@ static int lookup_target(struct scope *scope, const char *name, const struct spa
 		return err_at(err, at);
 	}
 	char *target OWNED = mem_strndup(name, (size_t)(tail - name));
-	size_t index = (size_t)(uintptr_t)map_get(&config->decl_index, target);
+	size_t index = config_find(config, scope->space, target);
+	config->local_count++;
 	if (index == 0) {
 		err_set(err, ERR_CONFIG, "there is no target '%s'", target);
 		err_hint(err, "write ${targets.NAME.outputs[0]} with the name of a target");
@@ -314,14 +339,19 @@ static int lookup_target(struct scope *scope, const char *name, const struct spa
 	if (target_build_outputs(config, index - 1, err) < 0)
 		return err_at(err, at);
 	const struct target *found = &config->project->targets[index - 1];
+	if (config->decls.at[index - 1].is_group) {
+		err_set(err, ERR_CONFIG, "'%s' is a matrix, whose instances have outputs of their own", target);
+		err_hint(err, "name one of them: ${targets.%s.output}", config->decls.at[config->decls.at[index - 1].first_instance].name);
+		return err_at(err, at);
+	}
 	if (number >= found->outputs.len) {
 		err_set(err, ERR_CONFIG, "target '%s' has %zu outputs, not one numbered %llu", target,
 			found->outputs.len, (unsigned long long)number);
 		err_hint(err, "they are numbered from 0");
 		return err_at(err, at);
 	}
-	buf_addstr(out, found->outputs.at[number].path);
-	if (scope->decl != NULL && scope->decl != &config->decls.at[index - 1])
+	add_path(scope, found->outputs.at[number].path, out);
+	if (scope->decl != NULL && !scope->decl->is_file && scope->decl != &config->decls.at[index - 1])
 		vec_push(&scope->decl->refs, (struct target_ref){(uint32_t)(index - 1), config_place(config, at)});
 	return 0;
 }
@@ -357,7 +387,7 @@ static int lookup_var(struct scope *scope, struct var *var, const struct span *a
 		return err_at(err, at);
 	}
 	struct buf value CLEANUP(buf_release) = BUF_INIT;
-	size_t faults = config->fault_count;
+	size_t faults = config->fault_count, locals = config->local_count;
 	var->resolving = true;
 	vec_push(&config->busy_vars, var);
 	int result = template_expand(var->node->text, &var->node->span, lookup, scope, &value, err);
@@ -369,10 +399,44 @@ static int lookup_var(struct scope *scope, struct var *var, const struct span *a
 		yaml_err(err, var->node, "the value of '%s' is longer than a mebibyte", var->name);
 		return err_hint(err, "put it into a file");
 	}
-	if (config->fault_count == faults)
+	if (config->fault_count == faults && config->local_count == locals)
 		var->value = arena_strdup(&config->project->arena, value.data);
 	buf_add(out, value.data, value.len);
 	return 0;
+}
+
+static int lookup_matrix(struct scope *scope, const char *name, const struct span *at, struct buf *out, struct err *err)
+{
+	const struct decl *decl = scope->decl;
+	scope->config->local_count++;
+	for (size_t i = 0; decl != NULL && i < decl->matrix_len; i++)
+		if (text_eq(decl->matrix[i].name, name)) {
+			buf_addstr(out, decl->matrix[i].value);
+			return 0;
+		}
+	if (decl != NULL && decl->is_group) {
+		buf_addch(out, '*');
+		return 0;
+	}
+	err_set(err, ERR_CONFIG, decl != NULL && decl->matrix ? "the matrix has no '%s'" : "there is no matrix here that '%s' could be of", name);
+	err_hint(err, "declare it in the target: matrix: {%s: [1, 2, 3]}", name);
+	return err_at(err, at);
+}
+
+/* Of the included file and those that include it, from the inside out. */
+static struct var *find_var(const struct scope *scope, const char *name, const struct space **ret_space)
+{
+	for (const struct space *space = scope->space; space != NULL; space = space->parent) {
+		*ret_space = space;
+		struct var *var = map_get(&space->vars, name);
+		if (var != NULL)
+			return var;
+	}
+	*ret_space = NULL;
+	struct var *var = map_get(&scope->config->vars, name);
+	if (var == NULL && scope->decl != NULL && scope->decl->rule != NULL)
+		var = map_get(&scope->decl->rule->vars, name);
+	return var;
 }
 
 static bool is_shell_name(const char *name)
@@ -395,13 +459,14 @@ static int lookup(void *ctx, const char *name, const struct span *at, struct buf
 		return lookup_params(scope, name + 7, at, out, err);
 	if (text_starts(name, "targets."))
 		return lookup_target(scope, name + 8, at, out, err);
+	if (text_starts(name, "matrix."))
+		return lookup_matrix(scope, name + 7, at, out, err);
 	if (text_starts(name, "vars."))
 		name += 5;
-	struct var *var = map_get(vars, name);
-	if (var == NULL && scope->decl != NULL && scope->decl->rule != NULL)
-		var = map_get(&scope->decl->rule->vars, name);
+	struct scope inner = *scope; /* a value means what it means where it is written */
+	struct var *var = find_var(scope, name, &inner.space);
 	if (var != NULL)
-		return lookup_var(scope, var, at, out, err);
+		return lookup_var(&inner, var, at, out, err);
 
 	err_set(err, ERR_CONFIG, "unknown name '%s'", name);
 	if (is_shell_name(name))
@@ -419,7 +484,7 @@ int vars_expand(struct config *config, struct decl *decl, const struct yaml_node
 		*ret = config_keep(config, node->text);
 		return 0;
 	}
-	struct scope scope = {config, decl};
+	struct scope scope = {config, decl, decl ? decl->space : NULL};
 	struct buf value CLEANUP(buf_release) = BUF_INIT;
 	if (template_expand(node->text, &node->span, lookup, &scope, &value, err) < 0)
 		return -1;

@@ -78,8 +78,8 @@ BAD = {
         targets:
           a:
             run: x
-            matrix: {seed: [1]}
-        """, None, "mlmake.yaml:4:5: error: 'matrix' is not supported in this version"),
+            when: never
+        """, None, "mlmake.yaml:4:5: error: 'when' is not supported in this version"),
 }
 
 
@@ -213,7 +213,7 @@ def test_schema_knows_what_the_check_knows(box):
     target = schema["properties"]["targets"]["additionalProperties"]
     assert target["additionalProperties"] is False
     assert {"run", "inputs", "outputs", "needs", "params", "timeout"} <= set(target["properties"])
-    assert "matrix" not in target["properties"]
+    assert "when" not in target["properties"]
     assert target["properties"]["cache"]["enum"] == [True, False, "local"]
     for name, key in target["properties"].items():
         assert key["description"], name

@@ -111,8 +111,7 @@ static void test_refused_documents(void **state)
 	refuse("targets:\n  a: {run: x, always: maybe}\n", 2, 23, "'always' is a string, not true or false", NULL);
 	refuse("targets:\n  a: {run: x, timeout: soon}\n", 2, 24, "'timeout' is a string, not a duration such as 90s, 15m or 1h30m", NULL);
 	refuse("targets:\n  a: {run: x, retries: -1}\n", 2, 24, "'retries' cannot be -1", NULL);
-	refuse("targets:\n  a: {run: x, matrix: {s: [1]}}\n", 2, 15, "'matrix' is not supported in this version", NULL);
-	refuse("include: [x.yaml]\n", 1, 1, "'include' is not supported in this version", NULL);
+	refuse("targets:\n  a: {run: x, when: y}\n", 2, 15, "'when' is not supported in this version", NULL);
 	refuse("targets:\n  a: {run: x, outputs: [out/${a}/x]}\n", 0, 0,
 	       "invalid YAML: while parsing a flow sequence, did not find expected ',' or ']'",
 	       "a value with ${...} needs quotes inside [...] and {...}: ['${name}/x']");
