@@ -76,9 +76,14 @@ $(B)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c $(LIB)
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -o $@ $< tests/fuzz/replay.c $(LIB) $(LIBS)
 
 # mlmake with a table of system calls that fails where MLMAKE_FAULT says: for tests alone.
-fault: $(B)/mlmake-fault
+fault: $(B)/mlmake-fault $(B)/tests/preload.so
 $(B)/mlmake-fault: tests/fault/fault.c $(call object,$(MAIN)) $(LIB)
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# What strikes LMDB's own writes; never linked to anything.
+$(B)/tests/preload.so: tests/fault/preload.c Makefile
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -std=gnu17 $(WARNINGS) -O2 -fPIC -shared -o $@ $< -ldl
 
 # src/net driven without the commands above it (tests/interop/test_remote*.py, tests/bench).
 $(B)/tests/remote_driver: tests/interop/remote_driver.c $(LIB)
