@@ -115,10 +115,12 @@ static void say(struct cli *cli, const char *color, const char *label, const cha
 {
 	cli_progress_clear(cli);
 	fflush(stdout);
+	OWNED char *text = mem_vprintf(fmt, args);
+	/* One call, one write: lines of several processes stay whole. */
 	if (label)
-		fprintf(stderr, "%s%s:%s ", cli->color ? color : "", label, cli->color ? "\033[0m" : "");
-	vfprintf(stderr, fmt, args);
-	fputc('\n', stderr);
+		fprintf(stderr, "%s%s:%s %s\n", cli->color ? color : "", label, cli->color ? "\033[0m" : "", text);
+	else
+		fprintf(stderr, "%s\n", text);
 }
 
 void cli_note(struct cli *cli, const char *fmt, ...)

@@ -24,25 +24,37 @@ bool environment_passes(const char *name)
 	return text_starts(name, "LC_") || text_starts(name, "XDG_");
 }
 
-static void put(struct environment *env, struct map *index, const char *name, const char *value)
+/* Where NAME=... is; the end if it is not there. They are few: a search costs less than an index. */
+static size_t place_of(const struct environment *env, const char *var, size_t name_len)
 {
-	char *var = arena_printf(&env->arena, "%s=%s", name, value);
-	struct map_entry *entry = map_entry(index, name);
-	if (entry->value) {
-		env->vars.at[(size_t)(uintptr_t)entry->value - 1] = var;
-		return;
-	}
-	vec_push(&env->vars, var);
-	entry->value = (void *)(uintptr_t)env->vars.len;
+	size_t i = 0;
+	while (i < env->vars.len && (strncmp(env->vars.at[i], var, name_len) != 0 || env->vars.at[i][name_len] != '='))
+		i++;
+	return i;
 }
 
-static void put_passed(struct environment *env, struct map *index)
+static void put(struct environment *env, const char *name, const char *value)
 {
+	char *var = arena_printf(&env->arena, "%s=%s", name, value);
+	size_t at = place_of(env, var, strlen(name));
+	if (at < env->vars.len)
+		env->vars.at[at] = var;
+	else
+		vec_push(&env->vars, var);
+}
+
+/* Straight from the environment of this process, which nothing changes while targets run. */
+static void put_passed(struct environment *env)
+{
+	char name[64];
 	for (char **var = environ; *var; var++) {
 		size_t len = strcspn(*var, "=");
-		OWNED char *name = mem_strndup(*var, len);
-		if ((*var)[len] == '=' && environment_passes(name))
-			put(env, index, name, *var + len + 1);
+		if ((*var)[len] != '=' || len >= sizeof(name))
+			continue;
+		memcpy(name, *var, len);
+		name[len] = 0;
+		if (environment_passes(name) && place_of(env, *var, len) == env->vars.len)
+			vec_push(&env->vars, *var);
 	}
 }
 
@@ -82,24 +94,23 @@ void environment_add_path(struct buf *out, const char *root, const struct target
 void environment_make(struct environment *ret, const char *root, const struct target *target)
 {
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
-	struct map index CLEANUP(map_release) = MAP_INIT;
 	*ret = (struct environment){ 0 };
-	put_passed(ret, &index);
+	put_passed(ret);
 	for (size_t i = 0; i < target->pass_env.len; i++) {
 		const char *value = sys.getenv(target->pass_env.at[i].name);
 		if (value)
-			put(ret, &index, target->pass_env.at[i].name, value);
+			put(ret, target->pass_env.at[i].name, value);
 	}
 	/* What the file says beats what the shell happens to hold. */
 	for (size_t i = 0; i < target->env.len; i++)
-		put(ret, &index, target->env.at[i].name, target->env.at[i].value);
+		put(ret, target->env.at[i].name, target->env.at[i].value);
 	environment_add_path(&path, root, target);
-	put(ret, &index, "PATH", path.data);
+	put(ret, "PATH", path.data);
 	for (size_t i = 0; i < target->secrets.len; i++) {
 		const char *value = sys.getenv(target->secrets.at[i].name);
 		if (!value)
 			continue;
-		put(ret, &index, target->secrets.at[i].name, value);
+		put(ret, target->secrets.at[i].name, value);
 		mask(ret, value);
 	}
 	if (ret->masks.len > 1)

@@ -8,7 +8,7 @@
 #include "graph/graph.h"
 
 struct environment {
-	VEC(const char *) vars;  /* "K=V" ..., NULL at the end; in the arena */
+	VEC(const char *) vars;  /* "K=V" ..., NULL at the end; in the arena, or of this process */
 	struct string_list masks; /* values of secrets, longest first */
 	struct arena arena;
 };

@@ -51,9 +51,9 @@ void exec_start(struct run *run, struct node *node, const struct claim *claim)
 static void close_stream(struct stream *stream)
 {
 	if (stream->source)
-		loop_remove_fd(stream->job->run->loop, stream->source);
+		loop_close_fd(stream->job->run->loop, stream->source);
 	stream->source = NULL;
-	fs_close_fd(&stream->fd);
+	stream->fd = -1;
 }
 
 static void drop_timer(struct job *job, struct loop_timer **timer)
@@ -65,8 +65,10 @@ static void drop_timer(struct job *job, struct loop_timer **timer)
 
 static void drop_process(struct job *job)
 {
-	if (job->exit_source)
-		loop_remove_fd(job->run->loop, job->exit_source);
+	if (job->exit_source) {
+		loop_close_fd(job->run->loop, job->exit_source);
+		job->proc.pidfd = -1;
+	}
 	job->exit_source = NULL;
 	proc_release(&job->proc);
 	drop_timer(job, &job->kill_timer);
@@ -559,7 +561,7 @@ static int spawn(struct job *job, struct err *err)
 	spec.argv = argv.at;
 	spec.env = job->env.vars.at;
 	spec.dir = dir;
-	spec.stdin_fd = target->interactive ? 0 : -1;
+	spec.stdin_fd = target->interactive ? 0 : job->run->null_fd;
 	spec.stdout_fd = out;
 	spec.stderr_fd = errout;
 	spec.keep_fds = keep;

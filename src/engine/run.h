@@ -94,6 +94,7 @@ struct run {
 	bool failed;
 
 	struct loop *loop;
+	int null_fd;                 /* what targets read; -1: each opens its own */
 	struct state *state;
 	size_t notices_told;
 	struct hashes *hashes;

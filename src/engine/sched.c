@@ -473,6 +473,7 @@ static int open_stores(struct run *run, struct err *err)
 	    fingerprints_init(&run->fps, run->project, run->state, run->hashes, err) < 0 || loop_new(&run->loop, err) < 0)
 		return -1;
 	tell_notices(run);
+	run->null_fd = run->options->dry_run ? -1 : sys.openat(AT_FDCWD, "/dev/null", O_RDONLY | O_CLOEXEC, 0);
 	if (!run->options->dry_run && open_locks(run, err) < 0)
 		return -1;
 	if (run->options->no_cache)
@@ -502,6 +503,7 @@ static void close_stores(struct run *run)
 	state_close(run->state);
 	release_held(run);
 	locks_close(run->locks);
+	fs_close_fd(&run->null_fd);
 	slots_close(run);
 	if (run->loop)
 		loop_free(run->loop);
@@ -552,7 +554,7 @@ static int run_all(struct run *run, struct err *err)
 int engine_run(const struct project *project, const struct plan *plan, const struct run_options *options, const struct run_sink *sink,
 	       struct run_summary *ret, struct err *err)
 {
-	struct run run = { .project = project, .plan = plan, .options = options, .sink = sink, .summary = ret, .err = err };
+	struct run run = { .project = project, .plan = plan, .options = options, .sink = sink, .summary = ret, .err = err, .null_fd = -1 };
 	*ret = (struct run_summary){ 0 };
 	run.fp = (struct fingerprint)FINGERPRINT_INIT;
 	run.record = (struct record)RECORD_INIT;

@@ -193,5 +193,8 @@ void digest_files(enum digest_kind kind, struct digest_job *jobs, size_t count)
 		return;
 	}
 	struct files_work work = { kind, jobs };
-	pool_each(0, count, digest_one, &work);
+	if (count == 1)
+		digest_one(&work, 0);
+	else
+		pool_each(0, count, digest_one, &work);
 }

@@ -48,6 +48,7 @@ struct hashes {
 	struct buf last_key;    /* of last_record: neighbours in a batch share their directory */
 	struct dir_record *last_record;
 	int clock_fd;           /* -1 until needed, -2 if there can be none */
+	int64_t seen_clock;     /* what it last said */
 	uint64_t boot;
 	uint64_t files_read;
 };
@@ -62,6 +63,7 @@ int hashes_new(struct state *state, const char *root, struct hashes **ret, struc
 	hashes->root = mem_strdup(root);
 	hashes->root_fd = fd;
 	hashes->clock_fd = -1;
+	hashes->seen_clock = CLOCK_NONE;
 	buf_init(&hashes->last_key);
 	*ret = hashes;
 	return 0;
@@ -306,13 +308,22 @@ static int64_t clock_of(struct hashes *hashes)
 {
 	if (hashes->clock_fd == -1)
 		hashes->clock_fd = clock_open(hashes->root, true);
-	return clock_now(hashes->clock_fd);
+	return hashes->seen_clock = clock_now(hashes->clock_fd);
 }
 
 struct reading {
 	VEC(struct digest_job) jobs;
 	VEC(size_t) items; /* of each job */
 };
+
+/* A clock by which the files that are about to be read can be judged: an earlier reading is as good where they are older than that. */
+static int64_t clock_before(struct hashes *hashes, const struct hash_item *items, const struct reading *reading)
+{
+	for (size_t i = 0; i < reading->items.len; i++)
+		if (is_racy(&items[reading->items.at[i]].stamp, hashes->seen_clock))
+			return clock_of(hashes);
+	return hashes->seen_clock;
+}
 
 static void settle_job(struct hashes *hashes, enum digest_kind kind, struct hash_item *item, struct digest_job *job,
 		       int64_t clock)
@@ -333,7 +344,7 @@ static void settle_job(struct hashes *hashes, enum digest_kind kind, struct hash
 /* Reads the files of todo; those that changed meanwhile are left in it. */
 static void read_once(struct hashes *hashes, enum digest_kind kind, struct hash_item *items, struct reading *reading)
 {
-	int64_t clock = hashes->state ? clock_of(hashes) : CLOCK_NONE;
+	int64_t clock = hashes->state ? clock_before(hashes, items, reading) : CLOCK_NONE;
 	size_t left = 0;
 	digest_files(kind, reading->jobs.at, reading->jobs.len);
 	hashes->files_read += reading->jobs.len;
