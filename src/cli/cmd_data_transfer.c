@@ -6,6 +6,7 @@
 struct transfer_flags {
 	struct data_transfer_options transfer;
 	struct data_checkout_options checkout;
+	const char *limit_rate;
 };
 
 static void json_transfer(struct json_writer *w, const char *moved, const struct data_transfer_report *report)
@@ -37,14 +38,19 @@ static void show_planned(struct cli *cli, const struct data_transfer_report *rep
 		cli_out(cli, "%s\n", report->planned.at[i]);
 }
 
-static int show_transfer(struct cli *cli, const char *word, bool push, const struct data_transfer_report *report)
+static void show_lists(struct cli *cli, bool push, const struct data_transfer_report *report)
 {
-	struct buf line CLEANUP(buf_release) = BUF_INIT;
 	cli_progress_clear(cli);
 	data_warn_list(cli, push ? "neither in the cache nor on the remote:" : "not on the remote:", &report->missing);
 	data_warn_list(cli, "damaged:", &report->damaged);
 	data_warn_list(cli, "failed:", &report->failed);
 	data_warn_list(cli, "cannot be handled:", &report->broken);
+}
+
+static int show_transfer(struct cli *cli, const char *word, bool push, const struct data_transfer_report *report)
+{
+	struct buf line CLEANUP(buf_release) = BUF_INIT;
+	show_lists(cli, push, report);
 	int code = transfer_exit(report);
 	if (!report->moved && !code) {
 		cli_note(cli, push ? "everything is on the remote" : "everything is in the cache");
@@ -65,6 +71,7 @@ static int parse(struct cli *cli, struct transfer_flags *flags, bool for_push, b
 	const struct option options[] = {
 		{ 'r', "remote", "NAME", "that remote instead of the default one", OPTION_STRING, &flags->transfer.remote },
 		{ 'j', "jobs", "N", "transfers at once", OPTION_UINT, &flags->transfer.jobs },
+		{ 0, "limit-rate", "RATE", "bytes a second at most: 500k, 10M", OPTION_STRING, &flags->limit_rate },
 		{ 'n', "dry-run", NULL, "say what would be moved, and move nothing", OPTION_FLAG, &flags->transfer.dry },
 		for_push ? (struct option){ 0, "verify", NULL, "ask for every object, also of directories that were seen whole before",
 					    OPTION_FLAG, &flags->transfer.verify }
@@ -73,7 +80,12 @@ static int parse(struct cli *cli, struct transfer_flags *flags, bool for_push, b
 			: (struct option)OPTION_END,
 		OPTION_END,
 	};
-	return cli_parse(cli, options, argc, argv, ret, err);
+	int go_on = cli_parse(cli, options, argc, argv, ret, err);
+	if (go_on > 0 && flags->limit_rate && (!text_parse_size(flags->limit_rate, &flags->transfer.limit_rate) || !flags->transfer.limit_rate)) {
+		err_set(err, ERR_CONFIG, "'%s' is no rate", flags->limit_rate);
+		return err_hint(err, "--limit-rate takes bytes a second: 500k, 10M");
+	}
+	return go_on;
 }
 
 static int run_transfer(struct cli *cli, bool push, int argc, char **argv, struct err *err)
@@ -87,9 +99,8 @@ static int run_transfer(struct cli *cli, bool push, int argc, char **argv, struc
 	struct data_transfer_report report CLEANUP(data_transfer_report_release) = { .remote = NULL };
 	if (data_cli_open(cli, &repo, err) < 0)
 		return -1;
-	if ((push ? data_push : data_fetch)(repo, args.at, args.len, &flags.transfer, &report, err) < 0)
-		return -1;
-	if (cli->json) {
+	int status = (push ? data_push : data_fetch)(repo, args.at, args.len, &flags.transfer, &report, err);
+	if (cli->json && (status == 0 || report.failed.len)) {
 		struct buf text CLEANUP(buf_release) = BUF_INIT;
 		struct json_writer w;
 		json_begin(&w, &text, JSON_PYTHON);
@@ -97,6 +108,10 @@ static int run_transfer(struct cli *cli, bool push, int argc, char **argv, struc
 		json_transfer(&w, push ? "pushed" : "fetched", &report);
 		json_end(&w);
 		data_json_print(cli, &text);
+	}
+	if (status < 0) {
+		show_lists(cli, push, &report);
+		return -1;
 	}
 	return show_transfer(cli, push ? "pushed" : "fetched", push, &report);
 }
@@ -124,10 +139,9 @@ static int run_pull(struct cli *cli, int argc, char **argv, struct err *err)
 	if (data_cli_open(cli, &repo, err) < 0)
 		return -1;
 	bool dry = flags.transfer.dry;
-	if ((dry ? data_fetch(repo, args.at, args.len, &flags.transfer, &moved, err)
-		 : data_pull(repo, args.at, args.len, &flags.transfer, &flags.checkout, &moved, &report, err)) < 0)
-		return -1;
-	if (cli->json) {
+	int status = dry ? data_fetch(repo, args.at, args.len, &flags.transfer, &moved, err)
+			 : data_pull(repo, args.at, args.len, &flags.transfer, &flags.checkout, &moved, &report, err);
+	if (cli->json && (status == 0 || moved.failed.len)) {
 		struct buf text CLEANUP(buf_release) = BUF_INIT;
 		struct json_writer w;
 		json_begin(&w, &text, JSON_PYTHON);
@@ -141,6 +155,10 @@ static int run_pull(struct cli *cli, int argc, char **argv, struct err *err)
 		}
 		json_end(&w);
 		data_json_print(cli, &text);
+	}
+	if (status < 0) {
+		show_lists(cli, false, &moved);
+		return -1;
 	}
 	int transfer_code = show_transfer(cli, "fetched", false, &moved);
 	if (dry)
@@ -162,7 +180,7 @@ const struct command cmd_data_push = {
 	.help = "Asks the remote for every object, and uploads from the cache those that it lacks or has damaged; manifests of\n"
 		"directories last. Directories that this clone has seen whole there in the last week are looked at, not asked for member\n"
 		"by member, unless with --verify.\n\n" COMMON_HELP
-		"\n\n  mlmake data push\n  mlmake data push --dry-run\n  mlmake data push --verify        # also finds what others deleted\n  mlmake data push -r archive models",
+		"\n\n  mlmake data push\n  mlmake data push --dry-run\n  mlmake data push --limit-rate 10M\n  mlmake data push --verify        # also finds what others deleted\n  mlmake data push -r archive models",
 	.has_json = true,
 	.most = MANY,
 	.run = run_push,

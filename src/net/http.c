@@ -19,6 +19,8 @@
 #define WATCH_EVERY_MS 250
 #define SPARE_CONNECTIONS 16 /* beyond those asked for, so that a request for a listing or a part's end never waits */
 #define MAX_HEADERS (64 * 1024)
+#define RATE_BURST_MS 100
+#define RATE_TICK_MS 20
 #define BULK_BUFFER (256L * 1024)
 
 /* One easy handle and, while it is in use, its request. */
@@ -28,6 +30,7 @@ struct http_transfer {
 	struct http_request *request; /* NULL: idle */
 	struct curl_slist *headers;
 	uint64_t body_sent;
+	bool paused;  /* until the rate allows more */
 	bool refused; /* one of our callbacks ended it, and ret_err says why */
 	int64_t moved; /* bytes that came or were taken by the other side, when last looked at */
 	uint64_t moved_ms;
@@ -50,6 +53,10 @@ struct http {
 	bool no_proxy;
 	unsigned connect_timeout_ms;
 	unsigned idle_timeout_s;
+	uint64_t limit_rate;      /* bytes a second; 0: any */
+	double allowance;         /* bytes that may be moved now; below 0: none */
+	uint64_t allowed_ms;      /* when it was last added to */
+	struct loop_timer *resume;
 };
 
 static void step(struct http *http, curl_socket_t fd, int events);
@@ -107,6 +114,62 @@ static bool refuse(struct http_transfer *transfer)
 	return false;
 }
 
+/* The rate: a bucket that fills at limit_rate and holds RATE_BURST_MS of it. */
+
+static void fill_bucket(struct http *http)
+{
+	uint64_t now = loop_now_ms();
+	double most = (double)http->limit_rate * RATE_BURST_MS / 1000;
+	http->allowance += (double)http->limit_rate * (double)(now - http->allowed_ms) / 1000;
+	http->allowed_ms = now;
+	if (http->allowance > most)
+		http->allowance = most;
+}
+
+bool http_is_at_limit(const struct http *http)
+{
+	uint64_t now = loop_now_ms();
+	return http->limit_rate && http->allowance + (double)http->limit_rate * (double)(now - http->allowed_ms) / 1000 < 0;
+}
+
+static void resume_paused(void *ctx)
+{
+	struct http *http = ctx;
+	bool waiting = false;
+	http->resume = NULL;
+	fill_bucket(http);
+	for (size_t i = 0; i < http->transfers.len; i++) {
+		struct http_transfer *transfer = http->transfers.at[i];
+		if (!transfer->request || !transfer->paused)
+			continue;
+		if (http->allowance < 0) {
+			waiting = true;
+			continue;
+		}
+		transfer->paused = false;
+		http->curl.easy_pause(transfer->easy, CURLPAUSE_CONT);
+	}
+	if (waiting && !http->resume)
+		http->resume = loop_add_timer(http->loop, RATE_TICK_MS, resume_paused, http);
+}
+
+/* Counts bytes of a body; false if it has to wait before it moves them. */
+static bool may_move(struct http_transfer *transfer, size_t len)
+{
+	struct http *http = transfer->http;
+	if (!http->limit_rate)
+		return true;
+	fill_bucket(http);
+	if (http->allowance < 0) {
+		transfer->paused = true;
+		if (!http->resume)
+			http->resume = loop_add_timer(http->loop, RATE_TICK_MS, resume_paused, http);
+		return false;
+	}
+	http->allowance -= (double)len;
+	return true;
+}
+
 static size_t send_body(char *to, size_t size, size_t count, void *ctx)
 {
 	struct http_transfer *transfer = ctx;
@@ -115,6 +178,8 @@ static size_t send_body(char *to, size_t size, size_t count, void *ctx)
 	size_t want = size * count < left ? size * count : (size_t)left;
 	if (want == 0)
 		return 0;
+	if (!may_move(transfer, want))
+		return CURL_READFUNC_PAUSE;
 	ssize_t got = sys.pread(request->body_fd, to, want, (off_t)(request->body_at + transfer->body_sent));
 	if (got <= 0) {
 		if (got < 0)
@@ -178,6 +243,8 @@ static bool receive(struct http_transfer *transfer, const char *bytes, size_t le
 static size_t receive_body(char *bytes, size_t size, size_t count, void *ctx)
 {
 	struct http_transfer *transfer = ctx;
+	if (!may_move(transfer, size * count))
+		return CURL_WRITEFUNC_PAUSE;
 	if (receive(transfer, bytes, size * count))
 		return size * count;
 	refuse(transfer);
@@ -273,7 +340,9 @@ static void set_request(struct http *http, struct http_transfer *transfer, struc
 		add_header(transfer, request->headers->at[i]);
 	curl->easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
 	transfer->body_sent = 0;
-	transfer->refused = false;
+	transfer->refused = transfer->paused = false;
+	if (request->body_fd < 0)
+		http->allowance -= (double)request->body_len;
 	transfer->error[0] = '\0';
 }
 
@@ -414,7 +483,7 @@ static bool is_stuck(struct http_transfer *transfer, uint64_t now)
 	const struct http_request *request = transfer->request;
 	unsigned idle = request->idle_timeout_s ? request->idle_timeout_s : transfer->http->idle_timeout_s;
 	int64_t moved = bytes_moved(transfer);
-	if (moved != transfer->moved) {
+	if (moved != transfer->moved || transfer->paused) {
 		transfer->moved = moved;
 		transfer->moved_ms = now;
 	}
@@ -491,6 +560,8 @@ int http_new(const struct http_config *config, struct loop *loop, struct http **
 	http->loop = loop;
 	http->no_verify = config->no_verify;
 	http->no_proxy = config->no_proxy;
+	http->limit_rate = config->limit_rate;
+	http->allowed_ms = loop_now_ms();
 	http->connect_timeout_ms = config->connect_timeout_ms ? config->connect_timeout_ms : DEFAULT_CONNECT_TIMEOUT_MS;
 	http->idle_timeout_s = config->idle_timeout_s ? config->idle_timeout_s : DEFAULT_IDLE_TIMEOUT_S;
 	const char *bundle = config->ca_bundle ? config->ca_bundle : ca_bundle_of_env();
@@ -532,6 +603,8 @@ void http_free(struct http *http)
 		loop_remove_timer(http->loop, http->timer);
 	if (http->watch)
 		loop_remove_timer(http->loop, http->watch);
+	if (http->resume)
+		loop_remove_timer(http->loop, http->resume);
 	http->curl.global_cleanup();
 	free(http->ca_bundle);
 	free(http->ca_directory);

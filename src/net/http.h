@@ -31,6 +31,7 @@ struct http_config {
 	bool no_proxy;               /* ignore the environment's proxies (metadata services of this machine) */
 	unsigned connections;        /* kept open at most; 0: 8 */
 	unsigned connect_timeout_ms; /* 0: 5 s */
+	uint64_t limit_rate;         /* bytes of bodies a second, of all transfers together; 0: any */
 	unsigned idle_timeout_s;     /* a transfer that moves nothing for so long fails; 0: 15 s */
 };
 
@@ -73,6 +74,9 @@ struct http_request {
 #define HTTP_REQUEST_INIT { .body_fd = -1, .ret_headers = BUF_INIT }
 
 int http_new(const struct http_config *config, struct loop *loop, struct http **ret, struct err *err) MUST_CHECK;
+/* Whether so much was moved that the rate allows no more at this moment. Bodies that are streamed wait by themselves; what is sent from memory
+ * goes out at once, and whoever starts it should ask here first. */
+bool http_is_at_limit(const struct http *http);
 /* Drops what still runs, without calling done. */
 void http_free(struct http *http);
 

@@ -35,7 +35,8 @@ struct remote_spec {
 	bool anonymous;
 	const char *sse, *sse_kms_key_id, *sse_customer_algorithm, *sse_customer_key; /* see net/s3_headers.h */
 	const char *acl, *grant_read, *grant_read_acp, *grant_write_acp, *grant_full_control;
-	unsigned jobs;    /* transfers at once; 0: the default */
+	unsigned jobs;    /* transfers at once, at most; 0: as many as make it faster */
+	uint64_t limit_rate; /* bytes a second, up and down together; 0: any */
 	unsigned connect_timeout_s, read_timeout_s;
 };
 

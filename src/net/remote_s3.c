@@ -28,11 +28,15 @@ void s3_slot_clear(struct s3_slot *slot, bool keep)
 	slot->created = slot->damaged = slot->second = false;
 	slot->moved = 0;
 	slot->large = NULL;
+	if (slot->item)
+		slot->run->running--;
 	slot->item = NULL;
 }
 
 void s3_slot_use(struct s3_slot *slot, struct remote_item *item, const char *method)
 {
+	if (!slot->item)
+		slot->run->running++;
 	slot->item = item;
 	slot->key = s3_key(slot->run->remote->s3, item->key);
 	slot->op.method = method;
@@ -43,6 +47,7 @@ void s3_slot_use(struct s3_slot *slot, struct remote_item *item, const char *met
 void s3_run_settled(struct s3_run *run, struct remote_item *item)
 {
 	run->settled++;
+	run->flow.work += S3_FLOW_REQUEST + (item->ret_state == REMOTE_DONE ? item->ret_size : 0);
 	if (item->ret_state == REMOTE_DONE)
 		run->bytes += item->ret_size;
 }
@@ -60,6 +65,20 @@ void s3_run_failed(struct s3_run *run, struct remote_item *item, struct s3_op *o
 			item->ret_state = REMOTE_DAMAGED;
 	}
 	s3_run_settled(run, item);
+}
+
+enum s3_etag s3_judge_etag(const struct http_request *request, const struct remote_item *item)
+{
+	struct buf value CLEANUP(buf_release) = BUF_INIT;
+	struct digest etag;
+	if (item->expect.kind != DIGEST_MD5 || http_header(request, "x-amz-server-side-encryption-customer-algorithm", &value) ||
+	    (http_header(request, "x-amz-server-side-encryption", &value) && text_starts(value.data, "aws:kms")) ||
+	    !http_header(request, "etag", &value) || value.len != 34 || value.data[0] != '"')
+		return S3_ETAG_SILENT;
+	buf_truncate(&value, 33);
+	if (!digest_parse(&etag, DIGEST_MD5, value.data + 1))
+		return S3_ETAG_SILENT;
+	return digest_eq(&etag, &item->expect) ? S3_ETAG_SAME : S3_ETAG_OTHER;
 }
 
 static struct s3_slot *free_slot(struct s3_run *run)
@@ -82,7 +101,7 @@ static bool may_begin(const struct s3_run *run)
 void s3_run_fill(struct s3_run *run)
 {
 	struct s3_slot *slot;
-	while (!run->stopped && (slot = free_slot(run)) != NULL) {
+	while (!run->stopped && run->running < run->flow.limit && !s3_is_at_limit(run->remote->s3) && (slot = free_slot(run)) != NULL) {
 		if (s3_large_take_part(slot))
 			continue;
 		if (!may_begin(run))
@@ -101,6 +120,8 @@ static int step_until_settled(struct s3_run *run, struct err *err)
 		uint64_t now = loop_now_ms();
 		if (now - told < TELL_MS)
 			continue;
+		s3_flow_step(&run->flow, run->running >= run->flow.limit, s3_slowdowns(run->remote->s3), now);
+		s3_run_fill(run);
 		told = now;
 		if (remote_tell(run->sink, run->settled, run->bytes, err) < 0)
 			return -1;
@@ -112,6 +133,8 @@ int s3_run_items(struct s3_run *run, struct err *err)
 {
 	run->err = err;
 	run->slot_count = s3_connections(run->remote->s3);
+	s3_flow_start(&run->flow, (unsigned)run->slot_count, loop_now_ms());
+	run->flow.slowdowns = s3_slowdowns(run->remote->s3);
 	run->slots = mem_alloc(run->slot_count * sizeof(*run->slots));
 	for (size_t i = 0; i < run->slot_count; i++)
 		run->slots[i] = (struct s3_slot){ .run = run, .fd = -1, .op = S3_OP_INIT };

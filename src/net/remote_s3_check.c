@@ -40,6 +40,10 @@ static void on_head(struct s3_op *op)
 		if (http_header(&op->request, "content-length", &value) && text_parse_u64(value.data, &item->ret_size) &&
 		    item->size != REMOTE_SIZE_UNKNOWN && item->size != item->ret_size)
 			remote_item_wrong_size(item, "the remote copy", item->ret_size);
+		enum s3_etag etag = s3_judge_etag(&op->request, item);
+		run->etags_are_md5 = run->etags_are_md5 || etag == S3_ETAG_SAME;
+		if (item->ret_state == REMOTE_DONE && etag == S3_ETAG_OTHER)
+			err_set(&item->ret_err, ERR_DATA, "the ETag of the remote copy of '%s' is not its md5", item->key);
 		s3_run_settled(run, item);
 	} else if (op->ret_outcome == S3_FAILED) {
 		s3_run_failed(run, item, op, false);
@@ -80,11 +84,18 @@ static int check_by_heads(struct remote_s3 *remote, struct remote_item *items, s
 	struct s3_run run = { .remote = remote, .items = items, .count = count, .begin = begin_head, .sink = sink };
 	if (s3_run_items(&run, err) < 0)
 		return -1;
+	bool missing = true;
 	for (size_t i = 0; i < count; i++) {
-		if (items[i].ret_state != REMOTE_MISSING)
-			return 0;
+		missing = missing && items[i].ret_state == REMOTE_MISSING;
+		/* Where no ETag is an md5, none says anything. */
+		if (items[i].ret_state == REMOTE_DONE && items[i].ret_err.message) {
+			if (run.etags_are_md5)
+				items[i].ret_state = REMOTE_DAMAGED;
+			else
+				err_release(&items[i].ret_err);
+		}
 	}
-	return bucket_exists(remote, err);
+	return missing ? bucket_exists(remote, err) : 0;
 }
 
 /* Listing. */

@@ -9,11 +9,12 @@
 #include "net/hash_job.h"
 #include "net/remote_impl.h"
 #include "net/s3.h"
+#include "net/s3_flow.h"
 
 #define S3_LARGE (64ull << 20)
 #define S3_PART (16ull << 20)
 #define S3_MAX_PARTS 10000u
-#define S3_SMALL (256u << 10) /* read into memory before it is sent */
+#define S3_SMALL (128u << 10) /* read into memory before it is sent */
 
 struct remote_s3 {
 	struct remote remote;
@@ -33,7 +34,8 @@ struct s3_slot {
 	bool created;             /* get: item->path is ours to remove */
 	bool damaged;             /* the bytes are not the item's: ret_err of the request says more */
 	bool second;              /* get: it came damaged once and is fetched again */
-	char *small;              /* S3_SMALL bytes, allocated once */
+	char *small;              /* up to S3_SMALL bytes, kept for the next item */
+	size_t small_cap;
 	struct digest_stream *stream;
 	uint64_t moved;           /* by this try */
 	struct s3_large *large;   /* a part of it */
@@ -51,8 +53,10 @@ struct s3_run {
 	uint64_t bytes;
 	s3_begin_fn *begin; /* starts slot->op for slot->item, or settles the item at once */
 	bool put;
+	bool etags_are_md5; /* as one answer at least has shown */
 	struct s3_slot *slots;
-	size_t slot_count;
+	size_t slot_count, running;
+	struct s3_flow flow;
 	VEC(struct s3_large *) larges;
 	const struct remote_sink *sink;
 	bool stopped;
@@ -75,6 +79,11 @@ void s3_slot_clear(struct s3_slot *slot, bool keep);
 void s3_slot_use(struct s3_slot *slot, struct remote_item *item, const char *method);
 
 /* Begin functions. */
+/* What the ETag of an answer about the item's object says of its bytes: it is their md5, unless they came in parts, were encrypted with a key
+ * of KMS or the customer, or the server has its own idea of ETags. */
+enum s3_etag { S3_ETAG_SILENT, S3_ETAG_SAME, S3_ETAG_OTHER };
+enum s3_etag s3_judge_etag(const struct http_request *request, const struct remote_item *item);
+
 void s3_begin_put(struct s3_slot *slot, struct remote_item *item);
 void s3_begin_get(struct s3_slot *slot, struct remote_item *item);
 

@@ -263,6 +263,7 @@ static void on_part_sent(struct s3_op *op)
 	large->running--;
 	large->done++;
 	large->run->bytes += op->body_len;
+	large->run->flow.work += op->body_len;
 	s3_slot_clear(slot, true);
 	maybe_finish(large);
 }
@@ -417,6 +418,7 @@ static void on_part_fetched(struct s3_op *op)
 	large->running--;
 	large->done++;
 	large->run->bytes += len;
+	large->run->flow.work += len;
 	s3_slot_clear(slot, true);
 	while (large->frontier < large->parts && (large->have[large->frontier]))
 		large->frontier++;

@@ -7,6 +7,7 @@
 #include "net/remote_s3_impl.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void add_md5_header(struct s3_op *op, const struct digest *md5)
@@ -22,6 +23,18 @@ static void on_sent(struct s3_op *op)
 	struct s3_slot *slot = op->ctx;
 	struct s3_run *run = slot->run;
 	struct remote_item *item = slot->item;
+	enum s3_etag etag = op->ret_outcome == S3_OK ? s3_judge_etag(&op->request, item) : S3_ETAG_SILENT;
+	run->etags_are_md5 = run->etags_are_md5 || etag == S3_ETAG_SAME;
+	if (etag == S3_ETAG_OTHER && !slot->second) {
+		slot->second = true; /* the answer may be to another request */
+		s3_start(run->remote->s3, op);
+		return;
+	}
+	if (etag == S3_ETAG_OTHER && run->etags_are_md5) {
+		op->ret_outcome = S3_FAILED;
+		err_set(&op->ret_err, ERR_NET, "the server says of '%s' that it has other bytes than were sent", item->key);
+		err_hint(&op->ret_err, "is there a proxy in the way that mixes up answers?");
+	}
 	if (op->ret_outcome == S3_OK) {
 		item->ret_state = REMOTE_DONE;
 		item->ret_size = op->body_len;
@@ -41,8 +54,11 @@ static int read_small(struct s3_slot *slot, struct remote_item *item, size_t siz
 	struct err err CLEANUP(err_release) = ERR_INIT;
 	struct digest digest;
 	size_t have = 0;
-	if (!slot->small)
-		slot->small = mem_alloc(S3_SMALL);
+	if (slot->small_cap < size) {
+		free(slot->small);
+		slot->small = mem_alloc(size);
+		slot->small_cap = size;
+	}
 	while (have < size) {
 		ssize_t got = sys.pread(slot->fd, slot->small + have, size - have, (off_t)have);
 		if (got < 0 && errno == EINTR)

@@ -21,7 +21,6 @@
 #define MAX_ERROR_BODY (64 * 1024)
 #define RENEW_BEFORE_S 300
 #define RENEW_AGAIN_S 10 /* after a renewal that failed */
-#define DEFAULT_CONNECTIONS 32
 #define MAX_CONNECTIONS 256
 #define DEFAULT_REGION "us-east-1"
 
@@ -50,6 +49,7 @@ struct s3 {
 	time_t clock_offset;
 	uint64_t last_success_ms;
 	unsigned random;
+	uint64_t slowdowns;
 };
 
 static void try_now(void *op);
@@ -208,7 +208,7 @@ int s3_open(const struct remote_spec *spec, struct loop *loop, struct s3 **ret, 
 	s3->loop = loop;
 	s3->name = mem_strdup(spec->name ? spec->name : spec->url);
 	s3->anonymous = spec->anonymous;
-	s3->connections = spec->jobs ? spec->jobs : DEFAULT_CONNECTIONS;
+	s3->connections = spec->jobs ? spec->jobs : MAX_CONNECTIONS;
 	if (s3->connections > MAX_CONNECTIONS)
 		s3->connections = MAX_CONNECTIONS;
 	s3->random = (unsigned)getpid() ^ (unsigned)loop_now_ms();
@@ -228,6 +228,7 @@ int s3_open(const struct remote_spec *spec, struct loop *loop, struct s3 **ret, 
 		.connections = s3->connections,
 		.connect_timeout_ms = 1000 * spec->connect_timeout_s,
 		.idle_timeout_s = spec->read_timeout_s,
+		.limit_rate = spec->limit_rate,
 	};
 	if (http_new(&http, loop, &s3->http, err) < 0) {
 		s3_free(s3);
@@ -314,6 +315,16 @@ int s3_ready(struct s3 *s3, struct err *err)
 char *s3_key(const struct s3 *s3, const char *name)
 {
 	return *s3->prefix ? mem_printf("%s/%s", s3->prefix, name) : mem_strdup(name);
+}
+
+uint64_t s3_slowdowns(const struct s3 *s3)
+{
+	return s3->slowdowns;
+}
+
+bool s3_is_at_limit(const struct s3 *s3)
+{
+	return http_is_at_limit(s3->http);
 }
 
 const char *s3_place(const struct s3 *s3)
@@ -405,6 +416,8 @@ static void try_later(struct s3_op *op, const char *code)
 {
 	struct s3 *s3 = op->s3;
 	uint64_t pause = pause_ms(op);
+	if (op->request.ret_status == 503 || op->request.ret_status == 429 || strstr(code, "SlowDown") || strstr(code, "Throttl"))
+		s3->slowdowns++;
 	if (op->tries >= s3->max_tries || loop_now_ms() + pause - op->first_try_ms > s3->try_for_ms) {
 		fail(op, code, s3->last_success_ms < op->first_try_ms);
 		return;

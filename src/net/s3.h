@@ -79,7 +79,9 @@ int s3_ready(struct s3 *s3, struct err *err) MUST_CHECK;
 char *s3_key(const struct s3 *s3, const char *name);
 /* Server, bucket and prefix, as configured. */
 const char *s3_place(const struct s3 *s3);
-unsigned s3_connections(const struct s3 *s3);
+unsigned s3_connections(const struct s3 *s3); /* the most at once */
+uint64_t s3_slowdowns(const struct s3 *s3);   /* answers so far that asked for fewer requests */
+bool s3_is_at_limit(const struct s3 *s3);     /* of its rate: nothing more should be started now */
 
 void s3_start(struct s3 *s3, struct s3_op *op);
 void s3_cancel(struct s3_op *op);

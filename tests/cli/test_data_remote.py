@@ -119,3 +119,23 @@ def test_a_listing_that_is_refused_costs_requests_only(pushed, proxy):
     assert push(pushed)["pushed"] == 0
     on_remote(pushed, "content 7\n").unlink()
     assert push(pushed)["pushed"] == 1
+
+
+@pytest.mark.slow
+def test_the_rate_is_kept(data, s3_server, bucket):  # noqa: F811
+    """Small objects that go from memory, and one that is streamed; both ways."""
+    import os
+    import time
+    for i in range(10):
+        data.write(f"d/{i}", os.urandom(50_000))
+    data.write("f", os.urandom(1_500_000))
+    data.mlmake("data", "add", "d", "f")
+    data.mlmake("data", "remote", "add", "-d", "s3", f"s3://{bucket}/x")
+    data.mlmake("data", "remote", "modify", "s3", "endpointurl", s3_server.endpoint)
+    data.env.update(s3_server.env)
+    for command in ("push", "pull"):
+        shutil.rmtree(data.path / ".dvc/cache") if command == "pull" else None
+        start = time.monotonic()
+        data.mlmake("data", command, "--limit-rate", "1M")
+        assert 1.5 < time.monotonic() - start < 20
+    assert "no rate" in data.mlmake("data", "push", "--limit-rate", "fast", check=2).stderr

@@ -70,6 +70,8 @@ static bool take_option(struct options *options, char *text)
 		options->spec.anonymous = number;
 	else if (strcmp(text, "no_ssl_verify") == 0)
 		options->spec.no_ssl_verify = number;
+	else if (strcmp(text, "limit_rate") == 0)
+		options->spec.limit_rate = number;
 	else if (strcmp(text, "no_ssl") == 0)
 		options->spec.no_ssl = number;
 	else if (strcmp(text, "stats") == 0)

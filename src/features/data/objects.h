@@ -15,6 +15,7 @@ struct object {
 	bool cached;      /* the cache has it */
 	bool wanted;      /* in the selection; else only looked at for its directory's sake */
 	bool on_remote;   /* known to be there and right */
+	bool asked;       /* push: on_remote is an answer, not for want of one */
 };
 
 struct object_dir {

@@ -43,8 +43,8 @@ static bool on_progress(void *ctx, size_t items_done, uint64_t bytes_done)
 	return true;
 }
 
-int transfer_open_remote(struct data_repo *repo, const char *name, unsigned jobs, struct arena *arena, struct remote **ret, char **ret_name,
-			 struct err *err)
+static int open_remote(struct data_repo *repo, const char *name, unsigned jobs, uint64_t limit_rate, struct arena *arena, struct remote **ret,
+		       char **ret_name, struct err *err)
 {
 	struct remote_spec spec;
 	if (config_remote(&repo->config, name, arena, &spec, err) < 0)
@@ -57,7 +57,14 @@ int transfer_open_remote(struct data_repo *repo, const char *name, unsigned jobs
 		repo_warn(repo, "%s", unknown.at[i]);
 	if (ret_name && !*ret_name)
 		*ret_name = mem_strdup(spec.name);
+	spec.limit_rate = limit_rate;
 	return remote_open(&spec, ret, err);
+}
+
+int transfer_open_remote(struct data_repo *repo, const char *name, unsigned jobs, struct arena *arena, struct remote **ret, char **ret_name,
+			 struct err *err)
+{
+	return open_remote(repo, name, jobs, 0, arena, ret, ret_name, err);
 }
 
 struct batch {
@@ -91,7 +98,13 @@ static void batch_add(struct batch *batch, const struct objects *objects, uint32
 
 static void add_failed(struct data_transfer_report *ret, const struct object *object, const struct remote_item *item)
 {
-	strlist_take(&ret->failed, mem_printf("%s: %s", object->name, item->ret_err.message ? item->ret_err.message : "failed"));
+	const char *why = item->ret_err.message ? item->ret_err.message : item->ret_state == REMOTE_PENDING ? "not moved" : "failed";
+	strlist_take(&ret->failed, mem_printf("%s: %s", object->name, why));
+}
+
+static void add_not_moved(struct data_transfer_report *ret, const struct object *object, const char *why)
+{
+	strlist_take(&ret->failed, mem_printf("%s: %s", object->name, why));
 }
 
 /* Asks for all objects that are not known to be there; on_remote says. */
@@ -107,15 +120,19 @@ static int check_all(struct transfer *transfer, struct err *err)
 	transfer->total = batch.count;
 	transfer->before = 0;
 	struct remote_sink sink = { on_progress, transfer };
-	if (remote_check(transfer->remote, batch.items, batch.count, &sink, err) < 0)
-		return -1;
-	for (size_t i = 0; i < batch.count; i++) {
+	int status = remote_check(transfer->remote, batch.items, batch.count, &sink, err);
+	for (size_t i = 0; status < 0 && transfer->ret && i < batch.count; i++) {
+		if (transfer->objects.list.at[batch.index[i]].wanted)
+			add_not_moved(transfer->ret, &transfer->objects.list.at[batch.index[i]], "not moved");
+	}
+	for (size_t i = 0; status == 0 && i < batch.count; i++) {
 		struct object *object = &transfer->objects.list.at[batch.index[i]];
 		object->on_remote = batch.items[i].ret_state == REMOTE_DONE;
-		if (batch.items[i].ret_state == REMOTE_FAILED && transfer->ret)
+		object->asked = batch.items[i].ret_state != REMOTE_FAILED;
+		if (!object->asked && transfer->ret)
 			add_failed(transfer->ret, object, &batch.items[i]);
 	}
-	return 0;
+	return status;
 }
 
 /* A dry run's answer: what stands in the batch would be moved. */
@@ -185,7 +202,8 @@ static int put_members(struct transfer *transfer, struct err *err)
 		const struct object *object = &transfer->objects.list.at[i];
 		if (object->on_remote && object->wanted)
 			transfer->ret->present++;
-		if (object->on_remote || object->id.is_dir || !object->wanted)
+		/* Whether the remote has it could not be learnt, which the report says. */
+		if (object->on_remote || object->id.is_dir || !object->wanted || !object->asked)
 			continue;
 		if (object->cached)
 			batch_add(&batch, &transfer->objects, i, cache_path(transfer, object));
@@ -210,10 +228,23 @@ static int put_manifests(struct transfer *transfer, struct err *err)
 		bool twice = false;
 		for (size_t k = 0; k < batch.count; k++)
 			twice = twice || batch.index[k] == dir->manifest;
-		if (complete && !manifest->on_remote && !twice)
+		if (manifest->on_remote || twice || !manifest->asked)
+			continue;
+		if (complete)
 			batch_add(&batch, &transfer->objects, dir->manifest, cache_path(transfer, manifest));
+		else
+			add_not_moved(transfer->ret, manifest, "withheld until all that it lists is there");
 	}
 	return put(transfer, &batch, err);
+}
+
+static void name_withheld(struct transfer *transfer)
+{
+	for (size_t i = 0; i < transfer->objects.list.len; i++) {
+		const struct object *object = &transfer->objects.list.at[i];
+		if (object->id.is_dir && object->wanted && !object->on_remote && object->asked)
+			add_not_moved(transfer->ret, object, "withheld until all that it lists is there");
+	}
 }
 
 /* What cannot be handled goes to the report. */
@@ -237,7 +268,7 @@ static int push_group(struct data_repo *repo, const struct remote_group *group, 
 	struct transfer transfer CLEANUP(transfer_release) = { .repo = repo, .options = options, .ret = ret, .objects = OBJECTS_INIT };
 	size_t moved = ret->moved;
 	uint64_t bytes = ret->bytes;
-	if (transfer_open_remote(repo, group->remote, options->jobs, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
+	if (open_remote(repo, group->remote, options->jobs, options->limit_rate, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
 	    get_manifests(&transfer, &group->chosen, err) < 0)
 		return -1;
 	add_objects(&transfer, &group->chosen);
@@ -248,7 +279,11 @@ static int push_group(struct data_repo *repo, const struct remote_group *group, 
 		return -1;
 	transfer.verb = "pushing";
 	transfer.before = 0;
-	if (put_members(&transfer, err) < 0 || put_manifests(&transfer, err) < 0)
+	if (put_members(&transfer, err) < 0) {
+		name_withheld(&transfer);
+		return -1;
+	}
+	if (put_manifests(&transfer, err) < 0)
 		return -1;
 	return options->dry ? 0 : push_note_known(repo, transfer.remote, &transfer.objects, err);
 }
@@ -337,8 +372,11 @@ static int get_objects(struct transfer *transfer, const uint32_t *wanted, size_t
 				return -1;
 			batch_add(&batch, &transfer->objects, wanted[at + i], arena_strdup(&transfer->arena, temp.data));
 		}
-		if ((dry ? plan_get(transfer, &batch, err) : get_batch(transfer, &batch, err)) < 0)
-			return -1;
+		if ((dry ? plan_get(transfer, &batch, err) : get_batch(transfer, &batch, err)) == 0)
+			continue;
+		for (size_t i = at + n; i < count; i++)
+			add_not_moved(transfer->ret, &transfer->objects.list.at[wanted[i]], "not moved");
+		return -1;
 	}
 	return 0;
 }
@@ -374,14 +412,28 @@ static int get_manifests(struct transfer *transfer, const struct selection *chos
 	return status;
 }
 
+/* After a failure before any member was asked for: what of the selection itself is not here. */
+static void name_tops(struct transfer *transfer, const struct selection *chosen)
+{
+	for (size_t i = 0; i < chosen->list.len; i++) {
+		size_t before = transfer->objects.list.len;
+		uint32_t index = objects_add_top(transfer->repo, &transfer->objects, &chosen->list.at[i]);
+		const struct object *object = &transfer->objects.list.at[index];
+		if (index >= before && !object->cached)
+			add_not_moved(transfer->ret, object, "not moved");
+	}
+}
+
 static int fetch_group(struct data_repo *repo, const struct remote_group *group, const struct data_transfer_options *options,
 		       struct data_transfer_report *ret, struct err *err)
 {
 	struct transfer transfer CLEANUP(transfer_release) = { .repo = repo, .options = options, .ret = ret, .objects = OBJECTS_INIT };
 	VEC(uint32_t) wanted = { 0 };
-	if (transfer_open_remote(repo, group->remote, options->jobs, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
-	    get_manifests(&transfer, &group->chosen, err) < 0)
+	if (open_remote(repo, group->remote, options->jobs, options->limit_rate, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
+	    get_manifests(&transfer, &group->chosen, err) < 0) {
+		name_tops(&transfer, &group->chosen);
 		return -1;
+	}
 	if (options->dry)
 		ret->moved = ret->bytes = 0;
 	add_objects(&transfer, &group->chosen);
