@@ -50,3 +50,24 @@ void pool_each(unsigned threads, size_t count, pool_fn *fn, void *ctx)
 	for (size_t i = 0; i < started; i++)
 		pthread_join(helpers[i], NULL);
 }
+
+static void *do_aside(void *arg)
+{
+	struct pool_aside *aside = arg;
+	aside->fn(aside->ctx, 0);
+	return NULL;
+}
+
+void pool_aside_begin(struct pool_aside *aside, pool_fn *fn, void *ctx)
+{
+	*aside = (struct pool_aside){ .fn = fn, .ctx = ctx };
+	aside->started = pool_processors() > 1 && pthread_create(&aside->thread, NULL, do_aside, aside) == 0;
+}
+
+void pool_aside_join(struct pool_aside *aside)
+{
+	if (aside->started)
+		pthread_join(aside->thread, NULL);
+	else
+		aside->fn(aside->ctx, 0);
+}

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PIECE 32768u
+
 void dvc_dir_release(struct dvc_dir *dir)
 {
 	arena_release(&dir->arena);
@@ -105,26 +107,77 @@ void dvc_dir_render(struct buf *out, const struct dvc_dir *dir)
 	buf_addch(out, ']');
 }
 
-void dvc_dir_digest(const struct dvc_dir *dir, struct digest *ret, uint64_t *ret_len)
+/* Hands the manifest over in pieces, until use returns false. */
+typedef bool piece_fn(void *ctx, const char *bytes, size_t len);
+static bool render_pieces(const struct dvc_dir *dir, piece_fn *use, void *ctx)
 {
 	struct buf piece CLEANUP(buf_release) = BUF_INIT;
-	struct digest_stream *stream = digest_begin(DIGEST_MD5);
-	uint64_t total = 0;
 	buf_addch(&piece, '[');
 	for (size_t i = 0; i <= dir->len; i++) {
 		if (i < dir->len)
 			render_entry(&piece, dir, i);
 		else
 			buf_addch(&piece, ']');
-		if (piece.len < 32768 && i < dir->len)
+		if (piece.len < PIECE && i < dir->len)
 			continue;
-		digest_add(stream, piece.data, piece.len);
-		total += piece.len;
+		if (!use(ctx, piece.data, piece.len))
+			return false;
 		buf_reset(&piece);
 	}
-	digest_end(stream, ret);
+	return true;
+}
+
+struct digesting {
+	struct digest_stream *stream;
+	uint64_t total;
+};
+
+static bool digest_piece(void *ctx, const char *bytes, size_t len)
+{
+	struct digesting *digesting = ctx;
+	digest_add(digesting->stream, bytes, len);
+	digesting->total += len;
+	return true;
+}
+
+void dvc_dir_digest(const struct dvc_dir *dir, struct digest *ret, uint64_t *ret_len)
+{
+	struct digesting digesting = { .stream = digest_begin(DIGEST_MD5) };
+	render_pieces(dir, digest_piece, &digesting);
+	digest_end(digesting.stream, ret);
 	if (ret_len)
-		*ret_len = total;
+		*ret_len = digesting.total;
+}
+
+struct comparing {
+	int fd;
+	char bytes[2 * PIECE];
+};
+
+static bool compare_piece(void *ctx, const char *bytes, size_t len)
+{
+	struct comparing *comparing = ctx;
+	while (len) {
+		size_t want = len < sizeof(comparing->bytes) ? len : sizeof(comparing->bytes);
+		ssize_t got = sys.read(comparing->fd, comparing->bytes, want);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0 || memcmp(bytes, comparing->bytes, (size_t)got) != 0)
+			return false;
+		bytes += got;
+		len -= (size_t)got;
+	}
+	return true;
+}
+
+bool dvc_dir_is_file(const struct dvc_dir *dir, const char *path)
+{
+	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+	struct comparing *comparing OWNED = mem_alloc(sizeof(*comparing));
+	if (fd < 0)
+		return false;
+	comparing->fd = fd;
+	return render_pieces(dir, compare_piece, comparing) && sys.read(fd, comparing->bytes, 1) == 0;
 }
 
 /* ---- reading: a state machine over bytes, so that it can stop and go on anywhere ---- */

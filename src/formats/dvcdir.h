@@ -53,6 +53,9 @@ void dvc_dir_render(struct buf *out, const struct dvc_dir *dir);
 /* md5 of the manifest without keeping it. ret_len may be NULL. */
 void dvc_dir_digest(const struct dvc_dir *dir, struct digest *ret, uint64_t *ret_len);
 
+/* Whether the file holds exactly the manifest of a sorted directory. */
+bool dvc_dir_is_file(const struct dvc_dir *dir, const char *path);
+
 /* Fills dir (emptied first) and sorts it. shown_as names the manifest in errors: ERR_DATA with the byte offset. */
 int dvc_dir_parse(struct dvc_dir *dir, const char *bytes, size_t len, const char *shown_as, struct err *err) MUST_CHECK;
 

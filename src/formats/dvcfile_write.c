@@ -154,6 +154,22 @@ static void edit_remove_key(struct edits *edits, const struct dvc_map *map, cons
 	}
 }
 
+/* Where the text of a value begins. A long one may stand folded on a line of its own, and the new one belongs behind its key. */
+static size_t value_place(const struct buf *text, const struct dvc_place *place, bool *ret_bare)
+{
+	size_t at = place->value_start;
+	bool folded = false;
+	*ret_bare = place->value_start == place->value_end;
+	while (at > place->key_start && strchr(" \n", text->data[at - 1])) {
+		at--;
+		folded = folded || text->data[at] == '\n';
+	}
+	if (*ret_bare || !folded || at == place->key_start || text->data[at - 1] != ':')
+		return place->value_start;
+	*ret_bare = text->data[at] != ' ';
+	return *ret_bare ? at : at + 1;
+}
+
 /* The value of one key; NULL: it is not written. */
 static void edit_key(struct edits *edits, const struct dvc_map *map, const struct dvc_place *place, const char *name, const char *before,
 		     const char *value)
@@ -161,8 +177,9 @@ static void edit_key(struct edits *edits, const struct dvc_map *map, const struc
 	if (text_eq(value, before))
 		return;
 	if (place->present && value) {
-		bool bare = place->value_start == place->value_end;
-		edit_add(edits, place->value_start, place->value_end - place->value_start, mem_printf("%s%s", bare ? " " : "", value));
+		bool bare;
+		size_t start = value_place(edits->text, place, &bare);
+		edit_add(edits, start, place->value_end - start, mem_printf("%s%s", bare ? " " : "", value));
 	} else if (place->present) {
 		edit_remove_key(edits, map, place);
 	} else if (value && map->flow) {

@@ -372,6 +372,41 @@ static void read_files(struct hashes *hashes, enum digest_kind kind, struct hash
 	}
 }
 
+/* Whether the item is a file that has to be read. */
+static bool needs_reading(struct hashes *hashes, enum digest_kind kind, struct hash_item *item)
+{
+	if (item->err)
+		return false;
+	if (item->type == HASH_LINK)
+		hash_link(hashes, item);
+	/* Records are of names, so what a link leads to is remembered under the link's name but judged by the file's own
+	 * stamp: pointing the link elsewhere changes that. */
+	if (item->type != HASH_FILE || find_digest(hashes, kind, item->path, &item->stamp, &item->digest))
+		return false;
+	item->digest = (struct digest){ .kind = DIGEST_NONE };
+	return true;
+}
+
+void hashes_known_many(struct hashes *hashes, enum digest_kind kind, struct hash_item *items, size_t count)
+{
+	stat_items(hashes, items, count);
+	for (size_t i = 0; i < count; i++)
+		needs_reading(hashes, kind, &items[i]);
+}
+
+int64_t hashes_clock(struct hashes *hashes)
+{
+	return hashes->state ? clock_of(hashes) : CLOCK_NONE;
+}
+
+void hashes_learn(struct hashes *hashes, enum digest_kind kind, const char *path, const struct digest *digest,
+		  const struct fs_stamp *stamp, int64_t clock)
+{
+	hashes->files_read++;
+	if (!is_racy(stamp, clock))
+		remember(hashes, kind, path, digest, stamp, false);
+}
+
 static void look_up_once(struct hashes *hashes, enum digest_kind kind, struct hash_item *items, size_t count)
 {
 	struct reading reading = { 0 };
@@ -379,17 +414,8 @@ static void look_up_once(struct hashes *hashes, enum digest_kind kind, struct ha
 	stat_items(hashes, items, count);
 	for (size_t i = 0; i < count; i++) {
 		struct hash_item *item = &items[i];
-		if (item->err)
+		if (!needs_reading(hashes, kind, item))
 			continue;
-		if (item->type == HASH_LINK)
-			hash_link(hashes, item);
-		if (item->type != HASH_FILE || (!item->follow && find_digest(hashes, kind, item->path, &item->stamp, &item->digest)))
-			continue;
-		/* Records are of names, so what a link leads to is remembered under the link's name but judged by the
-		 * file's own stamp: pointing the link elsewhere changes that. */
-		if (item->follow && find_digest(hashes, kind, item->path, &item->stamp, &item->digest))
-			continue;
-		item->digest = (struct digest){ .kind = DIGEST_NONE };
 		struct buf path CLEANUP(buf_release) = BUF_INIT;
 		path_join(&path, hashes->root, item->path);
 		vec_push(&reading.jobs, (struct digest_job){ .path = arena_strndup(&paths, path.data, path.len) });

@@ -45,6 +45,12 @@ int hashes_new(struct state *state, const char *root, struct hashes **ret, struc
 void hashes_free(struct hashes *hashes); /* what was not saved is forgotten; NULL is fine */
 
 void hashes_lookup_many(struct hashes *hashes, enum digest_kind kind, struct hash_item *items, size_t count);
+/* The same from the records alone: what has to be read has the digest DIGEST_NONE. For those who read the files anyway, and tell what they
+ * found with hashes_learn; clock: hashes_clock from before they read. */
+void hashes_known_many(struct hashes *hashes, enum digest_kind kind, struct hash_item *items, size_t count);
+int64_t hashes_clock(struct hashes *hashes);
+void hashes_learn(struct hashes *hashes, enum digest_kind kind, const char *path, const struct digest *digest,
+		  const struct fs_stamp *stamp, int64_t clock);
 void hash_items_release(struct hash_item *items, size_t count); /* their errors */
 
 /* The same for one path; the item's error is the call's. item->err stays NULL. */

@@ -51,6 +51,10 @@ bool odb_has(const struct odb *odb, const struct odb_id *id, uint64_t *ret_size)
 /* Whether files of those names are there, for many and in a hurry: directories are listed, no object is looked at. */
 void odb_list_many(const struct odb *odb, const struct odb_id *ids, size_t count, bool *ret_present);
 
+/* A value that is another one after an object came or went, without listing: the stamps of the fan-out directories. False where that cannot
+ * be told: one of them is not on the device, or is younger than before (a reading of the file system's clock; store/clock.h). */
+bool odb_fingerprint(const struct odb *odb, uint64_t device, int64_t before, struct digest *ret);
+
 /* Called on the calling thread after each batch. Returns false to stop (ERR_SIGINT). */
 struct odb_sink {
 	bool (*progress)(void *ctx, size_t items_done, uint64_t bytes_done);

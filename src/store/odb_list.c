@@ -89,6 +89,32 @@ void odb_list_many(const struct odb *odb, const struct odb_id *ids, size_t count
 		vec_release(&listing.buckets[fan].wanted);
 }
 
+bool odb_fingerprint(const struct odb *odb, uint64_t device, int64_t before, struct digest *ret)
+{
+	struct fs_stamp stamps[FAN_OUT] = { { 0 } };
+	struct digest_stream *stream;
+	char *path OWNED = mem_printf("%s/files/md5", odb->dir);
+	int dir CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (dir < 0)
+		return false;
+	for (unsigned fan = 0; fan < FAN_OUT; fan++) {
+		static const char hex[] = "0123456789abcdef";
+		const char name[] = { hex[fan >> 4], hex[fan & 15], '\0' };
+		struct stat st;
+		if (sys.fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		fs_stamp_of(&stamps[fan], &st);
+		if (stamps[fan].dev != device || stamps[fan].mtime_ns >= before || stamps[fan].ctime_ns >= before)
+			return false;
+		stamps[fan].dev = 0; /* its number may differ after a boot */
+	}
+	stream = digest_begin(DIGEST_SHA256);
+	digest_add(stream, odb->dir, strlen(odb->dir));
+	digest_add(stream, stamps, sizeof(stamps));
+	digest_end(stream, ret);
+	return true;
+}
+
 static int visit_bucket(const struct odb *odb, unsigned fan, odb_visit_fn *visit, void *ctx, struct err *err)
 {
 	VEC(struct name) names = { 0 };

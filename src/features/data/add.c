@@ -4,6 +4,7 @@
  */
 #include "base/mem.h"
 #include "base/path.h"
+#include "base/pool.h"
 #include "base/text.h"
 #include "features/data/checkout.h"
 #include "features/data/outs.h"
@@ -77,26 +78,74 @@ static int check_imported(const struct walk *walk, const size_t *index, const st
 	return 0;
 }
 
-/* Brings the files of the walk that the cache lacks into it. One that had to be read goes in again even if its object is there:
- * that is the moment to find the object damaged while a sound copy is at hand. */
-static int import_files(struct data_repo *repo, const struct walk *walk, struct err *err)
+struct presence {
+	const struct odb *odb;
+	const struct walk *walk;
+	bool *cached;
+};
+
+#define LOOKS_PER_TASK 256
+
+static void look_for_some(void *ctx, size_t task)
+{
+	struct presence *presence = ctx;
+	size_t end = (task + 1) * LOOKS_PER_TASK;
+	for (size_t i = task * LOOKS_PER_TASK; i < end && i < presence->walk->files.len; i++) {
+		const struct walk_file *file = &presence->walk->files.at[i];
+		struct odb_id id = { file->digest, false };
+		uint64_t size;
+		presence->cached[i] = file->digest.kind != DIGEST_NONE && !file->was_read && odb_has(presence->odb, &id, &size) &&
+				      size == file->size;
+	}
+}
+
+/* What was read on the way into the cache need not be read again. */
+static int learn(struct data_repo *repo, struct walk *walk, const size_t *index, const struct odb_import *items, size_t count,
+		 int64_t clock, struct err *err)
+{
+	struct hashes *hashes;
+	if (repo_hashes(repo, &hashes, err) < 0)
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		struct walk_file *file = &walk->files.at[index[i]];
+		if (file->digest.kind != DIGEST_NONE)
+			continue;
+		char *path OWNED = *file->rel ? path_joined(walk->path, file->rel) : mem_strdup(walk->path);
+		file->digest = items[i].ret_digest;
+		file->stamp = items[i].ret_stamp;
+		file->size = items[i].ret_stamp.size;
+		hashes_learn(hashes, DIGEST_MD5, path, &file->digest, &file->stamp, clock);
+	}
+	return 0;
+}
+
+/* Brings the files of the walk that the cache lacks into it. One that has no record goes in, which is when it is hashed, even if its
+ * object is there: that is the moment to find the object damaged while a sound copy is at hand. */
+static int import_files(struct data_repo *repo, struct walk *walk, struct err *err)
 {
 	struct arena paths CLEANUP(arena_release) = { 0 };
+	struct hashes *hashes;
 	size_t count = 0, total = walk->files.len;
 	struct odb_import *items OWNED = mem_alloc((total + 1) * sizeof(*items));
 	size_t *index OWNED = mem_alloc((total + 1) * sizeof(*index));
+	bool *cached OWNED = mem_alloc(total + 1);
+	struct presence presence = { &repo->odb, walk, cached };
+	pool_each(0, (total + LOOKS_PER_TASK - 1) / LOOKS_PER_TASK, look_for_some, &presence);
 	for (size_t i = 0; i < total; i++) {
 		const struct walk_file *file = &walk->files.at[i];
-		struct odb_id id = { file->digest, false };
-		uint64_t size;
-		if (!file->was_read && odb_has(&repo->odb, &id, &size) && size == file->size)
+		if (cached[i])
 			continue;
 		items[count].path = arena_printf(&paths, "%s/%s%s%s", repo->root, walk->path, *file->rel ? "/" : "", file->rel);
 		index[count++] = i;
 	}
+	if (!count)
+		return 0;
+	if (repo_hashes(repo, &hashes, err) < 0)
+		return -1;
+	int64_t clock = hashes_clock(hashes);
 	struct import_progress progress = { repo, count };
 	struct odb_sink sink = { import_progress, &progress };
-	if (odb_import(&repo->odb, items, count, &sink, err) < 0)
+	if (odb_import(&repo->odb, items, count, &sink, err) < 0 || learn(repo, walk, index, items, count, clock, err) < 0)
 		return -1;
 	return check_imported(walk, index, items, count, err);
 }
@@ -267,10 +316,10 @@ static int begin(struct add_run *run, const struct outs *outs, const char *given
 /* Without the lock. */
 static int take_in(struct add_run *run, struct adding *adding, struct err *err)
 {
-	if (walk_hash(run->repo, &adding->walk, err) < 0)
-		return -1;
 	if (run->options->no_commit)
-		return 0;
+		return walk_hash(run->repo, &adding->walk, err);
+	if (walk_hash_known(run->repo, &adding->walk, err) < 0)
+		return -1;
 	if (import_files(run->repo, &adding->walk, err) < 0)
 		return -1;
 	for (size_t i = 0; i < adding->walk.files.len; i++)
@@ -393,6 +442,7 @@ int data_add(struct data_repo *repo, const char *const *paths, size_t count, con
 	struct rwlock held CLEANUP(rwlock_release) = RWLOCK_INIT;
 	struct add_paths add = { .repo = repo, .paths = paths, .count = count };
 	*ret = (struct data_add_report){ .staged = false };
+	repo_git_begin(repo);
 	int status = rwlock_enter(repo, name_paths, &add, &held, err);
 	if (status == 0) {
 		repo_unlock(repo);

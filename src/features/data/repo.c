@@ -67,6 +67,30 @@ int data_open(const char *dir, const struct data_ui *ui, struct data_repo **ret,
 	return 0;
 }
 
+/* A failure is left to repo_git, which tries again and says so. */
+static void open_git(void *ctx, size_t index)
+{
+	struct data_repo *repo = ctx;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	(void)index;
+	repo->git_tried = git_open(repo->root, &repo->git, &ignored) == 0;
+}
+
+void repo_git_begin(struct data_repo *repo)
+{
+	if (repo->git_tried || repo->git_begun || repo->config.no_scm)
+		return;
+	repo->git_begun = true;
+	pool_aside_begin(&repo->git_opening, open_git, repo);
+}
+
+static void join_git(struct data_repo *repo)
+{
+	if (repo->git_begun)
+		pool_aside_join(&repo->git_opening);
+	repo->git_begun = false;
+}
+
 void data_close(struct data_repo *repo)
 {
 	if (!repo)
@@ -74,6 +98,7 @@ void data_close(struct data_repo *repo)
 	for (size_t i = 0; i < repo->staging.len; i++)
 		temp_dir_drop(&repo->staging.at[i]);
 	vec_release(&repo->staging);
+	join_git(repo);
 	hashes_free(repo->hashes);
 	state_close(repo->state);
 	while (repo->lock_depth)
@@ -121,6 +146,7 @@ int repo_path(const struct data_repo *repo, const char *given, struct buf *ret, 
 
 int repo_git(struct data_repo *repo, struct git_repo **ret, struct err *err)
 {
+	join_git(repo);
 	if (!repo->git_tried && !repo->config.no_scm && git_open(repo->root, &repo->git, err) < 0)
 		return -1;
 	repo->git_tried = true;

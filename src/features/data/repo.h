@@ -5,6 +5,7 @@
 #define FEATURES_DATA_REPO_H
 
 #include "base/map.h"
+#include "base/pool.h"
 #include "base/vec.h"
 #include "features/data/config.h"
 #include "features/data/data.h"
@@ -28,6 +29,8 @@ struct data_repo {
 	struct map ignore_read; /* directories whose .dvcignore is in it */
 	struct git_repo *git;   /* NULL: not opened yet, or none */
 	bool git_tried;
+	struct pool_aside git_opening; /* while git_begun: repo_git_begin's */
+	bool git_begun;
 	struct state *state;    /* NULL: not opened yet */
 	struct hashes *hashes;  /* NULL: not opened yet */
 	VEC(struct temp_dir) staging;
@@ -41,6 +44,8 @@ char *repo_abs(const struct data_repo *repo, const char *rel);
 
 /* *ret is NULL where there is no git, or core.no_scm. */
 int repo_git(struct data_repo *repo, struct git_repo **ret, struct err *err) MUST_CHECK;
+/* Starts to open it beside other work, which loads libgit2: for callers of repo_git in a while. */
+void repo_git_begin(struct data_repo *repo);
 /* A path of the root as git knows it: relative to git's work tree. */
 int repo_git_path(struct data_repo *repo, const char *rel, struct buf *ret, struct err *err) MUST_CHECK;
 

@@ -8,6 +8,8 @@
 #include "features/data/outs.h"
 #include "features/data/transfer.h"
 #include "features/data/walk.h"
+#include "store/clock.h"
+#include "store/state.h"
 
 #include <string.h>
 
@@ -117,11 +119,16 @@ static void compare_sides(struct status_run *run, const struct tracked *old, con
 		strlist_take(&changes->modified, mem_printf("%s%s", side->path, side->out->is_dir ? "/" : ""));
 	if (!run->options->granular)
 		return;
-	if (old)
-		manifest_of(run, old, &old_dir);
-	if (new)
-		manifest_of(run, new, &new_dir);
-	diff_members(side->path, &old_dir, &new_dir, added, deleted, changes);
+	bool known = (!old || !old->out->is_dir || manifest_of(run, old, &old_dir));
+	known = (!new || !new->out->is_dir || manifest_of(run, new, &new_dir)) && known;
+	if (known) {
+		diff_members(side->path, &old_dir, &new_dir, added, deleted, changes);
+		return;
+	}
+	/* With one side's list of members lost, what happened to those of the other is unknown. */
+	const struct dvc_dir *left = new_dir.len ? &new_dir : &old_dir;
+	for (size_t i = 0; i < left->len; i++)
+		strlist_take(&changes->unknown, path_joined(side->path, left->entries[i].relpath));
 }
 
 static int find_committed(struct status_run *run, const struct outs *outs, const struct selection *chosen, bool all, struct err *err)
@@ -155,6 +162,40 @@ static int find_committed(struct status_run *run, const struct outs *outs, const
 	return 0;
 }
 
+/* Which of the members of a manifest the cache has. That it has all of them is remembered with the cache's fingerprint. */
+static void find_present(struct status_run *run, const struct odb_id *manifest, const struct odb_id *ids, size_t count, bool *present)
+{
+	struct data_repo *repo = run->repo;
+	if (count < MANY_MEMBERS) {
+		for (size_t i = 0; i < count; i++)
+			present[i] = odb_has(&repo->odb, &ids[i], NULL);
+		return;
+	}
+	/* A look at each of many objects would take longer than all else; checkout and push look and verify. */
+	char name[sizeof("present ") + DIGEST_HEX_MAX] = "present ";
+	struct digest now, seen = { .kind = DIGEST_NONE };
+	const void *bytes;
+	size_t len, have = 0;
+	struct stat st;
+	digest_hex(&manifest->digest, name + strlen(name));
+	int clock CLEANUP(fs_close_fd) = repo->state ? clock_open(repo->root, true) : -1;
+	bool known = clock >= 0 && sys.fstat(clock, &st) == 0 && odb_fingerprint(&repo->odb, st.st_dev, clock_now(clock), &now);
+	if (known && state_get(repo->state, STATE_META, name, &bytes, &len) && len == sizeof(now.bytes)) {
+		memcpy(seen.bytes, bytes, len);
+		seen.kind = now.kind;
+		if (digest_eq(&seen, &now)) {
+			memset(present, true, count);
+			return;
+		}
+	}
+	odb_list_many(&repo->odb, ids, count, present);
+	for (size_t i = 0; i < count; i++)
+		have += present[i];
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	if (known && have == count && state_put(repo->state, STATE_META, name, now.bytes, sizeof(now.bytes), &ignored) < 0)
+		err_release(&ignored); /* it is listed again next time */
+}
+
 /* Names what the cache lacks; of a directory its members too where they are wanted. */
 static void find_not_cached(struct status_run *run, const struct tracked *tracked, const struct dvc_dir *manifest, bool has_manifest)
 {
@@ -166,11 +207,7 @@ static void find_not_cached(struct status_run *run, const struct tracked *tracke
 	bool *present OWNED = mem_alloc(manifest->len + 1);
 	for (size_t i = 0; i < manifest->len; i++)
 		ids[i] = (struct odb_id){ member_digest(&manifest->entries[i]), false };
-	/* A look at each of many objects would take longer than all else; checkout and push look and verify. */
-	if (manifest->len >= MANY_MEMBERS)
-		odb_list_many(&run->repo->odb, ids, manifest->len, present);
-	for (size_t i = 0; i < manifest->len && manifest->len < MANY_MEMBERS; i++)
-		present[i] = odb_has(&run->repo->odb, &ids[i], NULL);
+	find_present(run, &id, ids, manifest->len, present);
 	for (size_t i = 0; i < manifest->len; i++) {
 		if (present[i])
 			continue;
@@ -210,6 +247,14 @@ static int look_at_data(const struct walk *walk, const struct tracked *tracked, 
 	return 0;
 }
 
+static bool is_manifest(struct status_run *run, const struct tracked *tracked, const struct dvc_dir *now)
+{
+	struct odb_id id = tracked_id(tracked);
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	odb_add_path(&run->repo->odb, &path, &id);
+	return (!tracked->out->has_nfiles || tracked->out->nfiles == now->len) && dvc_dir_is_file(now, path.data);
+}
+
 static int find_uncommitted(struct status_run *run, const struct tracked *tracked, struct items *added, struct items *deleted,
 			    struct err *err)
 {
@@ -223,20 +268,22 @@ static int find_uncommitted(struct status_run *run, const struct tracked *tracke
 		return -1;
 	for (size_t i = 0; i < walk.odd.len; i++)
 		strlist_add(&run->ret->warnings, walk.odd.at[i]);
-	bool has_manifest = manifest_of(run, tracked, &manifest);
-	find_not_cached(run, tracked, &manifest, has_manifest);
+	/* Data as recorded is itself the list of members: the manifest need only be there, with the same bytes. */
+	bool has_manifest = same && is_dir ? is_manifest(run, tracked, &now) : manifest_of(run, tracked, &manifest);
+	find_not_cached(run, tracked, same && has_manifest ? &now : &manifest, has_manifest);
 	if (same && !walk.odd.len) {
 		strlist_add(&run->ret->unchanged, name);
 		return 0;
 	}
-	if (!walk.exists)
+	if (!walk.exists || walk.is_broken)
 		items_add(deleted, tracked->path, &tracked->out->digest, is_dir);
 	else
 		strlist_add(&changes->modified, name);
 	if (run->options->granular && is_dir && has_manifest)
 		diff_members(tracked->path, &manifest, &now, added, deleted, changes);
 	else if (run->options->granular && is_dir && walk.exists)
-		strlist_add(&changes->unknown, name);
+		for (size_t i = 0; i < walk.files.len; i++)
+			strlist_take(&changes->unknown, path_joined(tracked->path, walk.files.at[i].rel));
 	return 0;
 }
 
@@ -266,6 +313,7 @@ int data_status(struct data_repo *repo, const char *const *paths, size_t count, 
 	struct selection chosen CLEANUP(selection_release) = SELECTION_INIT;
 	struct status_run run = { repo, options, ret };
 	*ret = (struct data_status){ .has_git = false };
+	repo_git_begin(repo);
 	if (outs_load(repo, &outs, err) < 0)
 		return -1;
 	outs_add_broken(repo, &outs, paths, count, &ret->broken);

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/path.h"
+#include "base/pool.h"
 #include "base/text.h"
 #include "formats/dvcfile.h"
 
@@ -35,67 +36,240 @@ static void add_odd(struct walk *walk, const char *rel, const char *what)
 	strlist_take(&walk->odd, buf_detach(&line));
 }
 
-static void add_file(struct walk *walk, const char *rel, const struct stat *st, bool is_link)
+/*
+ * Directories are read a window at a time, all processors at it: names first, then stats, in pieces, so that one large directory is
+ * shared as well. What is found goes into the walk in one thread.
+ */
+#define WINDOW 128      /* directories that are open at once */
+#define STATS_PER_TASK 256
+#define MAX_DEPTH 512
+
+struct found {
+	uint32_t name_at;
+	unsigned char type;  /* d_type */
+	bool ignored, is_link, broken, bad_name;
+	int failed;          /* errno; ENOENT: gone since it was listed */
+	struct fs_stamp stamp; /* of what a link leads to */
+};
+
+struct listing {
+	char *rel;           /* below the walk's path; "" for itself */
+	unsigned depth;
+	int fd;
+	struct buf names;    /* each with its NUL */
+	VEC(struct found) found;
+	struct err err;
+};
+
+struct stat_task {
+	size_t listing, from;
+};
+
+struct window {
+	struct data_repo *repo;
+	struct walk *walk;
+	struct listing *at;
+	size_t len;
+	VEC(struct stat_task) tasks;
+};
+
+static void listing_release(struct listing *listing)
 {
-	struct walk_file file = { .rel = arena_strdup(&walk->arena, rel), .is_link = is_link };
-	file.exec = st->st_mode & S_IXUSR;
-	file.size = (uint64_t)st->st_size;
-	fs_stamp_of(&file.stamp, st);
+	free(listing->rel);
+	fs_close_fd(&listing->fd);
+	buf_release(&listing->names);
+	vec_release(&listing->found);
+	err_release(&listing->err);
+}
+
+static bool is_dot(const char *name)
+{
+	return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
+}
+
+static void list_names(void *ctx, size_t index)
+{
+	struct window *window = ctx;
+	struct listing *listing = &window->at[index];
+	char *path OWNED = mem_printf("%s/%s%s%s", window->repo->root, window->walk->path, *listing->rel ? "/" : "", listing->rel);
+	listing->fd = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+	int fd = listing->fd < 0 ? -1 : sys.openat(listing->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
+	if (!dir) {
+		err_set_errno(&listing->err, ERR_FAILED, errno, "cannot open directory '%s'", path);
+		fs_close_fd(&fd);
+		return;
+	}
+	for (;;) {
+		errno = 0;
+		const struct dirent *entry = sys.readdir(dir);
+		if (!entry && errno)
+			err_set_errno(&listing->err, ERR_FAILED, errno, "cannot read directory '%s'", path);
+		if (!entry)
+			break;
+		if (is_dot(entry->d_name))
+			continue;
+		if (listing->names.len > UINT32_MAX / 2) {
+			err_set(&listing->err, ERR_FAILED, "the directory '%s' has too many entries", path);
+			break;
+		}
+		vec_push(&listing->found, ((struct found){ .name_at = (uint32_t)listing->names.len, .type = entry->d_type }));
+		buf_add(&listing->names, entry->d_name, strlen(entry->d_name) + 1);
+	}
+	closedir(dir);
+}
+
+static void look_at(const struct window *window, const struct listing *listing, struct found *found, struct buf *rel)
+{
+	const char *name = listing->names.data + found->name_at;
+	struct stat st;
+	if (found->type != DT_DIR && found->type != DT_LNK) {
+		if (sys.fstatat(listing->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+			found->failed = errno;
+			return;
+		}
+		fs_stamp_of(&found->stamp, &st);
+		found->type = S_ISDIR(st.st_mode) ? DT_DIR : S_ISLNK(st.st_mode) ? DT_LNK : DT_REG;
+	}
+	buf_addf(rel, "%s/%s%s%s", window->walk->path, listing->rel, *listing->rel ? "/" : "", name);
+	found->ignored = ignore_match(window->repo->ignore, rel->data, found->type == DT_DIR);
+	found->bad_name = !text_is_utf8(name, strlen(name));
+	if (found->type != DT_LNK || found->ignored || found->bad_name)
+		return;
+	found->is_link = true;
+	if (sys.fstatat(listing->fd, name, &st, 0) == 0)
+		fs_stamp_of(&found->stamp, &st);
+	else if (errno == ENOENT || errno == ELOOP || errno == ENOTDIR)
+		found->broken = true;
+	else
+		found->failed = errno;
+}
+
+static void look_at_some(void *ctx, size_t task)
+{
+	struct window *window = ctx;
+	struct listing *listing = &window->at[window->tasks.at[task].listing];
+	size_t from = window->tasks.at[task].from, end = from + STATS_PER_TASK;
+	struct buf rel CLEANUP(buf_release) = BUF_INIT;
+	for (size_t i = from; i < end && i < listing->found.len; i++) {
+		buf_reset(&rel);
+		look_at(window, listing, &listing->found.at[i], &rel);
+	}
+}
+
+static void add_file(struct walk *walk, const char *rel, const struct fs_stamp *stamp, bool is_link)
+{
+	struct walk_file file = { .rel = rel, .is_link = is_link, .exec = stamp->mode & S_IXUSR, .size = stamp->size, .stamp = *stamp };
 	vec_push(&walk->files, file);
 }
 
-static int add_entry(struct walk *walk, const char *abs, const char *rel, const struct stat *lst, struct err *err)
+/* A file, or a link to one; anything else is odd. */
+static void add_leaf(struct walk *walk, const char *rel, const struct fs_stamp *stamp, bool is_link, bool broken)
 {
-	struct stat st = *lst;
-	bool is_link = S_ISLNK(lst->st_mode);
-	if (is_link && sys.fstatat(AT_FDCWD, abs, &st, 0) < 0) {
-		if (errno != ENOENT && errno != ELOOP && errno != ENOTDIR)
-			return err_set_errno(err, ERR_FAILED, errno, "cannot read the link %s", abs);
+	mode_t mode = (mode_t)stamp->mode;
+	if (broken)
 		add_odd(walk, rel, "is a broken symbolic link");
-		return 0;
-	}
-	if (S_ISREG(st.st_mode))
-		add_file(walk, rel, &st, is_link);
-	else if (is_link && S_ISDIR(st.st_mode))
+	else if (S_ISREG(mode))
+		add_file(walk, rel, stamp, is_link);
+	else if (is_link && S_ISDIR(mode))
 		add_odd(walk, rel, "is a symbolic link to a directory");
 	else {
-		char *what OWNED = mem_printf("is %s%s", is_link ? "a symbolic link to " : "", kind_name(st.st_mode));
+		char *what OWNED = mem_printf("is %s%s", is_link ? "a symbolic link to " : "", kind_name(mode));
 		add_odd(walk, rel, what);
+	}
+}
+
+struct queue {
+	VEC(struct listing) list; /* what is still to be read */
+};
+
+static int take_found(struct walk *walk, const struct listing *listing, const struct found *found, struct queue *queue, struct err *err)
+{
+	const char *name = listing->names.data + found->name_at;
+	if (found->ignored || found->failed == ENOENT)
+		return 0;
+	if (found->failed)
+		return err_set_errno(err, ERR_FAILED, found->failed, "cannot look at '%s/%s%s%s'", walk->path, listing->rel,
+				     *listing->rel ? "/" : "", name);
+	const char *rel = *listing->rel ? arena_printf(&walk->arena, "%s/%s", listing->rel, name) : arena_strdup(&walk->arena, name);
+	if (found->bad_name) {
+		add_odd(walk, rel, "has a name that is not UTF-8");
+	} else if (found->type == DT_DIR) {
+		if (listing->depth >= MAX_DEPTH)
+			return err_set(err, ERR_FAILED, "directories are nested too deeply: '%s/%s'", walk->path, rel);
+		vec_push(&queue->list, ((struct listing){ .rel = mem_strdup(rel), .depth = listing->depth + 1, .fd = -1 }));
+	} else {
+		if (strcmp(name, ".dvcignore") == 0)
+			add_odd(walk, rel, "is inside of a tracked directory, where ignore files must not be");
+		else if (dvc_file_is_name(name) && !found->is_link && S_ISREG((mode_t)found->stamp.mode))
+			add_odd(walk, rel, "is a .dvc file inside of a tracked directory");
+		add_leaf(walk, rel, &found->stamp, found->is_link, found->broken);
 	}
 	return 0;
 }
 
-struct walk_ctx {
-	struct data_repo *repo;
-	struct walk *walk;
-};
-
-static int visit(void *ctx, const struct fs_entry *entry, struct err *err)
+static int read_window(struct window *window, struct queue *queue, struct err *err)
 {
-	struct walk_ctx *walking = ctx;
-	struct walk *walk = walking->walk;
-	struct buf rel CLEANUP(buf_release) = BUF_INIT;
-	bool is_dir = S_ISDIR(entry->st->st_mode);
-	path_join(&rel, walk->path, entry->rel);
-	if (ignore_match(walking->repo->ignore, rel.data, is_dir))
-		return 1;
-	const char *name = path_base(entry->rel);
-	if (!text_is_utf8(name, strlen(name))) {
-		add_odd(walk, entry->rel, "has a name that is not UTF-8");
-		return 1;
+	pool_each(0, window->len, list_names, window);
+	window->tasks.len = 0;
+	size_t entries = 0;
+	for (size_t i = 0; i < window->len; i++) {
+		if (window->at[i].err.code)
+			return err_move(err, &window->at[i].err);
+		entries += window->at[i].found.len;
+		for (size_t from = 0; from < window->at[i].found.len; from += STATS_PER_TASK)
+			vec_push(&window->tasks, ((struct stat_task){ i, from }));
 	}
-	if (is_dir)
-		return 0;
-	if (strcmp(name, ".dvcignore") == 0)
-		add_odd(walk, entry->rel, "is inside of a tracked directory, where ignore files must not be");
-	else if (dvc_file_is_name(name) && S_ISREG(entry->st->st_mode))
-		add_odd(walk, entry->rel, "is a .dvc file inside of a tracked directory");
-	return add_entry(walk, entry->path, entry->rel, entry->st, err);
+	/* For a few a thread costs more than it saves. */
+	pool_each(entries < 2 * STATS_PER_TASK ? 1 : 0, window->tasks.len, look_at_some, window);
+	for (size_t i = 0; i < window->len; i++)
+		for (size_t k = 0; k < window->at[i].found.len; k++)
+			if (take_found(window->walk, &window->at[i], &window->at[i].found.at[k], queue, err) < 0)
+				return -1;
+	return 0;
+}
+
+static int read_tree(struct data_repo *repo, struct walk *walk, struct err *err)
+{
+	struct queue queue = { 0 };
+	struct window window = { .repo = repo, .walk = walk };
+	struct listing listings[WINDOW];
+	int status = 0;
+	vec_push(&queue.list, ((struct listing){ .rel = mem_strdup(""), .fd = -1 }));
+	while (queue.list.len) {
+		window.at = listings;
+		for (window.len = 0; window.len < WINDOW && queue.list.len;)
+			listings[window.len++] = queue.list.at[--queue.list.len];
+		if (status == 0)
+			status = read_window(&window, &queue, err);
+		for (size_t i = 0; i < window.len; i++)
+			listing_release(&listings[i]);
+	}
+	vec_release(&queue.list);
+	vec_release(&window.tasks);
+	return status;
 }
 
 static int compare_files(const void *a, const void *b)
 {
 	return strcmp(((const struct walk_file *)a)->rel, ((const struct walk_file *)b)->rel);
+}
+
+/* A path that is no directory. */
+static int read_leaf(struct walk *walk, const char *abs, const struct stat *lst, struct err *err)
+{
+	struct stat st = *lst;
+	struct fs_stamp stamp;
+	bool is_link = S_ISLNK(lst->st_mode), broken = false;
+	if (is_link && sys.fstatat(AT_FDCWD, abs, &st, 0) < 0) {
+		if (errno != ENOENT && errno != ELOOP && errno != ENOTDIR)
+			return err_set_errno(err, ERR_FAILED, errno, "cannot read the link %s", abs);
+		broken = true;
+	}
+	walk->is_broken = broken;
+	fs_stamp_of(&stamp, &st);
+	add_leaf(walk, "", &stamp, is_link, broken);
+	return 0;
 }
 
 int walk_path(struct data_repo *repo, const char *path, struct walk *ret, struct err *err)
@@ -108,19 +282,19 @@ int walk_path(struct data_repo *repo, const char *path, struct walk *ret, struct
 	if (!ret->exists)
 		return 0;
 	if (!S_ISDIR(st.st_mode))
-		return add_entry(ret, abs, "", &st, err);
+		return read_leaf(ret, abs, &st, err);
 	bool ignored;
 	if (repo_ignored(repo, path, true, &ignored, err) < 0)
 		return -1;
 	ret->is_dir = true;
-	struct walk_ctx ctx = { repo, ret };
-	if (fs_walk(abs, visit, &ctx, err) < 0)
+	if (read_tree(repo, ret, err) < 0)
 		return -1;
 	vec_sort(&ret->files, compare_files);
+	strlist_sort(&ret->odd);
 	return 0;
 }
 
-int walk_hash(struct data_repo *repo, struct walk *walk, struct err *err)
+static int hash_files(struct data_repo *repo, struct walk *walk, bool known_only, struct err *err)
 {
 	struct hashes *hashes;
 	if (!walk->files.len)
@@ -136,7 +310,7 @@ int walk_hash(struct data_repo *repo, struct walk *walk, struct err *err)
 		items[i].follow = true;
 		items[i].seen = &walk->files.at[i].stamp;
 	}
-	hashes_lookup_many(hashes, DIGEST_MD5, items, count);
+	(known_only ? hashes_known_many : hashes_lookup_many)(hashes, DIGEST_MD5, items, count);
 	int status = 0;
 	for (size_t i = 0; i < count && status == 0; i++) {
 		struct walk_file *file = &walk->files.at[i];
@@ -154,6 +328,16 @@ int walk_hash(struct data_repo *repo, struct walk *walk, struct err *err)
 	}
 	hash_items_release(items, count);
 	return status;
+}
+
+int walk_hash(struct data_repo *repo, struct walk *walk, struct err *err)
+{
+	return hash_files(repo, walk, false, err);
+}
+
+int walk_hash_known(struct data_repo *repo, struct walk *walk, struct err *err)
+{
+	return hash_files(repo, walk, true, err);
 }
 
 void walk_release(struct walk *walk)

@@ -21,6 +21,7 @@ struct walk {
 	char *path;          /* relative to the root */
 	bool exists;
 	bool is_dir;
+	bool is_broken;      /* the path itself is a link to nothing: into a cache that lost the object, say */
 	VEC(struct walk_file) files; /* sorted by rel */
 	struct strlist odd;  /* what cannot be tracked: "data/pipe is a FIFO" */
 	struct arena arena;
@@ -33,6 +34,9 @@ int walk_path(struct data_repo *repo, const char *path, struct walk *ret, struct
 
 /* Fills the digests, from stat records where they hold. */
 int walk_hash(struct data_repo *repo, struct walk *walk, struct err *err) MUST_CHECK;
+
+/* The same from the records alone; the others keep DIGEST_NONE. */
+int walk_hash_known(struct data_repo *repo, struct walk *walk, struct err *err) MUST_CHECK;
 
 void walk_release(struct walk *walk);
 

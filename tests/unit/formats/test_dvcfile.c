@@ -103,6 +103,13 @@ static void edits_keep_the_rest(void **state)
 	assert_render(&file, "outs:\n- md5: acbd18db4cc2f85cedef654fccc4a4d8\n  hash: md5\n  path: d\n  size: 0");
 	dvc_file_release(&file);
 
+	/* A folded value gives way to a short one, behind its key. */
+	parse(&file, "outs:\n- hash: md5\n  md5: acbd18db4cc2f85cedef654fccc4a4d8\n  path: \n    d\n");
+	free(file.outs[0].path);
+	file.outs[0].path = mem_strdup("e");
+	assert_render(&file, "outs:\n- hash: md5\n  md5: acbd18db4cc2f85cedef654fccc4a4d8\n  path: e\n");
+	dvc_file_release(&file);
+
 	/* Flow style. */
 	parse(&file, "outs: [{md5: acbd18db4cc2f85cedef654fccc4a4d8, isexec: true, path: d}]\n");
 	file.outs[0].isexec = false;
