@@ -244,7 +244,7 @@ static void compare_definitions(struct looking *looking, const struct project_op
 		else if (rule && map_has(&looking->is_changed, rule))
 			affect(looking, target, mem_strdup(rule));
 		else if (later && !same_definition(now, later, then))
-			affect(looking, target, mem_printf("its definition in %s", rule ? rule : config));
+			affect(looking, target, mem_printf("its definition in %s", rule ? rule : target->origin));
 	}
 }
 

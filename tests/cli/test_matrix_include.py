@@ -56,3 +56,13 @@ targets:
     included.write_text("targets:\n  test:\n    runn: x\n")
     result = box.mlmake("all", check=2)
     assert result.stderr.startswith("services/api/mlmake.yaml:3:5: error: unknown key 'runn'")
+
+
+def test_since_knows_included_files(gitbox):
+    gitbox.write("mlmake.yaml", "include: [sub]\ntargets:\n  top: {run: x, inputs: [mlmake.yaml]}\n")
+    gitbox.write("sub/mlmake.yaml", "targets:\n  a: {run: x, inputs: [in]}\n  b: {run: x, inputs: [in]}\n")
+    gitbox.write("sub/in", "")
+    gitbox.git("add", "-A")
+    gitbox.git("commit", "-qm", "one")
+    gitbox.write("sub/mlmake.yaml", "targets:\n  a: {run: y, inputs: [in]}\n  b: {run: x, inputs: [in]}\n")
+    assert gitbox.mlmake("list", "--since", "HEAD").stdout == "sub:a  (its definition in sub/mlmake.yaml)\n"
