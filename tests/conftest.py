@@ -58,15 +58,23 @@ def find_peer(name):
     return shutil.which({"moto": "moto_server"}.get(name, name))
 
 
-def need_peer(name):
-    path = find_peer(name)
-    if path:
-        return path
+def is_missing(name):
+    """Skips, or fails where that peer is required."""
     required = os.environ.get("MLMAKE_REQUIRE_PEERS", "").split(",")
     if name in required or "all" in required:
         pytest.fail(f"the peer {name} is missing and required here; ./bootstrap.sh test installs it")
     pytest.skip(f"the peer {name} is not installed; ./bootstrap.sh test installs it")
-    return None
+
+
+def need_peer(name):
+    path = find_peer(name)
+    return path if path else is_missing(name)
+
+
+def need_module(name, module):
+    """A peer that is a Python module, which a test has tried to import."""
+    if module is None:
+        is_missing(name)
 
 
 def clean_env(home, **extra):

@@ -175,6 +175,18 @@ def test_framing_of_names_and_content(box):
     assert box.read("out") != first
 
 
+def test_empty_files_count(box):
+    """Zero-byte aggregates hash equal where their number is not framed."""
+    one(box, "ls d > out", inputs=["d"], outputs=["out"])
+    for names in ("a", "ab", "b"):
+        for name in "ab":
+            (box.path / "d" / name).unlink(missing_ok=True)
+        for name in names:
+            box.write(f"d/{name}", "")
+        box.mlmake("t")
+        assert box.read("out").split() == [name.encode() for name in names]
+
+
 def test_the_command_is_in_the_key(box):
     """Wrong in go-task: the command is left out of the checksum."""
     box.write("in", "x")

@@ -8,9 +8,18 @@ import urllib.parse
 import conftest
 import pytest
 
-botocore_auth = pytest.importorskip("botocore.auth")
-from botocore.awsrequest import AWSRequest  # noqa: E402
-from botocore.credentials import Credentials  # noqa: E402
+try:
+    import botocore.auth as botocore_auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+except ImportError:
+    botocore_auth = None
+
+
+@pytest.fixture(autouse=True)
+def botocore():
+    conftest.need_module("botocore", botocore_auth)
+
 
 ALPHABET = "abcXYZ019-_~ +%&=:@!$'()*,;/?#[]äß漢"
 
