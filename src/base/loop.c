@@ -98,25 +98,15 @@ void loop_change_fd(struct loop *loop, struct loop_source *source, uint32_t even
 	epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, source->fd, &event);
 }
 
-static void bury(struct loop *loop, struct loop_source *source)
-{
-	source->fn = NULL;
-	loop->live--;
-	vec_push(&loop->dead, source);
-}
-
 void loop_remove_fd(struct loop *loop, struct loop_source *source)
 {
 	if (!source || !source->fn)
 		return;
+	/* Also of what is closed next: a child that is about to execute has a copy of it, for which epoll would go on to report. */
 	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
-	bury(loop, source);
-}
-
-void loop_close_fd(struct loop *loop, struct loop_source *source)
-{
-	close(source->fd);
-	bury(loop, source);
+	source->fn = NULL;
+	loop->live--;
+	vec_push(&loop->dead, source);
 }
 
 static bool fires_before(const struct loop_timer *a, const struct loop_timer *b)

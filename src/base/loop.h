@@ -28,8 +28,6 @@ void loop_free(struct loop *loop);
 struct loop_source *loop_add_fd(struct loop *loop, int fd, uint32_t events, loop_fd_fn *fn, void *ctx);
 void loop_change_fd(struct loop *loop, struct loop_source *source, uint32_t events);
 void loop_remove_fd(struct loop *loop, struct loop_source *source);
-/* The same, and closes the fd, of which there must be no copy: then the kernel needs not be told. */
-void loop_close_fd(struct loop *loop, struct loop_source *source);
 
 /* Once, after_ms from now (0: the next step). A timer that fired is gone: do not remove it then. */
 struct loop_timer *loop_add_timer(struct loop *loop, uint64_t after_ms, loop_timer_fn *fn, void *ctx);

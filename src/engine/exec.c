@@ -51,9 +51,9 @@ void exec_start(struct run *run, struct node *node, const struct claim *claim)
 static void close_stream(struct stream *stream)
 {
 	if (stream->source)
-		loop_close_fd(stream->job->run->loop, stream->source);
+		loop_remove_fd(stream->job->run->loop, stream->source);
 	stream->source = NULL;
-	stream->fd = -1;
+	fs_close_fd(&stream->fd);
 }
 
 static void drop_timer(struct job *job, struct loop_timer **timer)
@@ -65,10 +65,8 @@ static void drop_timer(struct job *job, struct loop_timer **timer)
 
 static void drop_process(struct job *job)
 {
-	if (job->exit_source) {
-		loop_close_fd(job->run->loop, job->exit_source);
-		job->proc.pidfd = -1;
-	}
+	if (job->exit_source)
+		loop_remove_fd(job->run->loop, job->exit_source);
 	job->exit_source = NULL;
 	proc_release(&job->proc);
 	drop_timer(job, &job->kill_timer);
