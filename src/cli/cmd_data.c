@@ -21,6 +21,11 @@ static void show_warning(void *ctx, const char *text)
 	cli_warn(ctx, "%s", text);
 }
 
+struct data_ui data_cli_ui(struct cli *cli)
+{
+	return (struct data_ui){ show_progress, show_note, show_warning, cli };
+}
+
 int data_cli_open(struct cli *cli, struct data_repo **ret, struct err *err)
 {
 	return data_cli_open_at(cli, NULL, ret, err);
@@ -28,7 +33,7 @@ int data_cli_open(struct cli *cli, struct data_repo **ret, struct err *err)
 
 int data_cli_open_at(struct cli *cli, const char *dir, struct data_repo **ret, struct err *err)
 {
-	const struct data_ui ui = { show_progress, show_note, show_warning, cli };
+	const struct data_ui ui = data_cli_ui(cli);
 	return data_open(dir, &ui, ret, err);
 }
 

@@ -12,6 +12,9 @@ extern const struct command cmd_data_status, cmd_data_push, cmd_data_fetch, cmd_
 extern const struct command cmd_data_verify, cmd_data_diff, cmd_data_ls, cmd_data_get, cmd_data_gc;
 extern const struct command cmd_data_remove, cmd_data_move, cmd_data_unprotect, cmd_data_config, cmd_data_merge, cmd_data_import, cmd_data_update;
 
+/* Shows progress, notes and warnings on this cli. */
+struct data_ui data_cli_ui(struct cli *cli);
+
 /* Opens the repository here, which tells its progress, notes and warnings on this cli. */
 int data_cli_open(struct cli *cli, struct data_repo **ret, struct err *err) MUST_CHECK;
 /* The same for the repository that holds dir. */

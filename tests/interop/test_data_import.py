@@ -285,3 +285,76 @@ def test_a_hostile_repository(tmp_path, source, bucket, s3_server):
         known = box.mlmake("data", "import", url, "f", check=None, **secrets)
         assert "without credentials" not in known.stderr and known.returncode == 3
     assert not marker.exists()
+
+
+LISTINGS = [[], ["mix"], ["data"], ["-R"], ["code/x.py"], ["f"]]
+
+
+def listed(text):
+    """What ls --json says; sizes of directories that are git's are dvc's own idea, a link's is that of its text."""
+    found = {entry["path"]: entry for entry in json.loads(text)}
+    for name, entry in found.items():
+        if (entry["isdir"] and not entry["isout"]) or name.endswith("link"):
+            entry["size"] = entry["isexec"] = None
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rev", [[], ["--rev", "v1"]])
+def test_ls_of_another_repository(tmp_path, source, rev):
+    box = Sandbox(tmp_path / "anywhere")
+    for args in LISTINGS:
+        for only in ([], ["--dvc-only"]) if args in ([], ["-R"]) else ([],):
+            theirs = box.dvc("ls", source.path, *args, *rev, *only, "--json")
+            ours = listed(box.mlmake("data", "ls", source.path, *args, *rev, *only, "--json").stdout)
+            expected = listed(theirs.stdout)
+            for name in set(expected) & set(ours):  # dvc has modes and sizes of what is checked out, or none; here the record counts
+                for key in ("size", "isexec") if not rev else ("isexec",):
+                    if expected[name]["isout"]:
+                        expected[name][key] = ours[name][key]
+            assert ours == expected, (args, only)
+
+
+@pytest.mark.slow
+def test_get_from_another_repository(tmp_path, source):
+    """What dvc get writes, without a repository here."""
+    need_peer("dvc")
+    source.write("f", "not committed\n")
+    source.mlmake("data", "add", "f")
+    boxes = [Sandbox(tmp_path / name) for name in ("theirs", "ours")]
+    for args in (["data"], ["data/sub/b", "-o", "b"], ["mix", "-o", "m"], ["code/x.py"], ["f"], ["data", "--rev", "v1", "-o", "old"],
+                 ["odd/it's \"q\" é", "-o", "odd"], ["f", "--rev", "v1", "-o", "f1"]):
+        boxes[0].dvc("get", "-q", source.path, *args)
+        boxes[1].mlmake("data", "get", source.path, *args)
+    theirs, ours = ({name: bytes_ for name, (bytes_, _) in files(box).items()} for box in boxes)
+    assert ours == theirs
+    assert ours["f"] == b"not committed\n" and ours["f1"] == b"f\n"
+    for args in (["data"], ["data/a", "--rev", "v1"], ["mix/tracked"]):
+        assert (boxes[1].mlmake("data", "get", source.path, *args, "--show-url").stdout
+                == boxes[0].dvc("get", source.path, *args, "--show-url").stdout)
+    assert not [name for name in os.listdir(boxes[1].path) if name.startswith(".mlmake-get")]
+    assert "exists already" in boxes[1].mlmake("data", "get", source.path, "f", check=1).stderr
+    assert "is a .dvc file" in boxes[1].mlmake("data", "get", source.path, "f.dvc", check=2).stderr
+
+
+def test_get_and_ls_elsewhere(tmp_path):
+    source = make_source(tmp_path / "source", tmp_path / "store")
+    box = Sandbox(tmp_path / "box")
+    with git_daemon(source.path.parent) as address:
+        box.mlmake("data", "get", f"{address}/project", "data/c")
+        assert box.read("c") == b"3\n"
+        names = box.mlmake("data", "ls", f"{address}/project", "-R", "--rev", "v1", "--dvc-only").stdout.split("\n")
+        assert "data/a" in names and "data/c" not in names and "code/x.py" not in names
+        assert f"{tmp_path}/store/files/md5/" in box.mlmake("data", "get", f"{address}/project", "f", "--show-url").stdout
+        shutil.rmtree(tmp_path / "store")
+        missing = box.mlmake("data", "get", f"{address}/project", "data/a", check=3)
+        assert "not on the remote" in missing.stderr and os.listdir(box.path) == ["c"]
+
+
+def test_ls_tells_repositories_from_paths(tmp_path, source):
+    box = make_repo(tmp_path / "box", source)
+    box.write("d/x", "1")
+    box.mlmake("data", "add", "d")
+    assert box.mlmake("data", "ls", ".").stdout == "d\n" and box.mlmake("data", "ls", "d").stdout == "x\n"
+    assert "code" in box.mlmake("data", "ls", box.url).stdout
+    assert "code" not in box.mlmake("data", "ls", box.url, "--dvc-only").stdout

@@ -268,15 +268,10 @@ static int export_all(struct getting *getting, struct err *err)
 	return 0;
 }
 
-static int place(struct getting *getting, const char *target, bool force, struct err *err)
+int browse_place(const char *got, const char *target, bool force, struct err *err)
 {
-	char *got OWNED = path_joined(getting->staging.data, "got");
 	struct stat st;
 	bool exists;
-	if (getting->tracked->out->is_dir && fs_mkdirs_for(got, err) < 0)
-		return -1;
-	if (!getting->items.len && fs_mkdirs(got, err) < 0)
-		return -1;
 	if (fs_lstat(target, &st, &exists, err) < 0)
 		return -1;
 	if (exists && (!force || S_ISDIR(st.st_mode))) {
@@ -286,11 +281,34 @@ static int place(struct getting *getting, const char *target, bool force, struct
 	return fs_rename(got, target, err);
 }
 
+int browse_target(const char *cwd, const char *out, const char *name, struct buf *ret_target, struct buf *ret_staging, struct err *err)
+{
+	struct buf joined CLEANUP(buf_release) = BUF_INIT, dir CLEANUP(buf_release) = BUF_INIT;
+	path_join(&joined, cwd, out ? out : name);
+	if (out && fs_is_dir(joined.data)) {
+		char *inside OWNED = path_joined(joined.data, name);
+		buf_setstr(&joined, inside);
+	}
+	path_normalize(ret_target, joined.data);
+	path_dir(&dir, ret_target->data);
+	return fs_temp_dir(dir.data, ".mlmake-get-", ret_staging, err);
+}
+
+static int place(struct getting *getting, const char *target, bool force, struct err *err)
+{
+	char *got OWNED = path_joined(getting->staging.data, "got");
+	if (getting->tracked->out->is_dir && fs_mkdirs_for(got, err) < 0)
+		return -1;
+	if (!getting->items.len && fs_mkdirs(got, err) < 0)
+		return -1;
+	return browse_place(got, target, force, err);
+}
+
 int data_get(struct data_repo *repo, const char *path, const struct data_get_options *options, struct buf *ret_target, size_t *ret_files,
 	     struct err *err)
 {
 	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
-	struct buf rel CLEANUP(buf_release) = BUF_INIT, joined CLEANUP(buf_release) = BUF_INIT, dir CLEANUP(buf_release) = BUF_INIT;
+	struct buf rel CLEANUP(buf_release) = BUF_INIT;
 	struct getting getting CLEANUP(getting_release) = { .repo = repo, .manifest = DVC_DIR_INIT, .staging = BUF_INIT };
 	if (repo_path(repo, path, &rel, err) < 0 || browse_outs(repo, options->rev, &outs, err) < 0)
 		return -1;
@@ -301,14 +319,7 @@ int data_get(struct data_repo *repo, const char *path, const struct data_get_opt
 	}
 	if (tracked_check_supported(getting.tracked, err) < 0)
 		return -1;
-	path_join(&joined, repo->cwd, options->out ? options->out : path_base(rel.data));
-	if (options->out && fs_is_dir(joined.data)) {
-		char *inside OWNED = path_joined(joined.data, path_base(rel.data));
-		buf_setstr(&joined, inside);
-	}
-	path_normalize(ret_target, joined.data);
-	path_dir(&dir, ret_target->data);
-	if (fs_temp_dir(dir.data, ".mlmake-get-", &getting.staging, err) < 0)
+	if (browse_target(repo->cwd, options->out, path_base(rel.data), ret_target, &getting.staging, err) < 0)
 		return -1;
 	const char *sub = text_eq(getting.tracked->path, rel.data) ? "" : rel.data + strlen(getting.tracked->path) + 1;
 	int status = getting.tracked->out->is_dir ? want_members(&getting, sub, err)

@@ -17,4 +17,11 @@ int browse_need(struct data_repo *repo, const struct tracked *tracked, const str
 /* The manifest, fetched if need be. */
 int browse_manifest(struct data_repo *repo, const struct tracked *tracked, struct dvc_dir *ret, struct err *err) MUST_CHECK;
 
+/* Where something with that name goes (out NULL: here; in a directory if it is one), absolute, and an empty directory beside it to make
+ * it in, which is the caller's to remove. */
+int browse_target(const char *cwd, const char *out, const char *name, struct buf *ret_target, struct buf *ret_staging, struct err *err)
+	MUST_CHECK;
+/* Puts what was made there; with force over a file. */
+int browse_place(const char *got, const char *target, bool force, struct err *err) MUST_CHECK;
+
 #endif

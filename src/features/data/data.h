@@ -225,6 +225,25 @@ struct data_get_options {
 int data_get(struct data_repo *repo, const char *path, const struct data_get_options *options, struct buf *ret_target, size_t *ret_files,
 	     struct err *err) MUST_CHECK;
 
+/* The same of another repository, which url names: a directory or the address of a git repository. What git has is listed and taken, too. No
+ * data repository is needed here; if there is one (NULL if not), its remotes say which servers may see credentials. */
+struct data_from_options {
+	const char *rev;    /* NULL: a directory as it is, the default branch of what is elsewhere */
+	const char *remote; /* NULL: its default one */
+	const char *out;    /* get */
+	bool force;         /* get */
+	bool recursive, sizes, data_only; /* ls */
+};
+int data_ls_from(struct data_repo *repo, const struct data_ui *ui, const char *url, const char *path, const struct data_from_options *options,
+		 struct data_listing *ret, struct err *err) MUST_CHECK;
+int data_get_from(struct data_repo *repo, const struct data_ui *ui, const char *url, const char *path,
+		  const struct data_from_options *options, struct buf *ret_target, size_t *ret_files, struct err *err) MUST_CHECK;
+/* Where data lies on its remote. */
+int data_url_from(struct data_repo *repo, const struct data_ui *ui, const char *url, const char *path,
+		  const struct data_from_options *options, struct buf *ret, struct err *err) MUST_CHECK;
+/* Whether a word means another repository than this one (NULL: none), and not a path in it. */
+bool data_is_other(const struct data_repo *repo, const char *word);
+
 /* diff: from (NULL: HEAD) to to (NULL: the data in the work tree). Sorted by path; directories end in '/'. */
 struct data_diff_entry {
 	char *path, *hash;

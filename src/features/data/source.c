@@ -6,6 +6,7 @@
 #include "features/data/source_internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_CONFIG ((size_t)1 << 20)
@@ -120,6 +121,15 @@ static int add_project(struct source *source, const struct git_entry *config, co
 	if (git_blob_read(source->git, config->oid, MAX_CONFIG, &text, err) < 0 ||
 	    config_load_foreign(&project->config, root, project->is_here, text.data, text.len, err) < 0)
 		return err_note(err, "in %s of %s", config->path, source->url);
+	/* A revision from before there was a remote: its data may be where the directory has it now. */
+	char *now OWNED = path_joined(root, ".dvc/config");
+	if (project->is_here && !project->config.default_remote && fs_exists(now)) {
+		buf_truncate(&text, 0);
+		config_release(&project->config);
+		if (fs_read_file(now, MAX_CONFIG, &text, err) < 0 ||
+		    config_load_foreign(&project->config, root, true, text.data, text.len, err) < 0)
+			return err_note(err, "in %s", now);
+	}
 	return outs_load_git(source->git, source->commit, *prefix ? prefix : ".", &project->outs, err);
 }
 
@@ -259,7 +269,7 @@ void source_set_remote(struct source *source, const char *name)
 struct listing {
 	struct source *source;
 	const char *path;  /* in git or, of a tree, below its root; "" for all */
-	enum source_depth depth;
+	unsigned depth;
 	struct source_files *ret;
 	struct map seen;
 };
@@ -297,6 +307,7 @@ static int add_members(struct listing *listing, const struct source_file *top, c
 		memcpy(file->id.digest.bytes, manifest.entries[i].md5, 16);
 		file->project = top->project;
 		file->pinned = top->pinned;
+		file->member = true;
 	}
 	if (!manifest.len && text_eq(listing->path, full))
 		listing->ret->is_dir = true;
@@ -316,7 +327,7 @@ static int add_out(struct listing *listing, const struct source_project *project
 	if (!out->cache)
 		return 0;
 	struct source_file top = { .id = tracked_id(tracked), .project = project, .pinned = out->remote };
-	bool expand = out->is_dir && (above || !*rel || listing->depth == SOURCE_FILES);
+	bool expand = out->is_dir && (above || !*rel || !(listing->depth & SOURCE_TOPS));
 	if (expand)
 		return add_members(listing, &top, full, err);
 	struct source_file *file = add_file(listing, rel, SOURCE_OBJECT);
@@ -378,14 +389,14 @@ static int add_blobs(struct listing *listing, struct err *err)
 	for (size_t i = 0; i < source->entries.len; i++) {
 		const struct git_entry *entry = &source->entries.at[i];
 		const char *rel = below(listing, entry->path);
-		if (!rel || (*rel && is_record(entry->path)) || ignore_match_with_parents(source->ignore, entry->path, false))
+		if (!rel || (*rel && !(listing->depth & SOURCE_RECORDS) && is_record(entry->path)) || ignore_match_with_parents(source->ignore, entry->path, false))
 			continue;
 		if (!path_is_safe(entry->path))
 			return err_set(err, ERR_DATA, "%s holds the path '%s', which is none to write to", source->url, entry->path);
 		const struct git_entry *found = follow(source, entry, err);
 		if (!found) {
 			err_release(err);
-			if (listing->depth == SOURCE_FILES)
+			if (!(listing->depth & SOURCE_TOPS))
 				warn(source, "is left out: it is a link that leads to no file of the revision, or a submodule", entry->path);
 			continue;
 		}
@@ -398,6 +409,14 @@ static int add_blobs(struct listing *listing, struct err *err)
 	return 0;
 }
 
+/* A link to a file of the same directory tree counts as that file. */
+static bool leads_to_own_file(const struct source *source, const char *path, struct stat *ret)
+{
+	char *root OWNED = realpath(source->root, NULL);
+	char *file OWNED = realpath(path, NULL);
+	return root && file && path_inside(root, file) && sys.fstatat(AT_FDCWD, file, ret, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(ret->st_mode);
+}
+
 static int visit_path(void *ctx, const struct fs_entry *entry, struct err *err UNUSED)
 {
 	struct listing *listing = ctx;
@@ -405,12 +424,14 @@ static int visit_path(void *ctx, const struct fs_entry *entry, struct err *err U
 	bool is_dir = S_ISDIR(entry->st->st_mode);
 	if (ignore_match(listing->source->ignore, path, is_dir) || (is_dir && has_dvc(entry->path)))
 		return 1;
-	if (S_ISREG(entry->st->st_mode) && !is_record(path) && !map_has(&listing->seen, entry->rel)) {
+	struct stat st = *entry->st;
+	bool is_file = S_ISREG(st.st_mode) || (S_ISLNK(st.st_mode) && leads_to_own_file(listing->source, entry->path, &st));
+	if (is_file && ((listing->depth & SOURCE_RECORDS) || !is_record(path)) && !map_has(&listing->seen, entry->rel)) {
 		struct source_file *file = add_file(listing, entry->rel, SOURCE_PATH);
 		file->at = mem_strdup(entry->path);
-		file->exec = entry->st->st_mode & 0100;
+		file->exec = st.st_mode & 0100;
 		file->has_size = true;
-		file->size = (uint64_t)entry->st->st_size;
+		file->size = (uint64_t)st.st_size;
 	}
 	/* Below an output its record counts, not what lies there. */
 	const struct source *source = listing->source;
@@ -448,7 +469,7 @@ static int compare_files(const void *a, const void *b)
 	return strcmp(((const struct source_file *)a)->rel, ((const struct source_file *)b)->rel);
 }
 
-int source_list(struct source *source, const char *path, enum source_depth depth, struct source_files *ret, struct err *err)
+int source_list(struct source *source, const char *path, unsigned depth, struct source_files *ret, struct err *err)
 {
 	struct buf joined CLEANUP(buf_release) = BUF_INIT, full CLEANUP(buf_release) = BUF_INIT;
 	*ret = (struct source_files){ .is_dir = false };

@@ -38,6 +38,7 @@ struct source_file {
 	const char *pinned;                    /* SOURCE_OBJECT: the remote of the output; NULL */
 	char *at;                              /* SOURCE_BLOB: its name in git; SOURCE_PATH: absolute */
 	bool exec, has_size;
+	bool member;                           /* SOURCE_OBJECT: of a data directory */
 	uint64_t size;
 };
 struct source_files {
@@ -46,9 +47,10 @@ struct source_files {
 };
 
 /* What is at path: git's files, but no .dvc files and the like, and data. SOURCE_FILES: the files alone, members of data directories included.
- * SOURCE_TOPS: data directories below path stand for their members, so that no manifest is needed. ERR_CONFIG if there is nothing. */
-enum source_depth { SOURCE_FILES, SOURCE_TOPS };
-int source_list(struct source *source, const char *path, enum source_depth depth, struct source_files *ret, struct err *err) MUST_CHECK;
+ * SOURCE_TOPS: data directories below path stand for their members, so that no manifest is needed. SOURCE_RECORDS, besides: .dvc files and the like,
+ * too. ERR_CONFIG if there is nothing. */
+enum source_depth { SOURCE_FILES, SOURCE_TOPS, SOURCE_RECORDS };
+int source_list(struct source *source, const char *path, unsigned depth, struct source_files *ret, struct err *err) MUST_CHECK;
 void source_files_release(struct source_files *files);
 
 /* Objects to new files, verified, from the cache of the source or its remote. ERR_DATA names the first that is nowhere. */

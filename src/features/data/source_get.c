@@ -237,6 +237,11 @@ int source_url(struct source *source, const struct source_file *file, struct buf
 {
 	struct remote_spec spec;
 	const char *name = source->chosen_remote ? source->chosen_remote : file->pinned;
+	if (!name && !file->project->config.default_remote && file->project->is_here) {
+		buf_addf(ret, "%s/files/md5/", file->project->config.cache_dir);
+		odb_add_key(ret, &file->id);
+		return 0;
+	}
 	if (config_remote(&file->project->config, name, &source->arena, &spec, err) < 0)
 		return err_note(err, "in %s", source->url);
 	buf_addf(ret, "%s/files/md5/", spec.url);
