@@ -91,7 +91,7 @@ static void print_collected(struct cli *cli, const struct outputs_gc_result *res
 	}
 	cli_out_bytes(cli, out.data, out.len);
 	if (result->kept_bytes > limit)
-		cli_note(cli, "what is left is more than asked for: it is what this project's targets have now, or less than an hour old");
+		cli_note(cli, "what is left is more than asked for: it is what targets have now or tags lead to, here and in other projects, or less than an hour old");
 }
 
 static int collect(struct cli *cli, struct outputs *cache, uint64_t limit, bool dry_run, struct outputs_gc_result *ret, struct err *err)
@@ -161,12 +161,12 @@ static const struct command cmd_cache_gc = {
 	.name = "gc",
 	.summary = "remove what has not been used for longest",
 	.usage = "[OPTIONS]",
-	.help = "Removes results and their files from the output cache until it fits, never the results that this project's targets have now. Runs\n"
-		"do the same now and then, so that the cache keeps to MLMAKE_CACHE_SIZE (10G).\n"
+	.help = "Removes results and their files from the output cache until it fits; never those that targets have now, or that belong to a commit\n"
+		"with a tag, in any project that shares the cache. Runs do the same now and then, so that it keeps to MLMAKE_CACHE_SIZE (10G).\n"
 		"\n"
 		"  mlmake cache gc\n"
 		"  mlmake cache gc --max-size=2G\n"
-		"  mlmake cache gc -n --max-size=0    what is not needed here\n"
+		"  mlmake cache gc -n --max-size=0    what nobody needs\n"
 		"  mlmake cache gc --remote --older-than=30d    what was shared longer ago",
 	.has_json = true,
 	.wants_hint = "--max-size=SIZE says what may stay",

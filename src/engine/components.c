@@ -87,6 +87,15 @@ static bool next_component(struct codec_in *in, struct component *ret)
 	return codec_ok(in);
 }
 
+void components_each(const void *list, size_t len, component_fn *visit, void *ctx)
+{
+	struct codec_in in = codec_in(list, len);
+	struct component component;
+	codec_u32(&in);
+	while (next_component(&in, &component))
+		visit(ctx, component.kind, component.name, component.value, component.value_len);
+}
+
 static bool same_value(const struct component *a, const struct component *b)
 {
 	return a->value_len == b->value_len && memcmp(a->value, b->value, a->value_len) == 0;

@@ -44,6 +44,10 @@ void components_add_digest(struct buf *list, enum component_kind kind, const cha
 /* The first of names that no component of this kind has; NULL if there is none. */
 const char *components_unlisted(const void *list, size_t len, enum component_kind kind, const char *const *names, size_t count);
 
+/* Each component in turn; value is its tag and value_len - 1 bytes, NUL-terminated behind them. What is behind damage is left out. */
+typedef void component_fn(void *ctx, enum component_kind kind, const char *name, const char *value, size_t value_len);
+void components_each(const void *list, size_t len, component_fn *visit, void *ctx);
+
 void components_key(const void *list, size_t len, struct digest *ret);
 
 /* What a reader wants to know: "src/train.py changed", "src/new.py added", "params.yaml:train.lr 0.01 -> 0.1", "command changed".

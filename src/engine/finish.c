@@ -2,7 +2,9 @@
 #include "engine/run.h"
 
 #include "base/path.h"
+#include "engine/cache.h"
 #include "engine/history.h"
+#include "engine/past.h"
 #include "store/workdir.h"
 
 #include <stdlib.h>
@@ -17,9 +19,35 @@ static bool is_own_output(const struct target *target, const char *path)
 	return false;
 }
 
+/* Another result takes the record's place: a tag may still mean the one before. */
+static int keep_past(struct job *job, struct err *err)
+{
+	const struct record *record = &job->record;
+	const struct buf *now = &job->fp.components;
+	bool same = record->components.len == now->len && memcmp(record->components.data, now->data, now->len) == 0;
+	if (!record->exists || same || !check_uses_cache(job->run, job->node->target))
+		return 0;
+	return past_add(job->run->state, job->node->target->name, record, err);
+}
+
+/* Once a run. Where nothing can be noted, nothing was kept either, and that was told. */
+static void note_project(struct job *job)
+{
+	struct run *run = job->run;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	if (run->noted || !check_uses_cache(run, job->node->target))
+		return;
+	run->noted = true;
+	if (cache_know(run->cache, run->project->root, &ignored) < 0)
+		err_release(&ignored);
+}
+
 int finish_record(struct job *job, const struct manifest *outputs, uint64_t duration_ms, struct err *err)
 {
 	struct run *run = job->run;
+	if (keep_past(job, err) < 0)
+		return -1;
+	note_project(job);
 	struct record record = {
 		.duration_ms = duration_ms,
 		.finished_at = (uint64_t)time(NULL),

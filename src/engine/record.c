@@ -10,18 +10,14 @@ void record_release(struct record *record)
 	*record = (struct record)RECORD_INIT;
 }
 
-void record_load(struct record *record, struct state *state, const char *name)
+bool record_read(struct record *record, const void *bytes, size_t len)
 {
-	const void *bytes;
-	size_t len;
+	struct codec_in in = codec_in(bytes, len);
 	struct buf kept = record->components;
 	buf_reset(&kept);
 	record->components = (struct buf)BUF_INIT;
 	record_release(record);
 	record->components = kept;
-	if (!state_get(state, STATE_RESULTS, name, &bytes, &len))
-		return;
-	struct codec_in in = codec_in(bytes, len);
 	record->duration_ms = codec_u64(&in);
 	record->finished_at = codec_u64(&in);
 	codec_digest(&in, &record->result);
@@ -29,7 +25,7 @@ void record_load(struct record *record, struct state *state, const char *name)
 	const void *components = codec_bytes(&in, &components_len);
 	if (!codec_ok(&in) || !manifest_read(&in, &record->outputs)) {
 		record_release(record);
-		return;
+		return false;
 	}
 	uint32_t reasons = codec_u32(&in);
 	for (uint32_t i = 0; i < reasons && codec_ok(&in); i++)
@@ -38,6 +34,18 @@ void record_load(struct record *record, struct state *state, const char *name)
 	record->exists = codec_done(&in);
 	if (!record->exists)
 		record_release(record);
+	return record->exists;
+}
+
+void record_load(struct record *record, struct state *state, const char *name)
+{
+	const void *bytes;
+	size_t len;
+	if (!state_get(state, STATE_RESULTS, name, &bytes, &len)) {
+		bytes = NULL;
+		len = 0;
+	}
+	(void)record_read(record, bytes, len);
 }
 
 int record_save(const struct record *record, struct state *state, const char *name, struct err *err)

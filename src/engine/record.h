@@ -20,6 +20,8 @@ struct record {
 };
 #define RECORD_INIT { .components = BUF_INIT }
 
+/* A record as it lies in the table; false (and an empty record) if it is damaged. */
+bool record_read(struct record *record, const void *bytes, size_t len);
 /* An absent or damaged record is one that does not exist. */
 void record_load(struct record *record, struct state *state, const char *name);
 int record_save(const struct record *record, struct state *state, const char *name, struct err *err) MUST_CHECK;

@@ -99,6 +99,7 @@ struct run {
 	size_t notices_told;
 	struct hashes *hashes;
 	struct outputs *cache;       /* NULL: not used */
+	bool noted;                  /* that this project uses it */
 	struct sharing sharing;
 	struct fingerprints fps;
 	struct fingerprint fp;       /* scratch of the check */

@@ -50,10 +50,10 @@ static struct {
 	pthread_mutex_t lock;
 } open_states = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-#define OF_PROJECT (1u << STATE_META | 1u << STATE_STAT | 1u << STATE_RESULTS | 1u << STATE_TOOLS | 1u << STATE_HISTORY)
+#define OF_PROJECT (1u << STATE_META | 1u << STATE_STAT | 1u << STATE_RESULTS | 1u << STATE_TOOLS | 1u << STATE_HISTORY | 1u << STATE_PAST)
 #define OF_CACHE (1u << STATE_META | 1u << STATE_ACTIONS | 1u << STATE_OBJECTS)
 
-static const char *const table_names[STATE_TABLE_COUNT] = { "meta", "stat", "results", "tools", "history", "actions", "objects" };
+static const char *const table_names[STATE_TABLE_COUNT] = { "meta", "stat", "results", "tools", "history", "past", "actions", "objects" };
 
 static int mdb_fail(struct err *err, const struct state *state, int code, const char *doing)
 {

@@ -36,6 +36,7 @@ enum state_table {
 	STATE_RESULTS, /* engine: the last success of a target */
 	STATE_TOOLS,   /* engine: what a version command printed */
 	STATE_HISTORY, /* engine: how the runs of a target went */
+	STATE_PAST,    /* engine: results that targets had before */
 	STATE_ACTIONS, /* store/outputs.h, in the index of the output cache alone: action records */
 	STATE_OBJECTS, /*   and the bytes of small files */
 	STATE_TABLE_COUNT

@@ -123,3 +123,171 @@ def test_usage(box):
     assert "is no size" in box.mlmake("cache", "gc", "--max-size=x", check=2).stderr
     assert "takes no arguments" in box.mlmake("cache", "gc", "x", check=2).stderr
     assert "gc" in box.mlmake("cache", "--help").stdout
+
+
+# What a tag, a worktree or another project needs
+
+CHAIN = """\
+version: 1
+rules: []
+targets:
+  prep: {inputs: [src/**], outputs: [mid], run: "cat src/* > mid"}
+  train: {inputs: [mid], params: ["params.yaml:train"], outputs: [model/], run: "mkdir model; cat mid params.yaml > model/m"}
+"""
+
+
+def commit(box, message):
+    box.git("add", "-A")
+    box.git("commit", "-qm", message)
+
+
+def made(box, letter, rate=1, target="train"):
+    box.write("src/data", letter * 20000)
+    box.write("src/run.sh", "#!/bin/sh\n", 0o755)
+    box.write("params.yaml", f"train: {{rate: {rate}}}\nother: {letter}\n")
+    return box.mlmake(target)
+
+
+def restores(box, *args):
+    """The targets that come from the cache once nothing is there any more."""
+    box.mlmake("clean")
+    end = json.loads(box.mlmake("--json", "train", *args).stdout.splitlines()[-1])
+    return end["restored"]
+
+
+@pytest.fixture
+def tagged(gitbox):
+    """A chain with results of a (tagged as v1, as a run before the commit made them), b, c (tagged as v2) and d (current)."""
+    gitbox.write("mlmake.yaml", CHAIN)
+    gitbox.write(".gitignore", "mid\nmodel/\n")
+    for letter in "abcd":
+        made(gitbox, letter)
+        commit(gitbox, letter)
+        if letter in "ac":
+            gitbox.git("tag", *(["v1"] if letter == "a" else ["-a", "v2", "-m", "second"]))
+    age(gitbox, 86400)
+    return gitbox
+
+
+def collect_all(box, **kw):
+    """As a full cache would be; what is less than an hour old is spared in any case, so it is made older."""
+    age(box, 7200)
+    return box.mlmake("cache", "gc", "--max-size=0", **kw)
+
+
+def test_what_a_tag_needs_stays(tagged):
+    collect_all(tagged)
+    for rev, count in (("v1", 2), ("v2", 2), ("main", 2), ("v2~1", 0)):
+        tagged.git("checkout", "-q", rev)
+        assert restores(tagged) == count, rev
+
+
+def test_without_the_tag_it_goes(tagged):
+    tagged.git("tag", "-d", "v1")
+    collect_all(tagged)
+    tagged.git("checkout", "-q", "main~3")
+    assert restores(tagged) == 0
+
+
+def test_a_tag_on_other_parameters_keeps_its_own(gitbox):
+    gitbox.write("mlmake.yaml", CHAIN)
+    gitbox.write(".gitignore", "mid\nmodel/\n")
+    for rate in (1, 2, 3):
+        made(gitbox, "a", rate)
+        if rate == 2:
+            commit(gitbox, "two")
+            gitbox.git("tag", "v1")
+    commit(gitbox, "three")
+    collect_all(gitbox)
+    gitbox.git("checkout", "-q", "v1")
+    assert restores(gitbox) == 2
+    gitbox.write("params.yaml", "train: {rate: 1}\nother: a\n")
+    assert restores(gitbox) == 1, "prep alone: nobody needs what train made at rate 1"
+
+
+def test_results_from_the_tag_to_come_are_not_taken_for_its_own(tagged):
+    """d's results are current and stay; of b nothing does, though its run.sh is that of every commit."""
+    before = status(tagged)["results"]
+    assert before == 8
+    collect_all(tagged)
+    assert status(tagged)["results"] == 6
+
+
+def test_an_executable_bit_is_content(gitbox):
+    gitbox.write("mlmake.yaml", CHAIN)
+    gitbox.write(".gitignore", "mid\nmodel/\n")
+    made(gitbox, "a")
+    gitbox.path.joinpath("src/run.sh").chmod(0o644)
+    gitbox.mlmake("train")
+    commit(gitbox, "plain")
+    gitbox.git("tag", "v1")
+    made(gitbox, "b")
+    assert status(gitbox)["results"] == 5, "mid is the same with and without the bit, so train ran twice in all"
+    collect_all(gitbox)
+    assert status(gitbox)["results"] == 4
+
+
+def test_a_project_below_the_repository(tmp_path, gitbox):
+    for path in ("mlmake.yaml", ".gitignore"):
+        gitbox.write(f"sub/{path}", CHAIN if path == "mlmake.yaml" else "mid\nmodel/\n")
+    for letter in "abc":
+        gitbox.write("sub/src/data", letter * 20000)
+        gitbox.write("sub/params.yaml", "train: {rate: 1}\n")
+        gitbox.mlmake("-C", "sub", "train")
+        commit(gitbox, letter)
+        gitbox.git("tag", letter)
+    gitbox.git("tag", "-d", "b")
+    age(gitbox, 7200)
+    gitbox.mlmake("-C", "sub", "cache", "gc", "--max-size=0")
+    assert status(gitbox)["results"] == 4
+
+
+def test_other_projects_and_worktrees_are_spared(tagged, tmp_path):
+    tagged.git("worktree", "add", "-q", str(tmp_path / "other tree"), "v2~1")
+    worktree = tmp_path / "other tree"
+    tagged.mlmake("train", cwd=worktree)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mlmake.yaml").write_text(PROJECT)
+    (elsewhere / "src").write_text("x")
+    tagged.mlmake("t", cwd=elsewhere)
+    age(tagged, 7200)
+    tagged.mlmake("cache", "gc", "--max-size=0", cwd=elsewhere)
+    assert status(tagged)["results"] == 8 + 1, "a, c and d of the project and its tags, b of the worktree, one of this"
+    tagged.git("worktree", "remove", "--force", str(worktree))
+    tagged.mlmake("cache", "gc", "--max-size=0", cwd=elsewhere)
+    assert status(tagged)["results"] == 6 + 1
+
+
+def test_a_full_cache_trims_itself_to_what_tags_need(tagged):
+    """The collection that a run does now and then asks the same."""
+    (tagged.home / ".cache/mlmake/v1/looked").unlink(missing_ok=True)
+    age(tagged, 7200)
+    tagged.write("src/data", "e" * 20000)
+    tagged.mlmake("train", MLMAKE_CACHE_SIZE="1k")
+    tagged.git("checkout", "-q", "-f", "v1")
+    assert restores(tagged) == 2
+    tagged.git("checkout", "-q", "-f", "v2~1")
+    assert restores(tagged) == 0
+
+
+def test_a_repository_that_git_cannot_read_keeps_all(tagged):
+    (tagged.path / ".git/HEAD").write_text("nonsense\n")
+    (tagged.path / ".git/config").write_text("[core\n")
+    collect_all(tagged)
+    assert status(tagged)["results"] == 8
+
+
+def test_a_project_that_is_gone_for_long_is_forgotten(tagged, tmp_path):
+    notes = tagged.home / ".cache/mlmake/v1/projects"
+    assert [p.read_text() for p in notes.iterdir()] == [str(tagged.path)]
+    moved = tmp_path / "moved"
+    tagged.path.rename(moved)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    age(tagged, 29 * 86400)
+    tagged.mlmake("cache", "gc", "--max-size=1G", cwd=elsewhere)
+    assert len(list(notes.iterdir())) == 1
+    age(tagged, 31 * 86400)
+    tagged.mlmake("cache", "gc", "--max-size=1G", cwd=elsewhere)
+    assert not list(notes.iterdir())
