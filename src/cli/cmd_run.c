@@ -6,6 +6,7 @@
 #include "cli/shortcut.h"
 #include "cli/show_run.h"
 #include "cli/trace.h"
+#include "cli/watch_run.h"
 #include "engine/since.h"
 
 #include <stdlib.h>
@@ -14,9 +15,10 @@
 #define TICK_MS 200
 
 struct request {
-	bool keep_going, dry_run, question, force, why, no_cache, cache_push, replay, touch;
+	bool keep_going, dry_run, question, force, why, no_cache, cache_push, replay, touch, watch;
 	unsigned jobs;
 	double max_load;
+	struct watcher *watcher;     /* NULL: no --watch */
 	struct jobserver *jobserver; /* of a make above us; NULL: none */
 	const char *trace, *since;
 	VEC(const char *) names;
@@ -48,6 +50,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct request *ret, st
 		{ 'n', "dry-run", NULL, "say what would run and why; run nothing", OPTION_FLAG, &ret->dry_run },
 		{ 'q', "question", NULL, "run and print nothing; exit 1 if anything would run", OPTION_FLAG, &ret->question },
 		{ 0, "since", "REV", "of the named targets, those that a change since REV affects (also REV..., A..B)", OPTION_STRING, &ret->since },
+		{ 0, "watch", NULL, "run again whenever what was read changes, until Ctrl-C", OPTION_FLAG, &ret->watch },
 		{ 'B', "force", NULL, "run the targets and all that they need, whatever is up to date", OPTION_FLAG, &ret->force },
 		{ 0, "touch", NULL, "run nothing: record the outputs as they are as up to date", OPTION_FLAG, &ret->touch },
 		{ 0, "why", NULL, "say of each target why it runs", OPTION_FLAG, &ret->why },
@@ -150,6 +153,7 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 		.explain = request->why || cli->verbose || request->dry_run || cli->json,
 		.tick_ms = cli->terminal && !cli->json ? TICK_MS : 0,
 		.command = command,
+		.changes = request->watcher ? &request->watcher->changes : NULL,
 		.args = { .at = request->args.at, .len = request->args.len },
 	};
 	show_begin(&show, cli, project, wanted);
@@ -161,6 +165,8 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 	show.replay = request->replay ? plan : NULL;
 	show.touch = request->touch;
 	show.explain = request->why || cli->verbose;
+	if (request->watcher)
+		watcher_show(request->watcher, &show);
 	struct trace trace CLEANUP(trace_release);
 	const struct run_sink sink = { .event = show_event, .ctx = &show };
 	trace_begin(&trace, &sink);
@@ -169,7 +175,10 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 		return -1;
 	if (request->trace && trace_write(&trace, request->trace, err) < 0)
 		return -1;
-	shortcut_keep(shortcut, wanted, &summary);
+	if (request->watcher)
+		watcher_ended(request->watcher, &show, &summary);
+	else
+		shortcut_keep(shortcut, wanted, &summary);
 	show_end(&show, &summary);
 	return exit_code_of(request, &summary);
 }
@@ -219,17 +228,25 @@ static int restrict_names(struct cli *cli, const struct project *project, const 
 	return failed;
 }
 
-static int run_request(struct cli *cli, struct request *request, struct shortcut *shortcut, struct err *err)
+static struct project_options load_options(const struct cli *cli, const struct request *request)
 {
-	struct project *project CLEANUP(cli_drop_project) = NULL;
-	struct plan plan CLEANUP(plan_release) = { 0 };
-	const struct project_options load = {
+	return (struct project_options){
 		.config_file = cli->config_file,
 		.provider = cli->provider,
 		.overrides = { .at = request->overrides.at, .len = request->overrides.len },
 	};
-	if (project_load(&load, &project, err) < 0)
-		return -1;
+}
+
+static int run_request(struct cli *cli, struct request *request, struct shortcut *shortcut, struct err *err)
+{
+	struct project *project CLEANUP(cli_drop_project) = NULL;
+	struct plan plan CLEANUP(plan_release) = { 0 };
+	const struct project_options load = load_options(cli, request);
+	if (project_load(&load, &project, err) < 0) {
+		struct err ignored CLEANUP(err_release) = ERR_INIT;
+		/* Until it is mended. */
+		return request->watcher && watcher_follow(request->watcher, NULL, NULL, &ignored) < 0 ? err_move(err, &ignored) : -1;
+	}
 	if (!request->names.len && project->default_target)
 		vec_push(&request->names, project->default_target);
 	if (!request->names.len && request->args.len) {
@@ -248,7 +265,12 @@ static int run_request(struct cli *cli, struct request *request, struct shortcut
 	}
 	if (plan_make(project, request->names.at, request->names.len, &plan, err) < 0)
 		return add_command_hint(project, request, err);
-	return run_plan(cli, project, &plan, request, shortcut, err);
+	if (request->watcher && watcher_follow(request->watcher, project, &plan, err) < 0)
+		return -1;
+	int code = run_plan(cli, project, &plan, request, shortcut, err);
+	if (request->watcher)
+		watcher_keep(request->watcher, &project, &plan);
+	return code;
 }
 
 static int answer_request(struct cli *cli, struct request *request, struct err *err)
@@ -273,6 +295,38 @@ static int answer_request(struct cli *cli, struct request *request, struct err *
 	return 0;
 }
 
+struct watched_request {
+	struct cli *cli;
+	struct request *request;
+	size_t named; /* on the command line: the default target may change */
+};
+
+static int run_watched(void *ctx, struct err *err)
+{
+	const struct watched_request *watched = ctx;
+	struct shortcut none CLEANUP(shortcut_release) = SHORTCUT_INIT;
+	watched->request->names.len = watched->named;
+	int code = run_request(watched->cli, watched->request, &none, err);
+	/* All that was asked for is run once; after that what changed is. */
+	watched->request->force = false;
+	return code;
+}
+
+static int watch(struct cli *cli, struct request *request, struct err *err)
+{
+	struct watcher watcher CLEANUP(watcher_release) = { .cli = cli };
+	struct watched_request watched = { cli, request, request->names.len };
+	const struct project_options load = load_options(cli, request);
+	if (request->dry_run || request->question || request->touch || request->since) {
+		err_set(err, ERR_CONFIG, "--watch runs what it is given: it goes with none of -n, -q, --touch and --since");
+		return err_hint(err, "mlmake --watch test");
+	}
+	if (watcher_begin(&watcher, cli, &load, err) < 0)
+		return -1;
+	request->watcher = &watcher;
+	return watcher_loop(&watcher, run_watched, &watched, err);
+}
+
 /* As in make: a -j of one's own leaves the one above. */
 static void join_jobserver(struct cli *cli, struct request *request)
 {
@@ -292,7 +346,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	if (go_on <= 0)
 		return go_on;
 	join_jobserver(cli, &request);
-	return answer_request(cli, &request, err);
+	return request.watch ? watch(cli, &request, err) : answer_request(cli, &request, err);
 }
 
 const struct command cmd_run = {
@@ -309,6 +363,7 @@ const struct command cmd_run = {
 		"  mlmake train vars.lr=0.1    a value of mlmake.yaml for this run\n"
 		"  mlmake -j8 -l 6 all         eight at once, none beside others above that load\n"
 		"  mlmake --touch train        its outputs are right as they are: do not run it for that change\n"
+		"  mlmake --watch test         again at each change, until Ctrl-C\n"
 		"  mlmake --since main test    if what changed since main affects it\n"
 		"  mlmake 'test*' lint         all targets whose names match\n"
 		"  mlmake --replay test        what it printed, also if it need not run",

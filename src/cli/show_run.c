@@ -81,7 +81,7 @@ static const char *event_name(enum run_event_kind kind)
 {
 	static const char *const names[] = {
 		[RUN_PLANNED] = "planned", [RUN_WAITING] = "waiting", [RUN_STARTED] = "started", [RUN_OUTPUT] = "output",
-		[RUN_FINISHED] = "finished", [RUN_WARNING] = "warning", [RUN_TICK] = "tick",
+		[RUN_FINISHED] = "finished", [RUN_WARNING] = "warning", [RUN_RESTARTED] = "restarted", [RUN_TICK] = "tick",
 		[RUN_NOTE] = "note", [RUN_SHARING] = "sharing",
 	};
 	return names[kind];
@@ -125,6 +125,7 @@ static void json_event(struct show *show, const struct run_event *event)
 		put_finished(&w, event);
 		break;
 	case RUN_STARTED:
+	case RUN_RESTARTED:
 		put_reasons(&w, event);
 		break;
 	default:
@@ -332,6 +333,11 @@ static void people_event(struct show *show, const struct run_event *event)
 	case RUN_FINISHED:
 		people_finished(show, event);
 		break;
+	case RUN_RESTARTED:
+		drop_running(show, event->target);
+		add_reasons(&text, event);
+		cli_note(show->cli, "%s starts again: %s", event->target->name, text.data);
+		break;
 	case RUN_WARNING:
 		cli_warn(show->cli, "%s", event->message);
 		break;
@@ -348,14 +354,32 @@ static void people_event(struct show *show, const struct run_event *event)
 	draw(show, event);
 }
 
+/* What says no more than that there may be news is left out before the first. */
+static void json_later(struct show *show, const struct run_event *event)
+{
+	if (!show->before)
+		json_event(show, event);
+}
+
+/* Not that something is up to date, or will be looked at. */
+static bool is_news(const struct run_event *event)
+{
+	return event->kind == RUN_STARTED || event->kind == RUN_WAITING || event->kind == RUN_WARNING ||
+	       (event->kind == RUN_FINISHED && event->outcome != RUN_UP_TO_DATE);
+}
+
 void show_event(void *ctx, const struct run_event *event)
 {
 	struct show *show = ctx;
 	if (show->silent && event->kind != RUN_WARNING)
 		return;
+	if (show->before && is_news(event)) {
+		show->before(show->before_ctx);
+		show->before = NULL;
+	}
 	replay(show, event);
 	if (show->cli->json)
-		json_event(show, event);
+		json_later(show, event);
 	else
 		people_event(show, event);
 }
@@ -407,11 +431,11 @@ void show_end(struct show *show, const struct run_summary *summary)
 	struct buf counts CLEANUP(buf_release) = BUF_INIT;
 	struct buf took CLEANUP(buf_release) = BUF_INIT;
 	cli_progress_clear(show->cli);
-	if (show->cli->json && !show->silent) {
+	if (show->cli->json && !show->silent && !show->before) {
 		json_summary(show, summary);
 		return;
 	}
-	if (show->silent)
+	if (show->silent || show->before)
 		return;
 	print_failures(show);
 	note_shared(show, &summary->shared);

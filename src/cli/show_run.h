@@ -30,6 +30,8 @@ struct show {
 	const char *again;         /* "mlmake" and what is to be given again with a target that failed */
 	const struct target *args_target; /* the one that args are for; NULL: there are none */
 	const char *args;          /* " -- ...", quoted */
+	void (*before)(void *ctx);  /* --watch: called before the first news, and the only thing to be said where there are none; NULL: called */
+	void *before_ctx;
 	uint64_t started_ms;
 	const struct target *printed; /* whose output stands last in what was printed */
 	VEC(const struct target *) running;

@@ -78,6 +78,14 @@ static void take_finished(struct trace *trace, const struct run_event *event)
 	trace->rows.at[row].target = NULL;
 }
 
+/* Up to here it ran, and for nothing. */
+static void take_restarted(struct trace *trace, const struct run_event *event)
+{
+	struct run_event ended = *event;
+	ended.outcome = RUN_INTERRUPTED;
+	take_finished(trace, &ended);
+}
+
 void trace_event(void *ctx, const struct run_event *event)
 {
 	struct trace *trace = ctx;
@@ -85,6 +93,8 @@ void trace_event(void *ctx, const struct run_event *event)
 		take_row(trace, event->target, now_us());
 	else if (event->kind == RUN_FINISHED)
 		take_finished(trace, event);
+	else if (event->kind == RUN_RESTARTED)
+		take_restarted(trace, event);
 	trace->next->event(trace->next->ctx, event);
 }
 

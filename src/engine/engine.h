@@ -19,6 +19,15 @@
 
 struct jobserver;
 
+/* Who knows what changes while targets run: a target whose key is not what it was starts again. */
+struct run_changes {
+	int fd; /* readable when there may be something */
+	/* Paths relative to the root, since the last call; valid until the next. *ret_now: the project as it is configured now, if that changed and can be loaded;
+	 * then nothing new starts. */
+	const struct strlist *(*peek)(void *ctx, const struct project **ret_now);
+	void *ctx;
+};
+
 struct run_options {
 	unsigned jobs;        /* 0: as many as jobserver has slots, else one a processor */
 	struct jobserver *jobserver; /* that was joined; the caller's. NULL: the run has one of its own */
@@ -32,6 +41,7 @@ struct run_options {
 	bool restore_only;    /* run no command: a target whose result is not known is skipped */
 	bool explain;         /* events carry reasons */
 	bool stop_at_first;   /* with dry_run: no need to look further once anything would run (-q) */
+	const struct run_changes *changes; /* --watch; NULL: files are what they are */
 	unsigned tick_ms;     /* RUN_TICK this often while targets run; 0: never */
 	const char *command;  /* as the user called it, for those who wait for our locks; NULL: "mlmake" */
 	struct string_list args; /* after --: for the last requested target */
@@ -46,6 +56,7 @@ enum run_event_kind {
 	RUN_WARNING,   /* message; target may be NULL */
 	RUN_NOTE,      /* message: what was decided; where explain */
 	RUN_SHARING,   /* message: targets are done, and their results on their way to others; again and again */
+	RUN_RESTARTED, /* reasons: it read what is not so any more, is being ended, and starts again */
 	RUN_TICK,      /* time passes: for a live line */
 };
 enum run_outcome {

@@ -345,6 +345,11 @@ static void on_timeout(void *ctx)
 	end_process(job, SIGTERM);
 }
 
+void exec_end(struct job *job)
+{
+	end_process(job, SIGTERM);
+}
+
 void exec_signal(struct job *job, int signal_number)
 {
 	job->interrupted = true;
@@ -454,8 +459,12 @@ static void command_ended(struct job *job, int status)
 	struct buf message CLEANUP(buf_release) = BUF_INIT;
 	const struct target *target = job->node->target;
 	job->exit_code = proc_exit_code(status);
-	if (job->interrupted) {
+	if (job->interrupted || (job->stale && job->run->stop)) {
 		finish_interrupted(job);
+		return;
+	}
+	if (job->stale) {
+		changes_again(job);
 		return;
 	}
 	if (is_success(job)) {

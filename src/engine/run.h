@@ -6,6 +6,7 @@
  *     exec.c     the processes of a job: commands, output, timeouts, signals
  *     slots.c    the jobserver and the load average
  *     sharing.c  results of others, and for others
+ *     changes.c  what --watch sees while targets run
  *     finish.c   after the last command: outputs verified, kept and recorded; interrupted work put aside
  */
 #ifndef ENGINE_RUN_H
@@ -27,6 +28,7 @@ struct node {
 	const struct target *target;
 	bool in_plan, finished;
 	bool doomed;      /* something that it needs failed */
+	unsigned restarts; /* --watch */
 	bool would_run;   /* -n: its result is not known */
 	bool would_write; /* -n: its files are not what they will be */
 	struct run *asked_by; /* set once the remote was asked for its result */
@@ -69,6 +71,7 @@ struct job {
 	unsigned attempt;
 	bool began;                  /* outputs were cleared: what is there now is this job's */
 	bool timed_out, interrupted;
+	bool stale;                  /* --watch: it is being ended, to start again */
 	int exit_code;
 	uint64_t started_ms;
 	struct buf log;              /* bounded by OUTPUTS_LOG_MAX, for the output cache */
@@ -124,6 +127,8 @@ struct run {
 	size_t done;
 	bool stop;                   /* start nothing new */
 	struct loop_timer *tick_timer, *flush_timer, *cache_timer;
+	struct loop_source *change_source; /* --watch: one of the two */
+	struct loop_timer *change_timer;
 	uint64_t saved_ms;           /* when stat records were last handed over */
 	uint64_t started_ms;
 };
@@ -164,7 +169,13 @@ void sharing_end(struct run *run);
 /* exec.c */
 void exec_start(struct run *run, struct node *node, const struct claim *claim); /* takes a job and the claim; begins with the lock */
 void exec_signal(struct job *job, int signal_number); /* of the user: ends the job as interrupted */
+void exec_end(struct job *job); /* its process: as a timeout does */
 void exec_free(struct job *job);
+
+/* changes.c */
+void changes_open(struct run *run);
+void changes_close(struct run *run);
+void changes_again(struct job *job); /* a stale one has ended: its node is decided anew */
 
 /* slots.c */
 void slots_open(struct run *run);  /* and the resources */

@@ -504,6 +504,7 @@ static void close_stores(struct run *run)
 	release_held(run);
 	locks_close(run->locks);
 	fs_close_fd(&run->null_fd);
+	changes_close(run);
 	slots_close(run);
 	if (run->loop)
 		loop_free(run->loop);
@@ -537,6 +538,7 @@ static int run_all(struct run *run, struct err *err)
 		if (finish_can_track(run, &run->project->targets[run->plan->order[i]], true, err) < 0)
 			return -1;
 	slots_open(run);
+	changes_open(run);
 	lay_out(run);
 	prefetch(run);
 	struct run_event planned = { .kind = RUN_PLANNED };

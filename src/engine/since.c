@@ -202,13 +202,13 @@ static void add_definition(struct buf *list, const struct project *project, cons
 	components_add_text(list, COMPONENT_OUTPUT, target->stamp ? target->stamp : "", target->always ? "always" : "");
 }
 
-static bool same_definition(const struct project *one, const struct target *target, const struct project *other)
+bool engine_same_definition(const struct project *project, const struct target *target, const struct project *other)
 {
 	struct buf a CLEANUP(buf_release) = BUF_INIT, b CLEANUP(buf_release) = BUF_INIT;
 	const struct target *then = project_find(other, target->name);
 	if (!then)
 		return false;
-	add_definition(&a, one, target);
+	add_definition(&a, project, target);
 	add_definition(&b, other, then);
 	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
@@ -243,7 +243,7 @@ static void compare_definitions(struct looking *looking, const struct project_op
 			affect(looking, target, mem_printf("%s, as a whole", config));
 		else if (rule && map_has(&looking->is_changed, rule))
 			affect(looking, target, mem_strdup(rule));
-		else if (later && !same_definition(now, later, then))
+		else if (later && !engine_same_definition(now, later, then))
 			affect(looking, target, mem_printf("its definition in %s", rule ? rule : target->origin));
 	}
 }

@@ -23,6 +23,9 @@ struct since {
 
 /* load: as the project was loaded. ERR_CONFIG where there is no git, or no such revision. */
 int engine_since(const struct project *project, const struct project_options *load, const char *range, struct since *ret, struct err *err) MUST_CHECK;
+/* Whether all of a target that is in its key and stands in the configuration is the same in another state of the project. */
+bool engine_same_definition(const struct project *project, const struct target *target, const struct project *other);
+
 void since_release(struct since *since);
 
 #endif

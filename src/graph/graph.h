@@ -282,6 +282,8 @@ bool project_files_recheck(struct project_files *files, const struct target *tar
 /* Whether a change of path, a file or (with is_dir) a directory that counts as a whole, changes what the target's inputs stand for. What targets
  * make counts for those that name it, or depend on its maker. */
 bool project_reads(const struct project *project, const struct target *target, const char *path, bool is_dir);
+/* The target that makes path, or a directory that it lies in; NULL if none does. */
+const struct target *project_maker(const struct project *project, const char *path);
 /* The first glob that matches nothing, which may be a typing error; NULL if there is none. */
 const struct input_pattern *project_files_unmatched(struct project_files *files, const struct target *target);
 const struct tracked_list *project_files_tracked(const struct project_files *files);

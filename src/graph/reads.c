@@ -24,8 +24,7 @@ static bool matches(const struct input_pattern *input, const char *path, bool is
 	return glob_match(input->glob, path) || (is_dir && glob_may_match_below(input->glob, path));
 }
 
-/* The target that makes path, or the directory that it lies in; NULL if none does. */
-static const struct target *maker_of(const struct project *project, const char *path)
+const struct target *project_maker(const struct project *project, const char *path)
 {
 	for (size_t len = strlen(path); len > 0; len--) {
 		const struct output_owner *owner = path[len] == '/' || path[len] == 0 ? project_ownern(project, path, len) : NULL;
@@ -50,6 +49,6 @@ bool project_reads(const struct project *project, const struct target *target, c
 		any = !target->inputs.at[i].exclude && matches(&target->inputs.at[i], path, is_dir);
 	if (!any || target_excludes(target, path))
 		return false;
-	const struct target *maker = maker_of(project, path);
+	const struct target *maker = project_maker(project, path);
 	return maker == NULL || depends_on(target, maker);
 }
