@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +20,25 @@
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC (1u << 2)
 #endif
+
+/* What children get back; 0 where it was not raised. */
+static struct rlimit started_with;
+
+void proc_raise_descriptors(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
+		return;
+	struct rlimit raised = { limit.rlim_max, limit.rlim_max };
+	if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+		started_with = limit;
+}
+
+size_t proc_descriptors(void)
+{
+	struct rlimit limit;
+	return getrlimit(RLIMIT_NOFILE, &limit) < 0 ? 256 : limit.rlim_cur > SIZE_MAX ? SIZE_MAX : (size_t)limit.rlim_cur;
+}
 
 bool proc_find(const char *name, const char *path_value, struct buf *out)
 {
@@ -109,6 +129,8 @@ static NORETURN void child_main(struct launch *launch)
 	syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
 	for (size_t i = 0; i < spec->keep_count; i++)
 		fcntl(spec->keep_fds[i], F_SETFD, 0);
+	if (started_with.rlim_max)
+		setrlimit(RLIMIT_NOFILE, &started_with);
 	sigprocmask(SIG_SETMASK, &launch->mask, NULL);
 	execve(launch->program, (char *const *)(uintptr_t)spec->argv, (char *const *)(uintptr_t)launch->env);
 	launch->failed = errno;

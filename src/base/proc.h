@@ -2,8 +2,8 @@
  * Child processes.
  *
  * A child leads its own process group, dies with this process (PDEATHSIG),
- * has /dev/null as stdin unless told otherwise, default signal dispositions and no descriptors
- * but 0, 1, 2 and those in keep_fds.
+ * has /dev/null as stdin unless told otherwise, default signal dispositions, the limit of descriptors that this
+ * process was started with, and no descriptors but 0, 1, 2 and those in keep_fds.
  */
 #ifndef BASE_PROC_H
 #define BASE_PROC_H
@@ -13,6 +13,10 @@
 
 #include <signal.h>
 #include <sys/types.h>
+
+/* Raises this process's limit of open descriptors to the most that it may have; children get back what it was. Once, at start. */
+void proc_raise_descriptors(void);
+size_t proc_descriptors(void); /* the limit now */
 
 struct proc_spec {
 	const char *const *argv;   /* NULL-terminated; argv[0] is looked up in the PATH of env */

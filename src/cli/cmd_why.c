@@ -39,11 +39,28 @@ static void print_lines(struct cli *cli, const struct strlist *lines)
 		cli_out(cli, "  %s\n", lines->at[i]);
 }
 
+/* As people say it: one unit, and no more than the record's seconds can tell. */
+static void add_age(struct buf *out, uint64_t seconds)
+{
+	static const struct {
+		uint64_t seconds;
+		const char *name;
+	} units[] = { { 86400, "day" }, { 3600, "hour" }, { 60, "minute" }, { 1, "second" } };
+	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+		uint64_t count = seconds / units[i].seconds;
+		if (!count)
+			continue;
+		buf_addf(out, "%llu %s%s ago", (unsigned long long)count, units[i].name, count == 1 ? "" : "s");
+		return;
+	}
+	buf_addstr(out, "just now");
+}
+
 static void print_text(struct cli *cli, const char *name, const struct strlist *reasons, const struct strlist *last, uint64_t finished_at)
 {
 	struct buf ago CLEANUP(buf_release) = BUF_INIT;
 	uint64_t now = (uint64_t)time(NULL);
-	text_add_duration(&ago, (now > finished_at ? now - finished_at : 0) * 1000);
+	add_age(&ago, now > finished_at ? now - finished_at : 0);
 	if (reasons->len) {
 		cli_out(cli, "%s would run:\n", name);
 		print_lines(cli, reasons);
@@ -51,7 +68,7 @@ static void print_text(struct cli *cli, const char *name, const struct strlist *
 		cli_out(cli, "%s is up to date\n", name);
 	}
 	if (last->len) {
-		cli_out(cli, "it last ran %s ago, because:\n", ago.data);
+		cli_out(cli, "it last ran %s; why it did then:\n", ago.data);
 		print_lines(cli, last);
 	}
 }

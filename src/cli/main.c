@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 
 #include "base/mem.h"
+#include "base/proc.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "base/vec.h"
@@ -151,6 +152,7 @@ int main(int argc, char **argv)
 	/* Byte-wise everywhere: names and manifests must not depend on the user's locale. */
 	setlocale(LC_ALL, "C");
 	signal(SIGPIPE, SIG_IGN);
+	proc_raise_descriptors();
 	look_at_terminal(&cli);
 	int code = run_main(&cli, argc, argv, &err);
 	cli_progress_clear(&cli);

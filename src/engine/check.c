@@ -133,7 +133,7 @@ enum verdict check_target(struct run *run, struct node *node, struct fingerprint
 		return VERDICT_RUN;
 	}
 	if (!record->exists) {
-		strlist_add(reasons, "there is no record of a success");
+		strlist_add(reasons, "no record of a success");
 		return VERDICT_RUN;
 	}
 	if (record->components.len != fp->components.len ||

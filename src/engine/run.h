@@ -108,6 +108,7 @@ struct run {
 	struct fingerprint fp;       /* scratch of the check */
 	struct record record;        /* scratch of the check */
 	struct locks *locks;         /* NULL with dry_run */
+	size_t held_max;
 	VEC(struct lock *) held;     /* of targets that are done and whose records are not yet to be seen by others */
 	struct map programs;         /* "PATH\nshell" -> where that is, owned */
 

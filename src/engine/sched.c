@@ -13,7 +13,7 @@
 #define SAVE_EVERY_MS 10000   /* stat records: losing them costs reading files again */
 #define CACHE_AFTER_MS 1000   /* other clones find it in the output cache that long after */
 #define PREFETCH_MIN 256
-#define HELD_MAX 256          /* locks, each a descriptor, that wait for their records to be written */
+#define HELD_MAX 256          /* locks, each a descriptor, that wait for their records to be written; fewer where descriptors are few */
 
 void run_emit(struct run *run, struct run_event *event)
 {
@@ -231,7 +231,7 @@ static void hold(struct run *run, struct job *job)
 	job->lock = NULL;
 	if (!state_pending(run->state))
 		release_held(run);
-	else if (run->held.len >= HELD_MAX || (run->held.len && locks_have_company(run->locks)))
+	else if (run->held.len >= run->held_max || (run->held.len && locks_have_company(run->locks)))
 		publish(run);
 }
 
@@ -473,6 +473,7 @@ static int open_stores(struct run *run, struct err *err)
 	    fingerprints_init(&run->fps, run->project, run->state, run->hashes, err) < 0 || loop_new(&run->loop, err) < 0)
 		return -1;
 	tell_notices(run);
+	run->held_max = proc_descriptors() / 8 < HELD_MAX ? proc_descriptors() / 8 : HELD_MAX;
 	run->null_fd = run->options->dry_run ? -1 : sys.openat(AT_FDCWD, "/dev/null", O_RDONLY | O_CLOEXEC, 0);
 	if (!run->options->dry_run && open_locks(run, err) < 0)
 		return -1;

@@ -12,6 +12,19 @@
 #define MAKE_MAX ((size_t)32 << 20) /* of a program called make */
 #define LOAD_RECHECK_MS 500
 #define RETRY_MS 20
+#define DESCRIPTORS_EACH 8  /* for a target that runs */
+#define DESCRIPTORS_KEPT 64 /* for all else */
+
+/* Each takes two pipes, a process, a lock and a log; a few more pass by while it starts. */
+static unsigned bounded(struct run *run, unsigned slots)
+{
+	size_t limit = proc_descriptors(), most = limit > 2 * DESCRIPTORS_KEPT ? (limit - DESCRIPTORS_KEPT) / DESCRIPTORS_EACH : 1;
+	if (slots <= most)
+		return slots;
+	if (!run->options->dry_run)
+		run_warn(run, NULL, "%zu targets at a time, not %u: no more than %zu files may be open (ulimit -Hn)", most, slots, limit);
+	return (unsigned)most;
+}
 
 void slots_open(struct run *run)
 {
@@ -21,6 +34,7 @@ void slots_open(struct run *run)
 	unsigned slots = options->jobs ? options->jobs : server ? jobserver_slots(server) : 0;
 	if (!slots)
 		slots = pool_processors();
+	slots = bounded(run, slots);
 	/* Without one, targets are limited as ever; only what runs below them does not know. */
 	if (!server && !options->dry_run) {
 		if (jobserver_new(slots, &run->own_server, &err) < 0)

@@ -162,3 +162,21 @@ def test_wrong_values(box, top, target, said):
 def test_the_pages_say_so():
     text = (ROOT / "docs/language.md").read_text()
     assert "`resources`" in text and "`pools`" in text and "`backoff`" in text
+
+
+def limited(box, limits, *args):
+    return box.run("sh", "-c", f"{limits}; exec \"$@\"", "sh", box.binary, *args, check=0)
+
+
+def test_more_jobs_than_descriptors(box):
+    """Not one of them fails for want of descriptors: as many run at a time as there are."""
+    count = 60
+    targets = {f"t{n}": {"inputs": ["in"], "outputs": [f"o{n}"], "run": f"sleep 0.1; ulimit -Sn > o{n}"} for n in range(count)}
+    project(box, {**targets, "all": {"needs": [*targets]}})
+    box.write("in", "")
+    result = limited(box, "ulimit -Sn 200; ulimit -Hn 256", f"-j{count}", "all")
+    assert "24 targets at a time, not 60: no more than 256 files may be open (ulimit -Hn)" in result.stderr
+    assert {box.read(f"o{n}") for n in range(count)} == {b"200\n"}, "what this process was started with"
+    box.write("in", "again")
+    assert "at a time" not in limited(box, "ulimit -Sn 100", f"-j{count}", "all").stderr
+    assert {box.read(f"o{n}") for n in range(count)} == {b"100\n"}

@@ -1,5 +1,6 @@
 """mlmake why: the input, parameter, variable or tool that changed is named."""
 import json
+import re
 
 import pytest
 
@@ -38,6 +39,7 @@ def test_up_to_date(done):
     assert reasons(done) == []
     text = done.mlmake("why", "t").stdout
     assert "t is up to date" in text and "no record of a success" in text
+    assert re.search(r"^it last ran (just now|[1-9]\d* (second|minute)s? ago); why it did then:$", text, re.M)
 
 
 def test_inputs(done):

@@ -26,6 +26,7 @@ VARIABLES = {
     ("digest", "algorithms"): "OpenSSL's, fetched once",
     ("state", "open_states"): "LMDB loses its locks when a file is opened twice in a process",
     ("outputs_index", "turn"): "the objects of a cache share the database that state.c has open once",
+    ("proc", "started_with"): "the limit of descriptors of this process, of which there is one",
     ("git_lib", "git_lib"): "libgit2, loaded once",
     ("git_lib", "once"): "libgit2, loaded once",
     ("print", "progress"): "the live line of the terminal, of which there is one",
