@@ -165,7 +165,7 @@ void dvc_find_places(const struct yaml_node *map, const char *const *names, size
 	while (ret->end && text[ret->end - 1] == '\n')
 		ret->end--;
 	ret->flow = map->flow;
-	ret->indent = map->pairs[0].key->span.col - 1;
+	ret->indent = yaml_span(map->pairs[0].key).col - 1;
 }
 
 static int read_out(const struct yaml_node *map, struct dvc_out *out, struct err *err)
@@ -174,7 +174,7 @@ static int read_out(const struct yaml_node *map, struct dvc_out *out, struct err
 	if (want(map, YAML_MAP, "an output", err) < 0 || dvc_check_keys(map, out_keys, ARRAY_LEN(out_keys), "an output", err) < 0)
 		return -1;
 	out->has_files = yaml_get(map, "files") != NULL;
-	out->span = map->span;
+	out->span = yaml_span(map);
 	out->span.file = out->span.text = NULL;
 	if (read_digest(map, out, err) < 0 || read_path(map, &out->path, err) < 0 ||
 	    dvc_read_count(map, "size", &out->has_size, &out->size, err) < 0 ||
@@ -211,7 +211,7 @@ static int read_outs(const struct yaml_node *root, struct dvc_file *file, struct
 	}
 	source->outs_end = source->outs[outs->len - 1].map.end;
 	source->outs_flow = outs->flow;
-	source->dash_indent = outs->span.col - 1;
+	source->dash_indent = yaml_span(outs).col - 1;
 	return 0;
 }
 

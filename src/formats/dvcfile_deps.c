@@ -49,7 +49,7 @@ static int read_dep(const struct yaml_node *map, struct dvc_dep *dep, struct err
 		if (yaml_get(map, alien_keys[i]))
 			dep->alien = alien_keys[i];
 	const struct yaml_node *repo = yaml_get(map, "repo");
-	dep->span = map->span;
+	dep->span = yaml_span(map);
 	dep->span.file = dep->span.text = NULL;
 	read_fs_config(yaml_get(map, "fs_config"), dep);
 	if (repo && read_repo(repo, dep, err) < 0)

@@ -111,7 +111,7 @@ static int read_out(struct dvc_stage *stage, const struct yaml_node *entry, cons
 	out->isexec = exec && exec->kind == YAML_BOOL && exec->boolean;
 	out->legacy = !yaml_get(entry, "hash");
 	out->has_files = yaml_get(entry, "files") != NULL;
-	out->span = path->span;
+	out->span = yaml_span(path);
 	out->span.file = out->span.text = NULL; /* they go with the document */
 	if (read_digest(entry, out, err) < 0 || read_count(entry, "size", &out->has_size, &out->size, err) < 0)
 		return -1;

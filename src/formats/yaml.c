@@ -1,6 +1,7 @@
 #include "formats/yaml.h"
 
 #include "base/fs.h"
+#include "base/index.h"
 #include "base/map.h"
 #include "base/text.h"
 #include "formats/yaml_scalar.h"
@@ -10,14 +11,17 @@
 #include <yaml.h>
 
 #define MAX_BYTES ((size_t)64 << 20)
+#define MAX_ITEMS ((1u << 26) - 1) /* each takes a byte and more */
 #define MAX_DEPTH 100u
 /* Nodes that a walk over the document may meet, aliases followed: so many, or so many times those that are written. */
 #define FREE_EXPANSION 100000u
 #define EXPANSION_FACTOR 16u
 
-struct line {
-	size_t start;     /* byte offset */
-	const char *text; /* without its break */
+struct yaml_source {
+	const char *file;
+	const char *text; /* a copy; each line ends with a NUL in place of its break */
+	size_t skipped;   /* bytes before it */
+	VEC(uint32_t) lines; /* where they begin */
 };
 
 struct anchor {
@@ -33,7 +37,7 @@ struct loader {
 	const char *bytes; /* without a byte order mark */
 	size_t len;
 	size_t skipped;    /* of the byte order mark */
-	VEC(struct line) lines;
+	struct yaml_source *source;
 	struct map anchors;
 	size_t written;    /* nodes so far */
 	struct {
@@ -69,6 +73,7 @@ static size_t break_len(const char *p, const char *end)
 static void lines_cut(struct loader *l)
 {
 	char *copy = arena_strndup(&l->doc->arena, l->bytes, l->len);
+	l->source->text = copy;
 	const char *end = copy + l->len;
 	char *line = copy;
 	for (char *p = copy; p < end;) {
@@ -77,12 +82,12 @@ static void lines_cut(struct loader *l)
 			p++;
 			continue;
 		}
-		vec_push(&l->lines, ((struct line){ (size_t)(line - copy), line }));
+		vec_push(&l->source->lines, (uint32_t)(line - copy));
 		*p = '\0';
 		p += skip;
 		line = p;
 	}
-	vec_push(&l->lines, ((struct line){ (size_t)(line - copy), line }));
+	vec_push(&l->source->lines, (uint32_t)(line - copy));
 }
 
 static const char *skip_chars(const char *p, const char *end, size_t count)
@@ -98,10 +103,10 @@ static const char *skip_chars(const char *p, const char *end, size_t count)
 /* Marks mostly come in order: within a line the count goes on where it stopped, so that a long line is walked once. */
 static size_t offset_of(struct loader *l, const yaml_mark_t *mark)
 {
-	if (mark->line >= l->lines.len)
+	if (mark->line >= l->source->lines.len)
 		return l->len;
 	if (!l->cursor.at || l->cursor.line != mark->line || l->cursor.column > mark->column) {
-		l->cursor.at = l->bytes + l->lines.at[mark->line].start;
+		l->cursor.at = l->bytes + l->source->lines.at[mark->line];
 		l->cursor.line = mark->line;
 		l->cursor.column = 0;
 	}
@@ -110,12 +115,48 @@ static size_t offset_of(struct loader *l, const yaml_mark_t *mark)
 	return (size_t)(l->cursor.at - l->bytes);
 }
 
+static const char *line_text(const struct yaml_source *source, size_t line)
+{
+	return source->text + source->lines.at[line];
+}
+
 static struct span span_of(const struct loader *l, const yaml_mark_t *from, const yaml_mark_t *to)
 {
-	size_t line = from->line < l->lines.len ? from->line : l->lines.len - 1;
-	struct span span = { .file = l->file, .text = l->lines.at[line].text, .line = (unsigned)line + 1, .col = (unsigned)from->column + 1 };
+	size_t line = from->line < l->source->lines.len ? from->line : l->source->lines.len - 1;
+	struct span span = { .file = l->file, .text = line_text(l->source, line), .line = (unsigned)line + 1,
+			     .col = (unsigned)from->column + 1 };
 	if (to && to->line == from->line && to->column > from->column)
 		span.len = (unsigned)(to->column - from->column);
+	return span;
+}
+
+static unsigned chars_between(const char *from, const char *to)
+{
+	unsigned count = 0;
+	for (; from < to; from++)
+		count += ((unsigned char)*from & 0xc0) != 0x80;
+	return count;
+}
+
+/* Found anew each time, from the offset: few nodes are ever asked. */
+struct span yaml_span(const struct yaml_node *node)
+{
+	const struct yaml_source *source = node->source;
+	size_t low = 0, high = source->lines.len, start = node->start - source->skipped, end = node->end - source->skipped;
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+		if (source->lines.at[middle] <= start)
+			low = middle;
+		else
+			high = middle;
+	}
+	const char *line = line_text(source, low), *at = source->text + start;
+	struct span span = { .file = source->file, .text = line, .line = (unsigned)low + 1, .col = chars_between(line, at) + 1 };
+	bool ends_here = end <= (size_t)(line - source->text) + strlen(line);
+	if (node->kind == YAML_SEQ || node->kind == YAML_MAP)
+		span.len = node->flow ? 1 : 0;
+	else if (ends_here)
+		span.len = chars_between(at, source->text + end);
 	return span;
 }
 
@@ -165,7 +206,7 @@ static int parser_error(struct loader *l, struct err *err)
 	if (strcmp(problem, "found character that cannot start any token") == 0)
 		return err_hint(err, "quote a value that begins with '%c'", here);
 	/* "key:value" is a string to YAML, so that it stumbles over the line after it. */
-	const char *above = mark.line > 0 && mark.line < l->lines.len ? l->lines.at[mark.line - 1].text : "";
+	const char *above = mark.line > 0 && mark.line < l->source->lines.len ? line_text(l->source, mark.line - 1) : "";
 	if (strchr(above, ':') && !strstr(above, ": ") && !text_ends(above, ":"))
 		return err_hint(err, "a key is followed by a colon and a space, in line %zu too: 'key: value'", mark.line);
 	for (size_t i = 0; i < ARRAY_LEN(advices); i++) {
@@ -195,9 +236,9 @@ static struct yaml_node *node_new(struct loader *l, const yaml_event_t *event, e
 	struct yaml_node *node = arena_alloc(&l->doc->arena, sizeof(*node));
 	node->kind = kind;
 	node->text = "";
-	node->span = span_of(l, &event->start_mark, &event->end_mark);
-	node->start = l->skipped + offset_of(l, &event->start_mark);
-	node->end = l->skipped + offset_of(l, &event->end_mark);
+	node->source = l->source;
+	node->start = (uint32_t)(l->skipped + offset_of(l, &event->start_mark));
+	node->end = (uint32_t)(l->skipped + offset_of(l, &event->end_mark));
 	l->written++;
 	return node;
 }
@@ -230,7 +271,7 @@ static int build_scalar(struct loader *l, const yaml_event_t *event, struct buil
 		return -1;
 	struct yaml_node *node = node_new(l, event, YAML_STR);
 	node->text = arena_strndup(&l->doc->arena, (const char *)event->data.scalar.value, event->data.scalar.length);
-	node->text_len = event->data.scalar.length;
+	node->text_len = (uint32_t)event->data.scalar.length;
 	node->quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
 	if (!node->quoted && !string)
 		yaml_scalar_resolve(node);
@@ -270,7 +311,8 @@ static int account(struct loader *l, struct built *parent, const struct built *c
 	if (!problem)
 		return 0;
 	err_set(err, ERR_CONFIG, "%s", problem);
-	return err_at(err, &parent->node->span);
+	const struct span span = yaml_span(parent->node);
+	return err_at(err, &span);
 }
 
 static int build_seq(struct loader *l, const yaml_event_t *start, unsigned depth, struct built *ret, struct err *err)
@@ -287,7 +329,7 @@ static int build_seq(struct loader *l, const yaml_event_t *start, unsigned depth
 			break;
 		if (event.type == YAML_SEQUENCE_END_EVENT) {
 			if (node->flow)
-				node->end = l->skipped + offset_of(l, &event.end_mark);
+				node->end = (uint32_t)(l->skipped + offset_of(l, &event.end_mark));
 			status = 0;
 			break;
 		}
@@ -296,15 +338,56 @@ static int build_seq(struct loader *l, const yaml_event_t *start, unsigned depth
 		vec_push(&items, item.node);
 		node->end = item.node->end > node->end ? item.node->end : node->end;
 	}
-	node->len = items.len;
-	node->items = arena_alloc(&l->doc->arena, (items.len + 1) * sizeof(*items.at));
-	if (items.len)
+	node->len = (uint32_t)items.len & MAX_ITEMS;
+	if (items.len) {
+		node->items = arena_alloc(&l->doc->arena, items.len * sizeof(*items.at));
 		memcpy(node->items, items.at, items.len * sizeof(*items.at));
+	}
 	vec_release(&items);
 	return status;
 }
 
-static int check_key(struct map *seen, const struct yaml_node *key, struct err *err)
+#define SEARCHED_KEYS 16 /* of so many a table costs more than it saves */
+
+/* The pairs of a map that is being read. */
+struct keys {
+	VEC(struct yaml_pair) pairs;
+	struct index index;
+};
+
+static const char *key_at(const void *ctx, uint32_t number)
+{
+	const struct keys *keys = ctx;
+	return keys->pairs.at[number].key->text;
+}
+
+static const struct yaml_node *find_key(const struct keys *keys, const char *text)
+{
+	if (keys->index.len) {
+		uint32_t found = index_find(&keys->index, text, strlen(text));
+		return found == INDEX_NONE ? NULL : keys->pairs.at[found].key;
+	}
+	for (size_t i = 0; i < keys->pairs.len; i++)
+		if (strcmp(key_at(keys, (uint32_t)i), text) == 0)
+			return keys->pairs.at[i].key;
+	return NULL;
+}
+
+static void add_pair(struct keys *keys, const struct yaml_pair *pair)
+{
+	vec_push(&keys->pairs, *pair);
+	size_t count = keys->pairs.len;
+	for (size_t i = count == SEARCHED_KEYS ? 0 : count - 1; count >= SEARCHED_KEYS && i < count; i++)
+		index_add(&keys->index, (uint32_t)i);
+}
+
+static void keys_release(struct keys *keys)
+{
+	vec_release(&keys->pairs);
+	index_release(&keys->index);
+}
+
+static int check_key(const struct keys *seen, const struct yaml_node *key, struct err *err)
 {
 	if (key->kind == YAML_SEQ || key->kind == YAML_MAP) {
 		yaml_err(err, key, "a key must be a plain value, not %s", yaml_kind_name(key->kind));
@@ -314,16 +397,14 @@ static int check_key(struct map *seen, const struct yaml_node *key, struct err *
 	}
 	if (strlen(key->text) != key->text_len)
 		return yaml_err(err, key, "a key must not contain a zero byte");
-	const struct yaml_node *first = map_get(seen, key->text);
-	if (first) {
-		yaml_err(err, key, "duplicate key '%s'", key->text);
-		return err_hint(err, "it stands in line %u already; remove one of the two", first->span.line);
-	}
-	map_set(seen, key->text, (void *)(uintptr_t)key);
-	return 0;
+	const struct yaml_node *first = find_key(seen, key->text);
+	if (!first)
+		return 0;
+	yaml_err(err, key, "duplicate key '%s'", key->text);
+	return err_hint(err, "it stands in line %u already; remove one of the two", yaml_span(first).line);
 }
 
-static int build_pair(struct loader *l, yaml_event_t *event, unsigned depth, struct map *seen, struct built *parent,
+static int build_pair(struct loader *l, yaml_event_t *event, unsigned depth, const struct keys *seen, struct built *parent,
 		      struct yaml_pair *ret, struct err *err)
 {
 	struct built key, value;
@@ -343,8 +424,7 @@ static int build_map(struct loader *l, const yaml_event_t *start, unsigned depth
 {
 	struct yaml_node *node = node_new(l, start, YAML_MAP);
 	node->flow = start->data.mapping_start.style == YAML_FLOW_MAPPING_STYLE;
-	struct map seen CLEANUP(map_release) = MAP_INIT;
-	VEC(struct yaml_pair) pairs = { 0 };
+	struct keys keys CLEANUP(keys_release) = { .index = INDEX_INIT(key_at, &keys) };
 	int status = -1;
 	*ret = (struct built){ node, 1, 0 };
 	for (;;) {
@@ -354,20 +434,20 @@ static int build_map(struct loader *l, const yaml_event_t *start, unsigned depth
 			break;
 		if (event.type == YAML_MAPPING_END_EVENT) {
 			if (node->flow)
-				node->end = l->skipped + offset_of(l, &event.end_mark);
+				node->end = (uint32_t)(l->skipped + offset_of(l, &event.end_mark));
 			status = 0;
 			break;
 		}
-		if (build_pair(l, &event, depth, &seen, ret, &pair, err) < 0)
+		if (build_pair(l, &event, depth, &keys, ret, &pair, err) < 0)
 			break;
-		vec_push(&pairs, pair);
+		add_pair(&keys, &pair);
 		node->end = pair.value->end > node->end ? pair.value->end : node->end;
 	}
-	node->len = pairs.len;
-	node->pairs = arena_alloc(&l->doc->arena, (pairs.len + 1) * sizeof(*pairs.at));
-	if (pairs.len)
-		memcpy(node->pairs, pairs.at, pairs.len * sizeof(*pairs.at));
-	vec_release(&pairs);
+	node->len = (uint32_t)keys.pairs.len & MAX_ITEMS;
+	if (node->len) {
+		node->pairs = arena_alloc(&l->doc->arena, node->len * sizeof(*node->pairs));
+		memcpy(node->pairs, keys.pairs.at, node->len * sizeof(*node->pairs));
+	}
 	return status;
 }
 
@@ -454,7 +534,9 @@ int yaml_parse(struct yaml_doc *doc, const char *file, const char *bytes, size_t
 		l.len -= 3;
 		l.skipped = 3;
 	}
-	l.file = doc->file = arena_strdup(&doc->arena, file);
+	l.source = doc->source = arena_alloc(&doc->arena, sizeof(*l.source));
+	l.source->skipped = l.skipped;
+	l.file = l.source->file = doc->file = arena_strdup(&doc->arena, file);
 	if (!yaml_parser_initialize(&l.parser))
 		return err_set(err, ERR_NOMEM, "%s: out of memory", file);
 	yaml_parser_set_encoding(&l.parser, YAML_UTF8_ENCODING);
@@ -463,7 +545,6 @@ int yaml_parse(struct yaml_doc *doc, const char *file, const char *bytes, size_t
 	int status = load(&l, err);
 	yaml_parser_delete(&l.parser);
 	map_release(&l.anchors);
-	vec_release(&l.lines);
 	if (status < 0)
 		yaml_release(doc);
 	return status;
@@ -479,6 +560,9 @@ int yaml_parse_file(struct yaml_doc *doc, const char *path, const char *shown_as
 
 void yaml_release(struct yaml_doc *doc)
 {
+	if (doc->source)
+		vec_release(&doc->source->lines);
+	doc->source = NULL;
 	arena_release(&doc->arena);
 	doc->root = NULL;
 	doc->has_alias = false;

@@ -25,26 +25,34 @@ struct yaml_pair {
 	const struct yaml_node *value;
 };
 
+/* Small, for there are many: a large mlmake.yaml has a million. */
 struct yaml_node {
-	enum yaml_kind kind;
-	bool quoted;      /* scalar written with quotes or as a block */
-	bool flow;        /* SEQ, MAP: written in brackets */
-	struct span span; /* strings live as long as the document; of an alias, where the anchor stands */
-	size_t start, end; /* byte range in the text that was parsed; of a block collection, to the end of its last value */
-	const char *text; /* scalar: its text as written (unquoted, unescaped), NUL-terminated; "" for containers */
-	size_t text_len;
-	bool boolean;
-	int64_t integer;  /* out of range: kind is YAML_FLOAT */
-	double real;      /* set for INT and FLOAT */
-	size_t len;       /* items of a SEQ, pairs of a MAP */
-	const struct yaml_node **items;
-	struct yaml_pair *pairs;
+	const struct yaml_source *source;
+	const char *text;    /* scalar: its text as written (unquoted, unescaped), NUL-terminated; "" for containers */
+	union {
+		int64_t integer;     /* INT; out of range: kind is YAML_FLOAT */
+		double real;         /* FLOAT */
+		const struct yaml_node **items; /* SEQ */
+		struct yaml_pair *pairs;        /* MAP */
+	};
+	uint32_t text_len;
+	uint32_t start, end;     /* byte range in the text that was parsed; of a block collection, to the end of its last value */
+	uint32_t len : 26;       /* items of a SEQ, pairs of a MAP; 0 for scalars */
+	enum yaml_kind kind : 3;
+	uint32_t quoted : 1;     /* scalar written with quotes or as a block */
+	uint32_t flow : 1;       /* SEQ, MAP: written in brackets */
+	uint32_t boolean : 1;
 };
+_Static_assert(sizeof(void *) != 8 || sizeof(struct yaml_node) == 40, "nodes are small");
+
+/* Its place, for err_at; of an alias, where the anchor stands. Strings live as long as the document. */
+struct span yaml_span(const struct yaml_node *node);
 
 struct yaml_doc {
 	struct arena arena;
 	const struct yaml_node *root;
-	const char *file; /* that all its spans point to */
+	struct yaml_source *source; /* what all its spans point to */
+	const char *file;           /* in it */
 	bool has_alias; /* some nodes stand in two places */
 };
 #define YAML_DOC_INIT { .root = NULL }

@@ -79,7 +79,10 @@ int yaml_err(struct err *err, const struct yaml_node *node, const char *fmt, ...
 	char *message OWNED = mem_vprintf(fmt, args);
 	va_end(args);
 	err_set(err, ERR_CONFIG, "%s", message);
-	return node ? err_at(err, &node->span) : -1;
+	if (!node)
+		return -1;
+	const struct span span = yaml_span(node);
+	return err_at(err, &span);
 }
 
 static int compare_pairs(const void *a, const void *b)

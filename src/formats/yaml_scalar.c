@@ -36,7 +36,6 @@ static void set_integer(struct yaml_node *node, const char *digits, int base)
 	if (errno == 0) {
 		node->kind = YAML_INT;
 		node->integer = value;
-		node->real = (double)value;
 		return;
 	}
 	node->kind = YAML_FLOAT;

@@ -61,8 +61,14 @@ const char *config_keep(struct config *config, const char *text)
 	return intern_str(&config->strings, text);
 }
 
+struct place config_place(const struct config *config, const struct yaml_node *node)
+{
+	const struct span span = yaml_span(node);
+	return config_span_place(config, &span);
+}
+
 /* A document's positions all name its file by the same pointer. */
-struct place config_place(const struct config *config, const struct span *span)
+struct place config_span_place(const struct config *config, const struct span *span)
 {
 	size_t source = config->docs.len;
 	while (source > 0 && config->docs.at[source - 1]->file != span->file)

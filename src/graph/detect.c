@@ -79,7 +79,8 @@ static int detect_matches(struct detector *d, const struct yaml_node *node, stru
 	struct regex *regex CLEANUP(regex_freep) = NULL;
 	if (regex_new(&regex, pattern->text, REGEX_MULTILINE, err) < 0) {
 		err_hint(err, "the pattern is a regular expression of PCRE2");
-		return err_at(err, &pattern->span);
+		const struct span span = yaml_span(pattern);
+		return err_at(err, &span);
 	}
 	return find_file(d, tree_root(d->tree), file->text, match_file, regex, err);
 }

@@ -213,7 +213,7 @@ static int link_names(struct linker *l, const struct target *target, const char 
 			yaml_err(err, item, "unknown target '%s'", name);
 			return hint_target(l->project, name, err);
 		}
-		const struct place place = config_place(l->config, &item->span);
+		const struct place place = config_place(l->config, item);
 		add_edge(l, target, (uint32_t)(needed - 1), kind, &place, NULL);
 	}
 	return 0;

@@ -129,7 +129,8 @@ int config_parse_yaml(struct config *config, const char *shown_as, bool built_in
 		      const struct yaml_node **ret_root, struct err *err) MUST_CHECK;
 
 const char *config_keep(struct config *config, const char *text);
-struct place config_place(const struct config *config, const struct span *span);
+struct place config_place(const struct config *config, const struct yaml_node *node);
+struct place config_span_place(const struct config *config, const struct span *span);
 
 /* place.c: of a project whose targets are complete. */
 void project_index_targets(struct project *project);

@@ -126,7 +126,7 @@ static int add_output(struct builder *b, const struct yaml_node *node, bool metr
 	}
 	if (known == NULL) {
 		known = &b->target->outputs.at[b->target->outputs.len++];
-		*known = (struct output){.path = path, .place = config_place(b->config, &path_node->span)};
+		*known = (struct output){.path = path, .place = config_place(b->config, path_node)};
 	}
 	known->metrics |= metrics;
 	known->track |= track != NULL && track->boolean;
@@ -185,7 +185,7 @@ static int build_inputs(struct builder *b, struct err *err)
 		input->exclude = node.text[0] == '!';
 		if (input->exclude)
 			node.text++;
-		input->place = config_place(b->config, &node.span);
+		input->place = config_place(b->config, &node);
 		if (project_path(b, &node, "input", &input->glob, err) < 0)
 			return -1;
 		input->named = !glob_has_magic(input->glob);
@@ -206,7 +206,7 @@ static int build_params(struct builder *b, struct err *err)
 			return -1;
 		const char *colon = strchr(text, ':');
 		node.text = colon ? arena_strndup(b->arena, text, (size_t)(colon - text)) : text;
-		ref->place = config_place(b->config, &node.span);
+		ref->place = config_place(b->config, &node);
 		if (project_path(b, &node, "params file", &ref->file, err) < 0)
 			return -1;
 		if (colon == NULL)
@@ -562,7 +562,7 @@ static int build(struct builder *b, size_t index, struct err *err)
 	struct target *target = b->target;
 	target->id = (uint32_t)index;
 	target->name = b->decl->name;
-	target->place = config_place(config, &b->decl->key->span);
+	target->place = config_place(config, b->decl->key);
 	name_origin(b);
 	if (b->decl->is_group)
 		return build_group(b, err);

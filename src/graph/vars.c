@@ -352,7 +352,7 @@ static int lookup_target(struct scope *scope, const char *name, const struct spa
 	}
 	add_path(scope, found->outputs.at[number].path, out);
 	if (scope->decl != NULL && !scope->decl->is_file && scope->decl != &config->decls.at[index - 1])
-		vec_push(&scope->decl->refs, (struct target_ref){(uint32_t)(index - 1), config_place(config, at)});
+		vec_push(&scope->decl->refs, (struct target_ref){(uint32_t)(index - 1), config_span_place(config, at)});
 	return 0;
 }
 
@@ -390,7 +390,8 @@ static int lookup_var(struct scope *scope, struct var *var, const struct span *a
 	size_t faults = config->fault_count, locals = config->local_count;
 	var->resolving = true;
 	vec_push(&config->busy_vars, var);
-	int result = template_expand(var->node->text, &var->node->span, lookup, scope, &value, err);
+	const struct span span = yaml_span(var->node);
+	int result = template_expand(var->node->text, &span, lookup, scope, &value, err);
 	config->busy_vars.len--;
 	var->resolving = false;
 	if (result < 0)
@@ -486,7 +487,8 @@ int vars_expand(struct config *config, struct decl *decl, const struct yaml_node
 	}
 	struct scope scope = {config, decl, decl ? decl->space : NULL};
 	struct buf value CLEANUP(buf_release) = BUF_INIT;
-	if (template_expand(node->text, &node->span, lookup, &scope, &value, err) < 0)
+	const struct span span = yaml_span(node);
+	if (template_expand(node->text, &span, lookup, &scope, &value, err) < 0)
 		return -1;
 	*ret = config_keep(config, value.data);
 	return 0;

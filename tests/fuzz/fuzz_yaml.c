@@ -7,7 +7,8 @@ static void check(const struct yaml_node *node, size_t len, unsigned depth)
 {
 	MUST(depth <= 102);
 	MUST(node->start <= node->end && node->end <= len);
-	MUST(node->span.line >= 1 && node->span.col >= 1 && node->span.text);
+	const struct span span = yaml_span(node);
+	MUST(span.line >= 1 && span.col >= 1 && span.text && strlen(span.text) <= len);
 	MUST(strlen(node->text) <= node->text_len);
 	for (size_t i = 0; node->kind == YAML_SEQ && i < node->len; i++)
 		check(node->items[i], len, depth + 1);
