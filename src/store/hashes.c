@@ -14,6 +14,7 @@
 
 #define PARALLEL_STATS 512 /* below that a thread costs more than it saves */
 #define STATS_PER_TASK 256
+#define PREFETCHED_AT_ONCE 16384
 #define READ_ATTEMPTS 3
 /* The kernel starts to write a dirty page out after 30 s; a file older than this is on disk. */
 #define SYNCED_AFTER_NS ((int64_t)120 * 1000000000)
@@ -256,16 +257,12 @@ static void stat_items(const struct hashes *hashes, struct hash_item *items, siz
 			stat_some(&work, i);
 }
 
-void hashes_prefetch(struct hashes *hashes, const char *const *paths, size_t count)
+static void prefetch_some(struct hashes *hashes, const char *const *paths, size_t count)
 {
-	struct hash_item *items = mem_alloc((count ? count : 1) * sizeof(*items));
-	hashes_forget_stamps(hashes);
+	struct hash_item *items OWNED = mem_alloc(count * sizeof(*items));
 	for (size_t i = 0; i < count; i++)
 		items[i].path = paths[i];
 	stat_items(hashes, items, count);
-	hashes->stamp_index = (struct index)INDEX_INIT(prefetched_path, hashes);
-	index_reserve(&hashes->stamp_index, count);
-	vec_reserve(&hashes->stamps, count);
 	for (size_t i = 0; i < count; i++) {
 		if (items[i].err)
 			continue;
@@ -274,7 +271,17 @@ void hashes_prefetch(struct hashes *hashes, const char *const *paths, size_t cou
 			hashes->stamps.len--;
 	}
 	hash_items_release(items, count);
-	free(items);
+}
+
+/* In pieces: what a lookup needs is twice as large as what is kept of it. */
+void hashes_prefetch(struct hashes *hashes, const char *const *paths, size_t count)
+{
+	hashes_forget_stamps(hashes);
+	hashes->stamp_index = (struct index)INDEX_INIT(prefetched_path, hashes);
+	index_reserve(&hashes->stamp_index, count);
+	vec_reserve(&hashes->stamps, count);
+	for (size_t at = 0; at < count; at += PREFETCHED_AT_ONCE)
+		prefetch_some(hashes, paths + at, count - at < PREFETCHED_AT_ONCE ? count - at : PREFETCHED_AT_ONCE);
 }
 
 void hashes_forget_stamps(struct hashes *hashes)
@@ -566,14 +573,16 @@ static bool still_so(const struct saving *saving, const char *name, const struct
 	return same_stamp(&fresh->stamp, &now) && !is_racy(&now, saving->clock);
 }
 
-static void add_fresh(struct statrec_writer *w, const struct saving *saving, const struct map_entry *entry)
+/* False if it cannot be believed yet. */
+static bool add_fresh(struct statrec_writer *w, const struct saving *saving, const struct map_entry *entry)
 {
 	const struct fresh *fresh = entry->value;
 	if (fresh->verify && !still_so(saving, entry->key, fresh))
-		return;
+		return false;
 	struct statrec_entry line = { .name = entry->key, .name_len = strlen(entry->key), .stamp = fresh->stamp, .digest = fresh->digest };
 	line.unsynced = fresh->stamp.mtime_ns > saving->clock - SYNCED_AFTER_NS || fresh->stamp.ctime_ns > saving->clock - SYNCED_AFTER_NS;
 	statrec_add(w, &line);
+	return true;
 }
 
 /* Names that are gone are dropped when much of a directory is new: looking for them each time would cost more than they do. */
@@ -598,8 +607,20 @@ static int compare_entries(const void *a, const void *b)
 	return strcmp((*(const struct map_entry *const *)a)->key, (*(const struct map_entry *const *)b)->key);
 }
 
+/* What is written is known from there from now on; what is not stays fresh. */
+static void settle_record(struct dir_record *record, struct map *unwritten, const struct buf *bytes)
+{
+	for (size_t i = 0; i < record->fresh.len; i++)
+		if (!map_has(unwritten, record->fresh.entries[i].key))
+			free(record->fresh.entries[i].value);
+	map_release(&record->fresh);
+	record->fresh = *unwritten;
+	statrec_load(&record->saved, record->kind, bytes->data, bytes->len);
+}
+
 static void merge_record(const struct saving *saving, struct dir_record *record, struct buf *out)
 {
+	struct map unwritten = MAP_INIT;
 	VEC(const struct map_entry *) fresh = { 0 };
 	struct statrec_writer w;
 	for (size_t i = 0; i < record->fresh.len; i++)
@@ -614,14 +635,18 @@ static void merge_record(const struct saving *saving, struct dir_record *record,
 			statrec_at(&record->saved, record->kind, s, &line);
 			order = f < fresh.len ? statrec_compare(fresh.at[f]->key, strlen(fresh.at[f]->key), line.name, line.name_len) : 1;
 		}
-		if (order <= 0)
-			add_fresh(&w, saving, fresh.at[f++]);
-		else
+		if (order > 0) {
 			add_saved(&w, saving, record, s);
+		} else {
+			if (!add_fresh(&w, saving, fresh.at[f]))
+				map_set(&unwritten, fresh.at[f]->key, fresh.at[f]->value);
+			f++;
+		}
 		s += order >= 0 && s < record->saved.count;
 	}
 	statrec_end(&w, record->kind, saving->boot, out);
 	vec_release(&fresh);
+	settle_record(record, &unwritten, out);
 }
 
 int hashes_save(struct hashes *hashes, struct err *err)
