@@ -305,3 +305,41 @@ def test_pins_are_commits():
     assert {name for name, _, _ in pins} == {"actions/cache", "actions/checkout", "actions/setup-python"}
     for _, version, commit in pins:
         assert re.fullmatch(r"v\d+\.\d+\.\d+", version) and re.fullmatch(r"[0-9a-f]{40}", commit)
+
+
+RESULTS = """\
+version: 1
+cache: {remote: store%s}
+targets:
+  lint: {inputs: [src/*.py], run: echo lint}
+  test: {needs: [lint], run: echo test}
+  build: {needs: [test], run: echo build, ci: {environment: release}}
+"""
+
+
+@pytest.mark.parametrize("push", ["", ", push: never", ", push: always"])
+def test_shared_results(gitbox, push):
+    """Keys that write reach pushes to the default branch alone; nothing else changes, and the linters have nothing to say."""
+    gitbox.write(".dvc/config", "['remote \"store\"']\n    url = s3://bucket/x\n")
+    generate(gitbox, RESULTS % push)
+    lint_workflows(gitbox)
+    text = gitbox.read(WORKFLOW).decode()
+    jobs = dict(re.findall(r"^  (\w+):\n((?:    .*\n|\n)+)", text.split("\njobs:\n")[1], re.M))
+    for name in ("lint", "test", "build"):
+        run = jobs[name].split(f"- name: Run {name}\n")[1].split("    - name:")[0]
+        assert "AWS_SECRET_ACCESS_KEY: ${{ secrets.AWS_SECRET_ACCESS_KEY }}" in run and jobs[name].count("secrets.AWS_SECRET") == 1
+    choice = "github.event_name == 'push' && github.ref_name == github.event.repository.default_branch && 'mlmake-results' || 'mlmake-data'"
+    assert (choice in " ".join(jobs["test"].split())) == (push != ", push: never") and "mlmake-data" in jobs["test"]
+    assert "environment: release" in jobs["build"] and "mlmake-" not in jobs["build"].split("steps:")[0]
+    assert "mlmake-results" not in jobs["mlmake"] and "secrets" not in jobs["mlmake"]
+    gitbox.mlmake("ci", "check")
+
+
+def test_results_that_jobs_cannot_share(gitbox, tmp_path):
+    done = generate(gitbox, RESULTS % "")
+    assert "cache.remote names 'store', and the committed .dvc/config has no such remote" in done.stderr
+    assert "secrets" not in gitbox.read(WORKFLOW).decode()
+    gitbox.write(".dvc/config", f"['remote \"store\"']\n    url = {tmp_path}/store\n")
+    done = generate(gitbox, RESULTS % "")
+    assert "results are shared on the remote 'store', which is a directory" in done.stderr
+    assert "secrets" not in gitbox.read(WORKFLOW).decode()

@@ -14,6 +14,7 @@
 #define DEFAULT_TIMEOUT_MINUTES 60
 #define SETUP_MINUTES 15 /* on top of a target's own timeout */
 #define DATA_ENVIRONMENT "mlmake-data"
+#define RESULTS_ENVIRONMENT "mlmake-results"
 
 /* Where tracked data can be fetched from, by the committed configuration alone: what one machine adds must not change the workflow. */
 enum remote { REMOTE_NONE, REMOTE_S3, REMOTE_DIR };
@@ -28,6 +29,7 @@ struct render {
 	char *gate;   /* name of the job over all others */
 	bool python;
 	enum remote remote;
+	enum remote results; /* where `cache: {remote: NAME}` shares them */
 	const struct ci_job *job; /* being rendered */
 };
 
@@ -90,7 +92,7 @@ static int look_up_data(void *ctx, const char *name, struct buf *out, struct err
 {
 	struct render *render = ctx;
 	if (text_eq(name, "env"))
-		return render->remote == REMOTE_S3 ? fill_template("env-s3.yml", look_up_data, ctx, out, err) : 0;
+		return render->remote == REMOTE_S3 || render->results == REMOTE_S3 ? fill_template("env-s3.yml", look_up_data, ctx, out, err) : 0;
 	return err_set(err, ERR_BUG, "unknown hole '%s'", name);
 }
 
@@ -107,7 +109,12 @@ static int add_environment(struct render *render, struct buf *out, struct err *e
 		buf_addstr(out, "environment: ");
 		return fill_scalar(out, "ci.environment", ci->environment, err);
 	}
-	if (fetches_data(render) && render->remote == REMOTE_S3)
+	/* Keys that write are given to pushes to the default branch alone. */
+	if (render->results == REMOTE_S3 && render->project->cache.push != CACHE_PUSH_NEVER)
+		buf_addstr(out, "environment:\n  # holds the keys of the remote: those of the default branch write results, the others read\n  name: >-\n"
+				"    ${{ github.event_name == 'push' && github.ref_name == github.event.repository.default_branch\n"
+				"    && '" RESULTS_ENVIRONMENT "' || '" DATA_ENVIRONMENT "' }}\n  deployment: false");
+	else if (render->results == REMOTE_S3 || (fetches_data(render) && render->remote == REMOTE_S3))
 		buf_addstr(out, "environment:\n  name: " DATA_ENVIRONMENT " # holds the keys of the data remote\n  deployment: false");
 	return 0;
 }
@@ -185,6 +192,8 @@ static int look_up_job_block(struct render *render, const char *name, struct buf
 		bool own = render->project->ci.install != NULL;
 		return fill_template(own ? "step-install.yml" : "step-bootstrap.yml", look_up_install, render, out, err);
 	}
+	if (text_eq(name, "results"))
+		return render->results == REMOTE_S3 ? fill_template("env-s3.yml", look_up_data, render, out, err) : 0;
 	if (text_eq(name, "data"))
 		return fetches_data(render) ? fill_template("step-data.yml", look_up_data, render, out, err) : 0;
 	return err_set(err, ERR_BUG, "unknown hole '%s'", name);
@@ -323,6 +332,8 @@ static void describe_source(const struct render *render, const char *path, struc
 		 (int)render->remote, ci->install ? ci->install : "", ci->schedule ? ci->schedule : "");
 	for (size_t i = 0; i < ci->branches.len; i++)
 		buf_addf(out, "branch=%s\n", ci->branches.at[i]);
+	if (render->results != REMOTE_NONE)
+		buf_addf(out, "results=%d push=%d\n", (int)render->results, (int)render->project->cache.push);
 	for (size_t i = 0; i < render->jobs.len; i++) {
 		const struct ci_job *job = &render->jobs.at[i];
 		const struct target *target = job->target;
@@ -359,9 +370,22 @@ static void add_header(const struct render *render, const char *path, const stru
 	buf_addch(out, '\n');
 }
 
+static void add_results_notes(const struct render *render, struct strlist *notes)
+{
+	const char *name = render->project->cache.remote;
+	if (render->results == REMOTE_S3)
+		strlist_add(notes, "results are shared: put keys that read into the environment " DATA_ENVIRONMENT ", keys that write into "
+				   RESULTS_ENVIRONMENT ", and let only the default branch use that (docs/ci.md)");
+	else if (render->results == REMOTE_DIR)
+		strlist_take(notes, mem_printf("results are shared on the remote '%s', which is a directory: hosted runners do not have it", name));
+	else if (name)
+		strlist_take(notes, mem_printf("cache.remote names '%s', and the committed .dvc/config has no such remote: jobs share no results", name));
+}
+
 static void add_notes(const struct render *render, struct strlist *notes)
 {
 	bool reads = false;
+	add_results_notes(render, notes);
 	for (size_t i = 0; i < render->jobs.len; i++)
 		reads = reads || render->jobs.at[i].reads_data;
 	if (!reads)
@@ -375,7 +399,14 @@ static void add_notes(const struct render *render, struct strlist *notes)
 				   " environment " DATA_ENVIRONMENT " (docs/ci.md)");
 }
 
-/* The default remote of the nearest .dvc/config from the project up to the repository's top. */
+static enum remote kind_of_remote(const struct ini *config, const char *name)
+{
+	OWNED char *section = name ? mem_printf("remote \"%s\"", name) : NULL;
+	const char *url = name ? ini_get(config, section, "url") : NULL;
+	return !url ? REMOTE_NONE : text_starts(url, "s3://") ? REMOTE_S3 : REMOTE_DIR;
+}
+
+/* The default remote, and that of the results, of the nearest .dvc/config from the project up to the repository's top. */
 static int find_remote(struct render *render, struct err *err)
 {
 	struct buf dir CLEANUP(buf_release) = BUF_INIT;
@@ -392,13 +423,8 @@ static int find_remote(struct render *render, struct err *err)
 	struct ini config CLEANUP(ini_release) = INI_INIT;
 	if (ini_read(&config, path, ".dvc/config", err) < 0)
 		return -1;
-	const char *name = ini_get(&config, "core", "remote");
-	if (!name)
-		return 0;
-	OWNED char *section = mem_printf("remote \"%s\"", name);
-	const char *url = ini_get(&config, section, "url");
-	if (url)
-		render->remote = text_starts(url, "s3://") ? REMOTE_S3 : REMOTE_DIR;
+	render->remote = kind_of_remote(&config, ini_get(&config, "core", "remote"));
+	render->results = kind_of_remote(&config, render->project->cache.remote);
 	return 0;
 }
 
