@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""mlmake side by side with ninja and dvc, in one run on one machine: make bench
+"""mlmake side by side with ninja, dvc and those that copy files to S3, in one run on one machine: make bench
 
     tests/bench/bench.py [--quick] [--only NAME,...] [--markdown] [--build DIR] [--dir DIR]
 
@@ -22,6 +22,9 @@ import statistics
 import subprocess
 import sys
 import time
+import types
+
+import transfer
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TIMEOUT = 900  # seconds, each command
@@ -147,7 +150,7 @@ def seconds(value):
     return f"{value * 1000:.2f} ms" if value < 0.1 else f"{value:.2f} s"
 
 
-COLUMNS = "{:<15} {:<30} {:<8} {:>10} {:>10} {:>10}  {:<9} {}"
+COLUMNS = "{:<17} {:<30} {:<8} {:>10} {:>10} {:>10}  {:<9} {}"
 
 
 def format_row(row):
@@ -215,8 +218,8 @@ def write_files(directory, count, size):
 
 
 def write_big(path, size):
-    path.parent.mkdir(parents=True)
-    source = random.Random(2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source = random.Random(path.name)
     with open(path, "wb") as file:
         for _ in range(size >> 20):
             file.write(source.randbytes(1 << 20))
@@ -337,7 +340,48 @@ def bench_big(bench):
         bench.report("pull, one file", work, each(bench, tools, projects, "pull", before=lambda p: lose(p, "data/big.bin")))
 
 
-BENCHES = {"start": bench_start, "graph": bench_graph, "huge": bench_huge, "data": bench_data, "big": bench_big}
+def transfer_kit():
+    return types.SimpleNamespace(data_tools=data_tools, make_projects=make_projects, s3_server=s3_server, write_config=write_config, lose=lose,
+                                 Row=Row, format_row=format_row, Failed=Failed, delay=ROOT / "tests" / "bench" / "delay.py")
+
+
+def has_room(bench, size, what):
+    free = shutil.disk_usage(bench.work).free
+    if free < size:
+        bench.notes.append(f"{what}: left out, it needs {size >> 30} GiB of disk and {free >> 30} are free")
+    return free >= size
+
+
+def bench_transfer(bench):
+    """Small files and large ones to S3 and back, against all that move files."""
+    count = bench.files
+    transfer.measure(bench, transfer_kit(), "t-small", f"{count:,} x 8 KiB, S3", lambda p: write_files(p / "files", count, 8192), count)
+    if has_room(bench, 8 * bench.big, "one large file"):
+        transfer.measure(bench, transfer_kit(), "t-big", f"{bench.big >> 20:,} MiB, S3", lambda p: write_big(p / "files" / "0", bench.big), 1)
+
+        def four(project):
+            for i in range(4):
+                write_big(project / "files" / f"{i}", bench.big // 4)
+        transfer.measure(bench, transfer_kit(), "t-four", f"4 x {bench.big >> 22:,} MiB, S3", four, 4)
+
+
+def bench_latency(bench):
+    """The same small files over 20 ms."""
+    count = bench.files
+    transfer.measure(bench, transfer_kit(), "t-far", f"{count:,} x 8 KiB, S3, {transfer.DELAY_MS} ms",
+                     lambda p: write_files(p / "files", count, 8192), count, latency=True)
+
+
+def bench_many(bench):
+    """Ten times as many small files; minutes with some of the peers."""
+    count = 10 * bench.files
+    transfer.measure(bench, transfer_kit(), "t-many", f"{count:,} x 1 KiB, S3", lambda p: write_files(p / "files", count, 1024), count,
+                     tools=("rclone", "s5cmd"))
+
+
+BENCHES = {"start": bench_start, "graph": bench_graph, "huge": bench_huge, "data": bench_data, "big": bench_big, "transfer": bench_transfer,
+           "latency": bench_latency, "many": bench_many}
+SLOW = ("huge", "transfer", "latency", "many")  # only when named
 
 
 # --- the report -------------------------------------------------------------------------------------------------------
@@ -373,7 +417,8 @@ def write_markdown(bench, command):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of the files and targets")
-    parser.add_argument("--only", default=",".join(name for name in BENCHES if name != "huge"), metavar="NAME,...", help=f"of {', '.join(BENCHES)}; huge is left out unless it is named")
+    parser.add_argument("--only", default=",".join(name for name in BENCHES if name not in SLOW), metavar="NAME,...",
+                        help=f"of {', '.join(BENCHES)}; {', '.join(SLOW)} are left out unless they are named")
     parser.add_argument("--markdown", action="store_true", help="write docs/benchmarks.md, too")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", metavar="DIR", help="where make put mlmake")
     parser.add_argument("--dir", type=pathlib.Path, metavar="DIR", help="where to work (default: in the build directory)")
