@@ -30,6 +30,7 @@ struct remote_spec {
 	const char *region, *profile, *endpoint_url, *access_key_id, *secret_access_key, *session_token;
 	const char *credential_path, *config_path; /* instead of ~/.aws/credentials and ~/.aws/config */
 	const char *ca_bundle;
+	const char *resume_dir; /* where records of interrupted uploads are kept (net/s3_resume.h); NULL: nowhere, and they are aborted */
 	bool no_ssl_verify;
 	bool no_ssl;      /* http to AWS itself; an endpoint_url says by its scheme */
 	bool anonymous;

@@ -157,7 +157,10 @@ static int put_items(struct remote *remote, struct remote_item *items, size_t co
 {
 	struct s3_run run = { .remote = (struct remote_s3 *)remote, .items = items, .count = count, .begin = s3_begin_put, .put = true,
 			      .sink = sink };
-	return s3_run_items(&run, err);
+	if (s3_run_items(&run, err) < 0)
+		return -1;
+	s3_large_end_abandoned((struct remote_s3 *)remote);
+	return 0;
 }
 
 static int get_items(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err)
@@ -244,6 +247,7 @@ static void close_remote(struct remote *remote)
 	struct remote_s3 *s3 = (struct remote_s3 *)remote;
 	s3_free(s3->s3);
 	loop_free(s3->loop);
+	free(s3->resume_dir);
 	free(s3);
 }
 
@@ -264,6 +268,7 @@ int remote_s3_open(const struct remote_spec *spec, struct remote **ret, struct e
 		free(s3);
 		return -1;
 	}
+	s3->resume_dir = mem_strdup(spec->resume_dir);
 	*ret = &s3->remote;
 	return 0;
 }

@@ -20,6 +20,7 @@ struct remote_s3 {
 	struct remote remote;
 	struct loop *loop;
 	struct s3 *s3;
+	char *resume_dir; /* NULL: uploads that are interrupted are aborted */
 };
 
 struct s3_run;
@@ -93,6 +94,8 @@ void s3_large_get(struct s3_slot *slot, uint64_t size);
 /* Gives the slot a part of something large; false if there is none waiting. */
 bool s3_large_take_part(struct s3_slot *slot);
 bool s3_large_enough(const struct s3_run *run); /* no more of them at once */
+/* Aborts an upload that earlier runs left, and nobody went on with for days; one at a time. */
+void s3_large_end_abandoned(struct remote_s3 *remote);
 /* Drops all that are under way: uploads are aborted, files removed. */
 void s3_large_drop_all(struct s3_run *run);
 

@@ -2,13 +2,15 @@
  * Objects that go in parts, several at once.
  *
  * Up: the digest of the whole file is computed by one thread while parts are sent, and the upload is completed only if it is the
- * expected one; each part is signed with its own sha256, which the server compares with what arrives. Down: parts are written at their
+ * expected one; each part is signed with its own sha256, which the server compares with what arrives. What the server took is recorded, so
+ * that a later run goes on with it (net/s3_resume.h). Down: parts are written at their
  * place, all of the version that the first answer named (If-Match); a thread hashes as far as the parts are there without a gap.
  */
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "net/remote_s3_impl.h"
+#include "net/s3_resume.h"
 #include "net/sigv4.h"
 #include "net/xml.h"
 
@@ -21,6 +23,7 @@
 #define MAX_PARTS_AT_ONCE 8
 #define COMPLETE_WAIT_S 120 /* servers put the parts together before they answer */
 #define ABORT_WAIT_MS 3000
+#define MAX_LISTING (1024 * 1024) /* of parts: a page has a thousand */
 
 struct s3_large {
 	struct s3_run *run;
@@ -31,10 +34,12 @@ struct s3_large {
 	bool ready;              /* parts may be taken */
 	bool hashed;
 	bool ended;              /* settled, or about to be once the upload is aborted */
+	bool is_gone;            /* put: the server knows the upload no more */
 	bool second;             /* get: fetched again after a wrong digest */
 	struct hash_job *hash;
 	char *key;
 	char **etags;            /* put: of each part */
+	struct s3_resume resume; /* put */
 	char *upload_id;         /* put */
 	char *etag;              /* get: of the version that is fetched */
 	bool *have;              /* get */
@@ -50,6 +55,7 @@ static void large_free(struct s3_large *large)
 	for (unsigned i = 0; large->etags && i < large->parts; i++)
 		free(large->etags[i]);
 	free(large->etags);
+	s3_resume_release(&large->resume);
 	free(large->key);
 	free(large->upload_id);
 	free(large->etag);
@@ -108,6 +114,12 @@ static void start_abort(struct s3_large *large, void (*done)(struct s3_op *op))
 	s3_start(large->run->remote->s3, &large->op);
 }
 
+/* Whether the parts that were sent are of use to a later run: there is a record of them, and the file was not at fault. */
+static bool may_go_on_later(const struct s3_large *large)
+{
+	return large->resume.path && !large->is_gone && large->item->ret_state != REMOTE_DAMAGED;
+}
+
 /* Ends the object with the state and error that its item has. */
 static void give_up(struct s3_large *large)
 {
@@ -119,10 +131,12 @@ static void give_up(struct s3_large *large)
 	}
 	hash_job_drop(large->hash);
 	large->hash = NULL;
-	if (large->upload_id && !run->stopped)
+	if (large->upload_id && !run->stopped && !may_go_on_later(large)) {
+		s3_resume_end(&large->resume);
 		start_abort(large, on_aborted);
-	else
+	} else {
 		settle(large);
+	}
 }
 
 static void give_up_for(struct s3_large *large, struct err *why)
@@ -135,6 +149,7 @@ static void give_up_for(struct s3_large *large, struct err *why)
 static void give_up_for_op(struct s3_large *large, struct s3_op *op)
 {
 	struct s3_run *run = large->run;
+	large->is_gone = run->put && op->ret_outcome == S3_ABSENT;
 	if (op->ret_outcome != S3_FAILED)
 		err_set(&op->ret_err, ERR_NET, "the server refuses '%s' (status %u)", large->item->key, op->request.ret_status);
 	if (op->ret_hopeless && !run->stopped) {
@@ -221,8 +236,72 @@ static void on_upload_started(struct s3_op *op)
 		return;
 	}
 	large->upload_id = buf_detach(&id);
+	s3_resume_begin(&large->resume, s3_place(large->run->remote->s3), large->key, large->upload_id);
 	large->ready = true;
 	s3_run_fill(large->run);
+}
+
+static void start_upload(struct s3_large *large)
+{
+	use_op(large, "POST");
+	strlist_add(&large->op.query, "uploads=");
+	large->op.done = on_upload_started;
+	large->op.use = S3_USE_CREATE;
+	s3_start(large->run->remote->s3, &large->op);
+}
+
+/* Keeps of the record what the server lists with the same ETag: the first thousand parts; the others are sent again. */
+static void compare_parts(struct s3_large *large, const struct buf *listing)
+{
+	struct xml_scan scan = { .at = listing->data, .end = listing->data + listing->len };
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	struct buf etag CLEANUP(buf_release) = BUF_INIT;
+	bool *listed OWNED = mem_alloc(large->parts * sizeof(*listed));
+	uint64_t number = 0;
+	while (xml_next(&scan)) {
+		if (scan.kind == XML_OPEN && xml_is(&scan, "PartNumber")) {
+			xml_text(&scan, &text);
+			number = text_parse_u64(text.data, &number) ? number : 0;
+		} else if (scan.kind == XML_OPEN && xml_is(&scan, "ETag")) {
+			xml_text(&scan, &etag);
+		} else if (scan.kind == XML_CLOSE && xml_is(&scan, "Part") && number >= 1 && number <= large->parts) {
+			listed[number - 1] = text_eq(large->resume.parts[number - 1].etag, etag.data);
+		}
+	}
+	for (unsigned i = 0; i < large->parts; i++) {
+		if (listed[i])
+			continue;
+		free(large->resume.parts[i].etag);
+		large->resume.parts[i].etag = NULL;
+	}
+}
+
+static void on_parts_listed(struct s3_op *op)
+{
+	struct s3_large *large = op->ctx;
+	if (op->ret_outcome == S3_FAILED) {
+		give_up_for_op(large, op);
+		return;
+	}
+	if (op->ret_outcome != S3_OK) { /* it was ended by somebody, or by age */
+		free(large->upload_id);
+		large->upload_id = NULL;
+		start_upload(large);
+		return;
+	}
+	compare_parts(large, &op->response);
+	large->ready = true;
+	s3_run_fill(large->run);
+}
+
+static void list_parts(struct s3_large *large)
+{
+	large->upload_id = mem_strdup(large->resume.upload_id);
+	use_op(large, "GET");
+	add_upload_id(large, &large->op.query);
+	large->op.response_max = MAX_LISTING;
+	large->op.done = on_parts_listed;
+	s3_start(large->run->remote->s3, &large->op);
 }
 
 void s3_large_put(struct s3_slot *slot, uint64_t size)
@@ -238,11 +317,24 @@ void s3_large_put(struct s3_slot *slot, uint64_t size)
 		large_remove(large);
 		return;
 	}
-	use_op(large, "POST");
-	strlist_add(&large->op.query, "uploads=");
-	large->op.done = on_upload_started;
-	large->op.use = S3_USE_CREATE;
-	s3_start(large->run->remote->s3, &large->op);
+	const struct remote_s3 *remote = large->run->remote;
+	s3_resume_open(&large->resume, remote->resume_dir, s3_place(remote->s3), large->key, size, large->part_size, &large->item->expect);
+	if (large->resume.upload_id)
+		list_parts(large);
+	else
+		start_upload(large);
+}
+
+static void take_part(struct s3_slot *slot, char *etag)
+{
+	struct s3_large *large = slot->large;
+	large->etags[slot->part] = etag;
+	large->running--;
+	large->done++;
+	large->run->bytes += slot->op.body_len;
+	large->run->flow.work += slot->op.body_len;
+	s3_slot_clear(slot, true);
+	maybe_finish(large);
 }
 
 static void on_part_sent(struct s3_op *op)
@@ -259,13 +351,8 @@ static void on_part_sent(struct s3_op *op)
 		give_up_for_op(large, op);
 		return;
 	}
-	large->etags[slot->part] = buf_detach(&etag);
-	large->running--;
-	large->done++;
-	large->run->bytes += op->body_len;
-	large->run->flow.work += op->body_len;
-	s3_slot_clear(slot, true);
-	maybe_finish(large);
+	s3_resume_note(&large->resume, slot->part, slot->payload_hash, etag.data);
+	take_part(slot, buf_detach(&etag));
 }
 
 static void on_part_hashed(void *ctx, int status, const struct digest *digest, struct err *err)
@@ -277,6 +364,11 @@ static void on_part_hashed(void *ctx, int status, const struct digest *digest, s
 		return;
 	}
 	digest_hex(digest, slot->payload_hash);
+	const struct s3_resume_part *known = slot->large->resume.parts ? &slot->large->resume.parts[slot->part] : NULL;
+	if (known && known->etag && text_eq(known->sha256, slot->payload_hash)) {
+		take_part(slot, mem_strdup(known->etag));
+		return;
+	}
 	s3_start(slot->run->remote->s3, &slot->op);
 }
 
@@ -305,6 +397,7 @@ static void on_completed(struct s3_op *op)
 		give_up_for_op(large, op);
 		return;
 	}
+	s3_resume_end(&large->resume);
 	large->item->ret_state = REMOTE_DONE;
 	large->item->ret_size = large->size;
 	large->run->bytes -= large->size; /* counted part by part; s3_run_settled adds the whole */
@@ -484,6 +577,23 @@ static void maybe_finish(struct s3_large *large)
 	settle(large);
 }
 
+void s3_large_end_abandoned(struct remote_s3 *remote)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	char *key OWNED = NULL, *id OWNED = NULL;
+	struct s3_op op CLEANUP(s3_op_release) = S3_OP_INIT;
+	struct buf text = BUF_INIT;
+	if (!remote->resume_dir || !s3_resume_abandoned(remote->resume_dir, s3_place(remote->s3), &key, &id))
+		return;
+	op.method = "DELETE";
+	op.key = key;
+	buf_addstr(&text, "uploadId=");
+	sigv4_encode(&text, id, false);
+	strlist_take(&op.query, buf_detach(&text));
+	if (s3_run(remote->s3, &op, &ignored) < 0)
+		err_release(&ignored);
+}
+
 static void note_aborted(struct s3_op *op)
 {
 	struct s3_large *large = op->ctx;
@@ -498,8 +608,8 @@ void s3_large_drop_all(struct s3_run *run)
 		struct s3_large *large = run->larges.at[i];
 		hash_job_drop(large->hash);
 		large->hash = NULL;
-		large->ended = !large->upload_id;
-		if (large->upload_id)
+		large->ended = !large->upload_id || may_go_on_later(large);
+		if (!large->ended)
 			start_abort(large, note_aborted);
 		if (!run->put)
 			sys.unlinkat(AT_FDCWD, large->item->path, 0);

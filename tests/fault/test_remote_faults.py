@@ -179,3 +179,46 @@ def test_large_put_is_aborted(remote, proxy, s3_server, bucket, tmp_path):
     assert answer.state == "failed" and "AccessDenied" in answer.message
     assert proxy.count("DELETE", "uploadId") == 1
     assert remote.states("check", [item]) == ["missing"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("then", ["goes on", "changed parts", "ended by the server"])
+def test_large_put_goes_on(remote, proxy, tmp_path, target, then):
+    """A run that fails in the middle, and one after it that sends what is missing."""
+    item = make_object(tmp_path, os.urandom(1 << 20) * 66)
+    remote.options.update(resume_dir=tmp_path / "uploads", jobs=1)
+    proxy.rules.append(Rule("PUT", "partNumber=4", "status", code=403, name="AccessDenied"))
+    answer, = moved(remote, "put", [item], 60)
+    assert answer.state == "failed" and not proxy.count("DELETE", "uploadId")
+    record, = (tmp_path / "uploads").iterdir()
+    sent = len(record.read_text().splitlines()) - 4
+    assert 1 <= sent <= 4
+    if then == "changed parts":
+        lines = record.read_text().splitlines()
+        lines[4] = f"{lines[4].split()[0]} {'0' * 64} {lines[4].split()[2]}"
+        record.write_text("\n".join(lines) + "\n")
+    if then == "ended by the server":
+        proxy.rules[:] = [Rule("GET", "uploadId", "status", code=404, name="NoSuchUpload")]
+    else:
+        proxy.rules.clear()
+    proxy.log.clear()
+    assert [a.state for a in moved(remote, "put", [item], 60)] == ["done"]
+    again = {"goes on": 5 - sent, "changed parts": 6 - sent, "ended by the server": 5}[then]
+    assert proxy.count("PUT", "partNumber") == again
+    assert not list((tmp_path / "uploads").iterdir())
+    proxy.rules.clear()
+    assert [a.state for a in moved(remote, "get", to(target, [item]), 60)] == ["done"]
+    assert_fetched(target, [item], ["done"])
+
+
+@pytest.mark.slow
+def test_abandoned_uploads_are_ended(remote, proxy, tmp_path):
+    item, small = make_object(tmp_path, os.urandom(1 << 20) * 66), make_object(tmp_path, b"small")
+    remote.options["resume_dir"] = tmp_path / "uploads"
+    proxy.rules.append(Rule("PUT", "partNumber=4", "status", code=403, name="AccessDenied"))
+    assert [a.state for a in moved(remote, "put", [item], 60)] == ["failed"]
+    proxy.rules.clear()
+    record, = (tmp_path / "uploads").iterdir()
+    assert remote.states("put", [small]) == ["done"] and record.exists() and not proxy.count("DELETE")
+    os.utime(record, (1, 1))
+    assert remote.states("put", [small]) == ["done"] and not record.exists() and proxy.count("DELETE", "uploadId") == 1

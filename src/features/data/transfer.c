@@ -10,6 +10,7 @@
 #include "features/data/import.h"
 #include "features/data/objects.h"
 #include "features/data/push_known.h"
+#include "store/state.h"
 
 #include <string.h>
 
@@ -58,6 +59,10 @@ static int open_remote(struct data_repo *repo, const char *name, unsigned jobs, 
 	if (ret_name && !*ret_name)
 		*ret_name = mem_strdup(spec.name);
 	spec.limit_rate = limit_rate;
+	struct buf state CLEANUP(buf_release) = BUF_INIT;
+	if (state_find_dir(repo->root, &state, err) < 0)
+		return -1;
+	spec.resume_dir = arena_printf(arena, "%s/uploads", state.data);
 	return remote_open(&spec, ret, err);
 }
 
