@@ -145,7 +145,8 @@ const struct command cmd_data_gc = {
 	.summary = "delete objects that nothing records any more",
 	.usage = "SCOPE... [OPTIONS]",
 	.help = "Deletes objects of the cache, and with -c or -r of a remote, that neither the work tree nor git's index nor the chosen scopes\n"
-		"record. What only other branches and tags record stays, too, unless --strict is given. When a .dvc file, dvc.lock or manifest\n"
+		"record. What only other branches, tags, linked worktrees' commits\n"
+		"and stashes record stays, too, unless --strict is given. When a .dvc file, dvc.lock or manifest\n"
 		"cannot be read, nothing is deleted. Repositories that share the cache are named with -p.\n\n"
 		"Examples:\n"
 		"  mlmake data gc -w --dry          what would go\n"

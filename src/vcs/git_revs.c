@@ -1,6 +1,8 @@
 #include "vcs/git_revs.h"
 
+#include "base/fs.h"
 #include "base/map.h"
+#include "base/mem.h"
 #include "base/path.h"
 #include "base/text.h"
 #include "vcs/git_lib.h"
@@ -56,6 +58,60 @@ static void free_refs(git_reference_iterator **refs)
 		git_lib.git_reference_iterator_free(*refs);
 }
 
+#define MAX_LOG ((size_t)16 << 20)
+
+static void take_rev(struct git_repo *repo, const char *rev, struct map *seen, struct strlist *ret)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	char hex[GIT_HEX];
+	if (git_resolve(repo, rev, hex, &ignored) == 0 && map_set(seen, hex, NULL))
+		strlist_add(ret, hex);
+}
+
+/* Commits that linked worktrees stand on; on a branch, it is the branch's tip. */
+static void take_worktrees(struct git_repo *repo, struct map *seen, struct strlist *ret)
+{
+	OWNED char *parent = path_joined(repo->common_dir, "worktrees");
+	int fd = sys.openat(AT_FDCWD, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
+	if (!dir) {
+		fs_close_fd(&fd);
+		return;
+	}
+	for (struct dirent *entry; (entry = sys.readdir(dir));) {
+		struct err ignored CLEANUP(err_release) = ERR_INIT;
+		struct buf text CLEANUP(buf_release) = BUF_INIT;
+		OWNED char *path = mem_printf("%s/%s/HEAD", parent, entry->d_name);
+		if (entry->d_name[0] == '.' || fs_read_file(path, MAX_LOG, &text, &ignored) < 0)
+			continue;
+		buf_truncate(&text, strcspn(text.data, "\n"));
+		take_rev(repo, text_starts(text.data, "ref: ") ? text.data + strlen("ref: ") : text.data, seen, ret);
+	}
+	closedir(dir);
+}
+
+/* Every stash: the reference leads to the last one, its log to the others. The second parent is what was in the index. */
+static void take_stashes(struct git_repo *repo, struct map *seen, struct strlist *ret)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	OWNED char *log = path_joined(repo->common_dir, "logs/refs/stash");
+	take_rev(repo, "refs/stash", seen, ret);
+	take_rev(repo, "refs/stash^2", seen, ret);
+	if (fs_read_file(log, MAX_LOG, &text, &ignored) < 0)
+		return;
+	for (const char *line = text.data; *line;) {
+		size_t len = strcspn(line, "\n");
+		if (len > 81) {
+			OWNED char *index = mem_printf("%.40s^2", line + 41);
+			OWNED char *commit = mem_strndup(line + 41, 40);
+			take_rev(repo, commit, seen, ret);
+			take_rev(repo, index, seen, ret);
+		}
+		line += len + (line[len] == '\n');
+	}
+}
+
 int git_tips(struct git_repo *repo, enum git_ref_kind kind, struct strlist *ret_commits, struct err *err)
 {
 	git_reference_iterator *refs CLEANUP(free_refs) = NULL;
@@ -66,6 +122,10 @@ int git_tips(struct git_repo *repo, enum git_ref_kind kind, struct strlist *ret_
 		return git_lib_err(err, "cannot read git's HEAD");
 	if (rc == 0)
 		take_commit(&seen, ret_commits, &head);
+	if (kind == GIT_BRANCHES_AND_TAGS || kind == GIT_EVERY_REF) {
+		take_worktrees(repo, &seen, ret_commits);
+		take_stashes(repo, &seen, ret_commits);
+	}
 	if (git_lib.git_reference_iterator_new(&refs, repo->repo) < 0)
 		return git_lib_err(err, "cannot list git's references");
 	git_reference *ref;

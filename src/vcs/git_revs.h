@@ -16,8 +16,9 @@
 /* The commit that rev names, in any way that git takes. ERR_CONFIG if there is none. */
 int git_resolve(struct git_repo *repo, const char *rev, char ret_commit[GIT_HEX], struct err *err) MUST_CHECK;
 
-/* The commits that refs lead to, "<hex>" once each, with HEAD. GIT_EVERY_REF: remote-tracking ones, the stash and others too. */
-enum git_ref_kind { GIT_BRANCHES, GIT_TAGS, GIT_BRANCHES_AND_TAGS /* remote-tracking branches, too */, GIT_EVERY_REF };
+/* The commits that refs lead to, "<hex>" once each, with HEAD. GIT_BRANCHES_AND_TAGS: remote-tracking ones, too, what linked
+ * worktrees stand on and every stash. GIT_EVERY_REF: and all others. */
+enum git_ref_kind { GIT_BRANCHES, GIT_TAGS, GIT_BRANCHES_AND_TAGS, GIT_EVERY_REF };
 int git_tips(struct git_repo *repo, enum git_ref_kind kind, struct strlist *ret_commits, struct err *err) MUST_CHECK;
 
 /* All commits that lead to these, themselves included. */

@@ -124,6 +124,7 @@ def test_a_missing_manifest_is_fetched_or_ends_it(stored):
 def test_a_remote_and_another_project(history, tmp_path):
     history.mlmake("data", "push")
     history.git("stash", "-q")
+    history.git("stash", "drop", "-q")
     history.mlmake("data", "push")
     other = Sandbox(tmp_path / "other")
     other.mlmake("data", "init", "--no-scm")
@@ -188,3 +189,33 @@ def test_dvc_agrees_on_what_is_unused(history, tmp_path):
         in_index = ["head"] if scope == "-w" else []  # which dvc does not look at
         assert left(history) == in_index + left(twin), scope
     assert "up to date" in history.dvc("status").stdout
+
+
+def test_linked_worktrees_and_stashes_keep_their_data(stored):
+    """A commit that only a worktree's detached HEAD has, and three that only stashes have."""
+    def version(name):
+        stored.write("v", name)
+        stored.mlmake("data", "add", "v")
+    version("base")
+    stored.git("add", "-A")
+    stored.git("commit", "-qm", "base")
+    version("detached")
+    stored.git("commit", "-qam", "detached")
+    stored.git("worktree", "add", "-q", "--detach", "../tree", "HEAD")
+    stored.git("reset", "-q", "--hard", "HEAD~1")
+    for name in ("stash 1", "stash 2"):
+        version(name)
+        stored.git("stash", "-q")
+    version("staged")
+    stored.git("add", "v.dvc")
+    version("stash 3")
+    stored.git("stash", "-q")
+    stored.mlmake("data", "checkout")
+    names = ["base", "detached", "stash 1", "stash 2", "staged", "stash 3"]
+    for scope in ("-w", "-a", "-A"):
+        stored.mlmake("data", "gc", scope, "-f")
+        assert [n for n in names if cached(stored, n).exists()] == names, scope
+    stored.git("worktree", "remove", "../tree")
+    stored.git("stash", "clear")
+    stored.mlmake("data", "gc", "-w", "-f")
+    assert [n for n in names if cached(stored, n).exists()] == ["base"]

@@ -348,10 +348,9 @@ int checkout_one(struct data_repo *repo, const struct selected *selected, const 
 			return -1;
 		struct odb_id id = tracked_id(plan.tracked);
 		bool there = odb_has(&repo->odb, &id, NULL);
-		if (there && is_intact(repo, &id)) /* right bytes, wrong content: nobody's copy is better */
-			return -1;
 		strlist_take(there ? &ret->damaged : &ret->missing, mem_printf("%s/ (%s)", plan.tracked->path, err->message));
-		if (there && damaged)
+		/* Right bytes with wrong content: nobody's copy is better. */
+		if (there && damaged && !is_intact(repo, &id))
 			vec_push(&damaged->list, id);
 		err_release(err);
 		return 0;

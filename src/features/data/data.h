@@ -94,6 +94,18 @@ int data_move(struct data_repo *repo, const char *from, const char *to, struct b
 /* unprotect: files that are links into the cache become copies, which may be written to. */
 int data_unprotect(struct data_repo *repo, const char *const *paths, size_t count, size_t *ret_files, struct err *err) MUST_CHECK;
 
+/* migrate: outputs that DVC 2 recorded (no `hash: md5`) are recorded as DVC 3 does; their objects get a place in files/md5 and keep the old one. An
+ * output of which an object is absent or damaged stays as it is. */
+struct data_migrate_report {
+	size_t objects;          /* that got a new name */
+	struct strlist migrated; /* .dvc files */
+	struct strlist missing, damaged, broken;
+	struct strlist left;     /* what is not recorded here, and who records it */
+};
+int data_migrate(struct data_repo *repo, const char *const *paths, size_t count, bool dry, struct data_migrate_report *ret, struct err *err)
+	MUST_CHECK;
+void data_migrate_report_release(struct data_migrate_report *report);
+
 /* merge: what git's merge driver does for one .dvc file. files: the texts of base (empty: none), ours and theirs; ours becomes the result.
  * Directories are merged member by member, and the new manifest is in the cache afterwards. Where both sides changed a member, or a manifest
  * is not at hand, nothing of the data is merged: ret_conflicts says what, and ours gets git's conflict markers. */

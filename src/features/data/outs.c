@@ -425,7 +425,7 @@ int tracked_check_supported(const struct tracked *tracked, struct err *err)
 	else
 		return 0;
 	if (out->legacy && out->digest.kind != DIGEST_NONE && !out->has_files)
-		return err_hint(err, "with the data present, mlmake data add %s records it anew", tracked->path);
+		return err_hint(err, "mlmake data migrate records it as DVC 3 does");
 	return err_hint(err, "use dvc for this one");
 }
 
