@@ -67,6 +67,7 @@ struct cli {
 	bool color;                    /* of stderr */
 	bool terminal;                 /* stderr is one that can be redrawn */
 	unsigned width;                /* columns; 80 if unknown */
+	int out_errno;                 /* of the first write to stdout that failed */
 };
 
 /* What stands in argv besides options, in order; NULL-terminated with what followed "--" behind the operands. */
@@ -100,6 +101,7 @@ int cli_dispatch(struct cli *cli, const struct command *const *subcommands, int 
 
 /* Results go to stdout; a failed write is seen at exit. Notes ("hint: ...", "pushed 3 objects") go to stderr unless -q. */
 void cli_out(struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void cli_flush(struct cli *cli); /* what is on stdout is seen now */
 void cli_out_bytes(struct cli *cli, const char *bytes, size_t len);
 void cli_note(struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void cli_warn(struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);

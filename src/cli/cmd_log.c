@@ -71,11 +71,34 @@ static int print_log(struct cli *cli, const struct project *project, const char 
 	return 0;
 }
 
+static bool print_more(void *ctx, const char *bytes, size_t len)
+{
+	cli_out_bytes(ctx, bytes, len);
+	return fflush(stdout) == 0;
+}
+
+/* *ret_done: it ran, and all of it was printed. */
+static int follow(struct cli *cli, const struct project *project, const char *name, bool *ret_done, struct err *err)
+{
+	const struct target *target;
+	if (cli->json) {
+		err_set(err, ERR_CONFIG, "--follow prints what comes, and has no JSON");
+		return err_hint(err, "mlmake --json %s tells what a run does while it does it", name);
+	}
+	if (project_target(project, name, &target, err) < 0 || engine_follow(project, target, print_more, cli, ret_done, err) < 0)
+		return -1;
+	if (!*ret_done)
+		cli_note(cli, "%s does not run now; this is from its last run", name);
+	return 0;
+}
+
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	unsigned lines = UINT_MAX;
+	bool follows = false, done = false;
 	const struct option options[] = {
 		{ 'n', "lines", "N", "the last N lines alone", OPTION_UINT, &lines },
+		{ 0, "follow", NULL, "while it runs: what it prints as it comes, until it ends", OPTION_FLAG, &follows },
 		OPTION_CONFIG_FILE(cli),
 		OPTION_END,
 	};
@@ -86,7 +109,9 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	struct project *project CLEANUP(cli_drop_project) = NULL;
 	if (cli_load(cli, &project, err) < 0)
 		return -1;
-	return print_log(cli, project, args.at[0], lines, err);
+	if (follows && follow(cli, project, args.at[0], &done, err) < 0)
+		return -1;
+	return done ? 0 : print_log(cli, project, args.at[0], lines, err);
 }
 
 const struct command cmd_log = {
@@ -97,7 +122,8 @@ const struct command cmd_log = {
 		"when it made them. Running with --replay prints the same for targets that need not run.\n"
 		"\n"
 		"  mlmake log train\n"
-		"  mlmake log -n 20 train      the last 20 lines",
+		"  mlmake log -n 20 train      the last 20 lines\n"
+		"  mlmake log --follow train   of a run that another mlmake is at, for example in the background",
 	.operands = OPERANDS_TARGETS,
 	.has_json = true,
 	.least = 1,

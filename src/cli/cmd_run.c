@@ -151,6 +151,7 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 		.cache_push = request->cache_push,
 		.touch = request->touch,
 		.explain = request->why || cli->verbose || request->dry_run || cli->json,
+		.eta = cli->terminal || cli->json,
 		.tick_ms = cli->terminal && !cli->json ? TICK_MS : 0,
 		.command = command,
 		.changes = request->watcher ? &request->watcher->changes : NULL,

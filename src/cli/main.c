@@ -160,9 +160,10 @@ int main(int argc, char **argv)
 		cli_print_err(&cli, &err);
 		code = err.code != ERR_NONE ? (int)err.code : (int)ERR_BUG;
 	}
-	if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {
-		if (errno != EPIPE)
-			fprintf(stderr, "mlmake: error: cannot write the result: %s\n", strerror(errno));
+	cli_flush(&cli);
+	if ((cli.out_errno || ferror(stdout)) && code == 0) {
+		if (cli.out_errno != EPIPE)
+			fprintf(stderr, "mlmake: error: cannot write the result: %s\n", strerror(cli.out_errno));
 		code = ERR_FAILED;
 	}
 	return code;

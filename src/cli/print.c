@@ -7,8 +7,11 @@
 #include "base/text.h"
 #include "graph/graph.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #define PROGRESS_EVERY_MS 100
 
@@ -60,6 +63,26 @@ static void add_amounts(struct buf *line, const struct progress *progress, uint6
 	}
 }
 
+/* How many bytes of text take less than the terminal's width, which may have changed. What is not ASCII may be two columns wide. */
+static int fitting(struct cli *cli, const char *text)
+{
+	struct winsize size;
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col)
+		cli->width = size.ws_col;
+	unsigned columns = 0;
+	size_t len = 0;
+	while (text[len]) {
+		size_t next = len + 1;
+		while (((unsigned char)text[next] & 0xc0) == 0x80)
+			next++;
+		columns += (unsigned char)text[len] < 0x80 ? 1 : 2;
+		if (columns >= cli->width)
+			break;
+		len = next;
+	}
+	return (int)len;
+}
+
 void cli_progress(struct cli *cli, const char *verb, uint64_t done, uint64_t total, uint64_t bytes)
 {
 	struct progress *progress = live_line();
@@ -76,9 +99,7 @@ void cli_progress(struct cli *cli, const char *verb, uint64_t done, uint64_t tot
 	struct buf line CLEANUP(buf_release) = BUF_INIT;
 	buf_addf(&line, "%s  ", verb);
 	add_amounts(&line, progress, done, total, bytes, now);
-	if (cli->width > 1 && line.len > cli->width - 1)
-		buf_truncate(&line, cli->width - 1);
-	fprintf(stderr, "\r%s\033[K", line.data);
+	fprintf(stderr, "\r%.*s\033[K", fitting(cli, line.data), line.data);
 	fflush(stderr);
 	progress->shown = true;
 	progress->drawn_ms = now;
@@ -90,16 +111,27 @@ void cli_status(struct cli *cli, const char *text)
 	uint64_t now = loop_now_ms();
 	if (!cli->terminal || cli->quiet || (progress->shown && now - progress->drawn_ms < PROGRESS_EVERY_MS))
 		return;
-	fprintf(stderr, "\r%.*s\033[K", (int)cli->width - 1, text);
+	fprintf(stderr, "\r%.*s\033[K", fitting(cli, text), text);
 	fflush(stderr);
 	progress->shown = true;
 	progress->drawn_ms = now;
 }
 
+static void note_failure(struct cli *cli, bool failed)
+{
+	if (failed && !cli->out_errno)
+		cli->out_errno = errno;
+}
+
+void cli_flush(struct cli *cli)
+{
+	note_failure(cli, fflush(stdout) != 0);
+}
+
 void cli_out_bytes(struct cli *cli, const char *bytes, size_t len)
 {
 	cli_progress_clear(cli);
-	fwrite(bytes, 1, len, stdout);
+	note_failure(cli, fwrite(bytes, 1, len, stdout) < len);
 }
 
 void cli_out(struct cli *cli, const char *fmt, ...)
@@ -107,14 +139,14 @@ void cli_out(struct cli *cli, const char *fmt, ...)
 	va_list args;
 	cli_progress_clear(cli);
 	va_start(args, fmt);
-	vfprintf(stdout, fmt, args);
+	note_failure(cli, vfprintf(stdout, fmt, args) < 0);
 	va_end(args);
 }
 
 static void say(struct cli *cli, const char *color, const char *label, const char *fmt, va_list args)
 {
 	cli_progress_clear(cli);
-	fflush(stdout);
+	cli_flush(cli);
 	OWNED char *text = mem_vprintf(fmt, args);
 	/* One call, one write: lines of several processes stay whole. */
 	if (label)
@@ -177,7 +209,7 @@ void cli_print_err(struct cli *cli, const struct err *err)
 {
 	const char *red = cli->color ? "\033[31m" : "", *plain = cli->color ? "\033[0m" : "";
 	cli_progress_clear(cli);
-	fflush(stdout);
+	cli_flush(cli);
 	struct buf file CLEANUP(buf_release) = BUF_INIT;
 	if (err->span.file && err->span.line)
 		add_shown_file(&file, err->span.file);

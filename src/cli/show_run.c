@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define TAIL_LINES 10
+#define NARROW 40 /* columns, in which not everything has room */
 #define TAIL_BYTES ((size_t)64 << 10)
 #define FORMAT_VERSION 1
 
@@ -62,6 +63,12 @@ static void put_reasons(struct json_writer *w, const struct run_event *event)
 	json_close(w);
 }
 
+static void put_eta(struct json_writer *w, const struct run_event *event)
+{
+	if (event->eta_ms)
+		json_pair_uint(w, "eta_ms", event->eta_ms);
+}
+
 static void put_finished(struct json_writer *w, const struct run_event *event)
 {
 	json_pair_str(w, "outcome", show_outcome_name(event->outcome));
@@ -74,6 +81,7 @@ static void put_finished(struct json_writer *w, const struct run_event *event)
 	json_pair_uint(w, "duration_ms", event->duration_ms);
 	json_pair_uint(w, "done", event->done);
 	json_pair_uint(w, "total", event->total);
+	put_eta(w, event);
 	put_reasons(w, event);
 }
 
@@ -100,7 +108,7 @@ static void end_line(struct show *show, struct json_writer *w, struct buf *out)
 	json_end(w);
 	buf_addch(out, '\n');
 	cli_out_bytes(show->cli, out->data, out->len);
-	fflush(stdout);
+	cli_flush(show->cli);
 }
 
 static void json_event(struct show *show, const struct run_event *event)
@@ -126,6 +134,7 @@ static void json_event(struct show *show, const struct run_event *event)
 		break;
 	case RUN_STARTED:
 	case RUN_RESTARTED:
+		put_eta(&w, event);
 		put_reasons(&w, event);
 		break;
 	default:
@@ -185,7 +194,7 @@ static void replay(struct show *show, const struct run_event *event)
 		return;
 	if (!show->cli->json) {
 		cli_out_bytes(show->cli, log.data, log.len);
-		fflush(stdout);
+		cli_flush(show->cli);
 		return;
 	}
 	begin_line(&w, &out, "output");
@@ -204,8 +213,17 @@ static void draw(struct show *show, const struct run_event *event)
 	struct buf line CLEANUP(buf_release) = BUF_INIT;
 	if (!show->cli->terminal || show->cli->quiet || !show->running.len)
 		return;
-	buf_addf(&line, "[%zu/%zu] ", event->done, event->total);
-	text_add_duration(&line, loop_now_ms() - show->started_ms);
+	if (event->eta_ms)
+		show->eta_at_ms = loop_now_ms() + event->eta_ms;
+	buf_addf(&line, "[%zu/%zu]", event->done, event->total);
+	if (show->cli->width >= NARROW || !show->eta_at_ms) {
+		buf_addch(&line, ' ');
+		text_add_duration(&line, loop_now_ms() - show->started_ms);
+	}
+	if (show->eta_at_ms > loop_now_ms()) {
+		buf_addstr(&line, " ETA ");
+		text_add_duration(&line, (show->eta_at_ms - loop_now_ms() + 999) / 1000 * 1000);
+	}
 	for (size_t i = 0; i < show->running.len; i++)
 		buf_addf(&line, "%s%s", i ? ", " : "  ", show->running.at[i]->name);
 	cli_status(show->cli, line.data);
@@ -327,8 +345,12 @@ static void people_event(struct show *show, const struct run_event *event)
 	case RUN_OUTPUT:
 		cli_progress_clear(show->cli);
 		show->printed = event->target;
-		fwrite(event->bytes, 1, event->len, event->is_stderr ? stderr : stdout);
-		fflush(event->is_stderr ? stderr : stdout);
+		if (event->is_stderr) {
+			fwrite(event->bytes, 1, event->len, stderr);
+			break;
+		}
+		cli_out_bytes(show->cli, event->bytes, event->len);
+		cli_flush(show->cli);
 		break;
 	case RUN_FINISHED:
 		people_finished(show, event);

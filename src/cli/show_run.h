@@ -33,6 +33,7 @@ struct show {
 	void (*before)(void *ctx);  /* --watch: called before the first news, and the only thing to be said where there are none; NULL: called */
 	void *before_ctx;
 	uint64_t started_ms;
+	uint64_t eta_at_ms;        /* 0: unknown */
 	const struct target *printed; /* whose output stands last in what was printed */
 	VEC(const struct target *) running;
 	VEC(struct failure) failures;

@@ -84,7 +84,7 @@ static void put_event(struct cli *cli, const char *name, const struct strlist *p
 	json_end(&w);
 	buf_addch(&out, '\n');
 	cli_out_bytes(cli, out.data, out.len);
-	fflush(stdout);
+	cli_flush(cli);
 }
 
 static void say_changed(void *ctx)

@@ -42,6 +42,7 @@ struct run_options {
 	bool explain;         /* events carry reasons */
 	bool stop_at_first;   /* with dry_run: no need to look further once anything would run (-q) */
 	const struct run_changes *changes; /* --watch; NULL: files are what they are */
+	bool eta;             /* events say how long it may take: costs looking up how long each target took */
 	unsigned tick_ms;     /* RUN_TICK this often while targets run; 0: never */
 	const char *command;  /* as the user called it, for those who wait for our locks; NULL: "mlmake" */
 	struct string_list args; /* after --: for the last requested target */
@@ -82,6 +83,7 @@ struct run_event {
 	const char *bytes;
 	size_t len;
 	uint64_t duration_ms;
+	uint64_t eta_ms;             /* with eta: until all is done, by how long targets took last time; 0: unknown */
 	size_t done, running, total;
 };
 struct run_sink {
@@ -115,5 +117,10 @@ void engine_log_path(const struct project *project, const struct target *target,
  * the output cache. *ret_found is false if nothing is known of a run; a target that printed nothing is found and empty. */
 int engine_log(const struct project *project, const struct target *target, size_t max, struct buf *out, bool *ret_found, bool *ret_cut,
 	       struct err *err) MUST_CHECK;
+
+/* Gives what a target prints while it runs to more, from the beginning, as it is written, until its run is over or more returns false. *ret_running is
+ * false, and nothing is given, where it does not run now. */
+int engine_follow(const struct project *project, const struct target *target, bool (*more)(void *ctx, const char *bytes, size_t len), void *ctx,
+		  bool *ret_running, struct err *err) MUST_CHECK;
 
 #endif

@@ -35,6 +35,7 @@ struct node {
 	bool shared;      /* and had it */
 	unsigned waiting; /* for so many others */
 	size_t position;  /* in the plan */
+	uint64_t expected; /* ms, by its last success; with run->knows_critical */
 	uint64_t critical; /* ms from its start to the end of the longest chain behind it */
 };
 
@@ -118,6 +119,8 @@ struct run {
 	size_t next_undecided;
 	VEC(struct node *) ready;    /* a heap: must run, longest chain first */
 	bool knows_critical;
+	bool knows_durations;        /* of some */
+	uint64_t expected_left;      /* ms of work, of what has not finished */
 	struct resources resources;
 	struct jobserver *own_server; /* NULL: one was joined, or none is there */
 	struct loop_source *token_source;

@@ -15,8 +15,27 @@
 #define PREFETCH_MIN 256
 #define HELD_MAX 256          /* locks, each a descriptor, that wait for their records to be written; fewer where descriptors are few */
 
+/* The work that is left, shared by the slots, and no less than the longest chain. */
+static uint64_t find_eta(const struct run *run)
+{
+	uint64_t left = run->expected_left, longest = run->ready.len ? run->ready.at[0]->critical : 0, now = loop_now_ms();
+	unsigned slots = run->resources.cpus ? run->resources.cpus : 1;
+	if (!run->options->eta || !run->knows_critical || !run->knows_durations)
+		return 0;
+	for (size_t i = 0; i < run->jobs.len; i++) {
+		const struct node *node = run->jobs.at[i]->node;
+		uint64_t took = now - run->jobs.at[i]->started_ms, done = took < node->expected ? took : node->expected;
+		uint64_t behind = node->critical - node->expected, rest = behind + node->expected - done;
+		left -= done < left ? done : left;
+		longest = rest > longest ? rest : longest;
+	}
+	return left / slots > longest ? left / slots : longest;
+}
+
 void run_emit(struct run *run, struct run_event *event)
 {
+	if (event->kind == RUN_STARTED || event->kind == RUN_FINISHED || event->kind == RUN_TICK)
+		event->eta_ms = find_eta(run);
 	event->done = run->done;
 	event->running = run->jobs.len;
 	event->total = run->plan->len;
@@ -103,13 +122,40 @@ void run_undecide(struct run *run, struct node *node)
 	vec_push(&run->undecided, node);
 }
 
+static bool is_nothing_to_run(const struct target *target)
+{
+	return target->is_alias || !target->run.len;
+}
+
+/* How long each target took last time; of one that never ran, the mean of the others. */
+static void find_expected(struct run *run)
+{
+	uint64_t sum = 0, known = 0;
+	for (size_t i = 0; i < run->plan->len; i++) {
+		struct node *node = &run->nodes[run->plan->order[i]];
+		node->expected = is_nothing_to_run(node->target) ? 0 : record_duration(run->state, node->target->name);
+		sum += node->expected;
+		known += node->expected > 0;
+	}
+	run->knows_durations = known > 0;
+	for (size_t i = 0; i < run->plan->len; i++) {
+		struct node *node = &run->nodes[run->plan->order[i]];
+		if (!node->expected && known && run->options->eta && !is_nothing_to_run(node->target))
+			node->expected = sum / known;
+		if (!node->finished)
+			run->expected_left += node->expected;
+	}
+}
+
 /* The longest chain behind each target, by how long they took last time; asked only once something must run. */
 static void find_critical(struct run *run)
 {
 	/* One at a time, the longest first gains nothing: then the order in which things are written down holds. */
-	if (run->knows_critical || run->options->jobs == 1)
+	bool ordered = run->options->jobs != 1;
+	if (run->knows_critical || (!ordered && !run->options->eta))
 		return;
 	run->knows_critical = true;
+	find_expected(run);
 	for (size_t i = run->plan->len; i-- > 0;) {
 		struct node *node = &run->nodes[run->plan->order[i]];
 		uint64_t longest = 0;
@@ -118,7 +164,7 @@ static void find_critical(struct run *run)
 			if (user->in_plan && user->critical > longest)
 				longest = user->critical;
 		}
-		node->critical = longest + record_duration(run->state, node->target->name);
+		node->critical = longest + node->expected;
 	}
 }
 
@@ -150,17 +196,14 @@ static void count_outcome(struct run_summary *summary, enum run_outcome outcome)
 	}
 }
 
-static bool is_nothing_to_run(const struct target *target)
-{
-	return target->is_alias || !target->run.len;
-}
-
 void run_done(struct run *run, struct node *node, struct run_event *event)
 {
 	const struct target *target = node->target;
 	bool bad = event->outcome == RUN_FAILED || event->outcome == RUN_SKIPPED || event->outcome == RUN_INTERRUPTED;
 	node->finished = true;
 	run->done++;
+	if (run->knows_critical)
+		run->expected_left -= node->expected < run->expected_left ? node->expected : run->expected_left;
 	if (!is_nothing_to_run(target) || bad)
 		count_outcome(run->summary, event->outcome);
 	if (event->outcome == RUN_FAILED && !run->options->keep_going)

@@ -116,6 +116,9 @@ static int add_plan(struct watching *w, struct err *err)
 		for (size_t k = 0; k < target->params.len; k++)
 			if (add_parent(w, target->params.at[k].file, err) < 0)
 				return -1;
+		/* A file that is included. */
+		if (!target->inferred && map_set(&seen, target->origin, NULL) && add_parent(w, target->origin, err) < 0)
+			return -1;
 	}
 	return !w->project->config_path || text_starts(w->project->config_path, "../") ? 0 : add_parent(w, w->project->config_path, err);
 }
@@ -144,6 +147,9 @@ int watching_follow(struct watching *w, const char *root, const struct project *
 static bool is_config(const struct watching *w, const char *path)
 {
 	const char *base = path_base(path);
+	for (size_t i = 0; w->project && i < w->plan.len; i++)
+		if (text_eq(path, w->project->targets[w->plan.order[i]].origin))
+			return true;
 	if (text_eq(path, w->project && w->project->config_path ? w->project->config_path : "mlmake.yaml") ||
 	    (text_starts(path, "rules/") && text_ends(path, ".yaml")) || text_eq(base, ".gitignore"))
 		return true;

@@ -202,6 +202,21 @@ int locks_try(struct locks *locks, const char *name, struct lock **ret, struct l
 	return 0;
 }
 
+bool locks_is_taken(struct locks *locks, const char *name)
+{
+	struct flock range = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = range_of(name), .l_len = 1 };
+	if (locks->fd >= 0)
+		return sys.ofd_lock(locks->fd, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct lock_holder holder;
+	struct lock *lock;
+	if (lock_try(locks->dir, name, locks->command, &lock, &holder, &ignored) < 0)
+		return false;
+	bool taken = lock == NULL;
+	lock_release(lock);
+	return taken;
+}
+
 bool locks_have_company(struct locks *locks)
 {
 	struct flock range = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = PRESENCE_AT, .l_len = 1 };

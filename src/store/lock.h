@@ -52,6 +52,9 @@ void locks_close(struct locks *locks); /* what was taken stays taken; NULL is fi
 
 int locks_try(struct locks *locks, const char *name, struct lock **ret, struct lock_holder *ret_holder, struct err *err) MUST_CHECK;
 
+/* Whether another process has a lock now. Takes nothing, where the kernel can tell. */
+bool locks_is_taken(struct locks *locks, const char *name);
+
 /* Whether another process has the same locks open now, and so may wait for one. */
 bool locks_have_company(struct locks *locks);
 

@@ -1,4 +1,6 @@
 """mlmake log, --replay: what a target printed stays readable."""
+import time
+import subprocess
 import json
 import shutil
 
@@ -90,3 +92,44 @@ def test_replay(said):
     assert {"version": 1, "event": "output", "target": "use", "stream": "stdout", "replayed": True, "text": "used\n"} in events
     said.write("word", "third\n")
     assert said.mlmake("--replay", "check").stdout.count("third") == 1, "what runs prints once"
+
+
+def test_follow(box):
+    """Through an attempt that fails, until the end of the one that does not."""
+    box.write("mlmake.yaml", "version: 1\nrules: []\ntargets:\n  t:\n    retries: 1\n    backoff: 300ms\n    run: |\n"
+              "      echo begin; while [ ! -e go ]; do sleep 0.02; done; rm go; echo end; [ -e second ] || { touch second; false; }; echo over\n")
+    log = box.path / ".mlmake/logs/t.log"
+    run = box.popen(box.binary, "--quiet", "t", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(log.exists)
+    follower = box.popen(box.binary, "log", "--follow", "t", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert follower.stdout.readline() == "begin\n"
+    time.sleep(0.2)
+    assert follower.poll() is None
+    box.write("go", "")
+    assert follower.stdout.readline() == "end\n"
+    assert follower.stdout.readline() == "begin\n", "the second attempt"
+    box.write("go", "")
+    out, err = follower.communicate(timeout=20)
+    assert out == "end\nover\n" and err == "" and follower.returncode == 0 and run.wait(20) == 0
+    result = box.mlmake("log", "--follow", "t")
+    assert result.stdout == "begin\nend\nover\n" and "t does not run now" in result.stderr
+    assert "has no JSON" in box.mlmake("log", "--follow", "--json", "t", check=2).stderr
+
+
+@pytest.mark.slow
+def test_following_does_not_hold_up_a_run(box):
+    box.write("mlmake.yaml", "version: 1\nrules: []\ntargets:\n  t: {run: 'for i in $(seq 20); do echo $i; sleep 0.02; done'}\n")
+    for _ in range(3):
+        run = box.popen(box.binary, "t", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        followers = [box.popen(box.binary, "log", "--follow", "t", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(3)]
+        _, said = run.communicate(timeout=20)
+        assert run.returncode == 0 and "waiting" not in said
+        for follower in followers:
+            follower.wait(20)
+
+
+def wait_for(holds):
+    deadline = time.monotonic() + 20
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert holds()
