@@ -55,12 +55,17 @@ static struct {
 
 static const char *const table_names[STATE_TABLE_COUNT] = { "meta", "stat", "results", "tools", "history", "past", "actions", "objects" };
 
+static const char *what_it_is(const struct state *state)
+{
+	return state->wanted == OF_CACHE ? "index of the output cache" : "state database";
+}
+
 static int mdb_fail(struct err *err, const struct state *state, int code, const char *doing)
 {
 	if (code > 0)
-		err_set_errno(err, ERR_FAILED, code, "cannot %s the state database in '%s'", doing, state->path);
+		err_set_errno(err, ERR_FAILED, code, "cannot %s the %s in '%s'", doing, what_it_is(state), state->path);
 	else
-		err_set(err, ERR_FAILED, "cannot %s the state database in '%s': %s", doing, state->path, mdb_strerror(code));
+		err_set(err, ERR_FAILED, "cannot %s the %s in '%s': %s", doing, what_it_is(state), state->path, mdb_strerror(code));
 	if (code == EACCES || code == EROFS || code == EPERM)
 		return err_hint(err, "make it writable for you, or let MLMAKE_STATE_DIR name another directory");
 	if (code == ENOSPC || code == EDQUOT)
@@ -151,10 +156,11 @@ static int open_env(struct state *state)
 	return open_tables(state);
 }
 
+/* Not MDB_PANIC: then a write has failed, and what is on disk is what was before it. */
 static bool is_damage(int code)
 {
 	return code == MDB_CORRUPTED || code == MDB_INVALID || code == MDB_VERSION_MISMATCH || code == MDB_PAGE_NOTFOUND ||
-	       code == MDB_PANIC || code == MDB_INCOMPATIBLE || code == MDB_BAD_DBI;
+	       code == MDB_INCOMPATIBLE || code == MDB_BAD_DBI;
 }
 
 static int set_aside(struct state *state, const char *why, struct err *err)

@@ -8,8 +8,8 @@
  *     MLMAKE_PRELOAD=SHORT:3     the third writes half of what it should, all after it find the disk full
  *     MLMAKE_PRELOAD_LOG=FILE    at exit, the number of calls that were counted
  *
- * Counted are calls on files with "/state/" in their path: open with O_CREAT, pwrite, writev, write, ftruncate, fdatasync, fsync
- * and msync.
+ * Counted are calls on the files of the state database ("/state/" in their path) and of the output cache's index ("/v1/index/"):
+ * open with O_CREAT, pwrite, writev, write, ftruncate, fdatasync, fsync and msync.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -35,7 +35,7 @@ enum verdict { GO_ON, FAIL, HALF };
 
 static bool is_state(const char *path)
 {
-	return strstr(path, "/state/") != NULL;
+	return strstr(path, "/state/") || strstr(path, "/v1/index/");
 }
 
 static bool is_state_fd(int fd)

@@ -95,3 +95,5 @@ def test_calls_of_the_database(box, tmp_path, mode, error):
     struck = strike_all(box, mode, log, lambda n: box.mlmake("c", check=None, LD_PRELOAD=PRELOAD, MLMAKE_PRELOAD=error.format(n),
                                                              MLMAKE_PRELOAD_LOG=log, timeout=60))
     assert struck > (10 if mode == "first" else 3)
+    aside = [path for top in (box.path / ".mlmake", box.home) for path in top.rglob("*.aside")]
+    assert not aside, "a write that failed is no damage"
