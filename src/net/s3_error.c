@@ -141,7 +141,9 @@ static void explain_answer(struct s3_op *op, const char *code, const struct s3_n
 		buf_addstr(&text, ": ");
 		add_shown(&text, field.data);
 	}
-	if (xml_find(op->response.data, op->response.len, "RequestId", &field) && field.len) {
+	/* A HEAD has it in a header alone. */
+	if ((xml_find(op->response.data, op->response.len, "RequestId", &field) && field.len) ||
+	    http_header(&op->request, "x-amz-request-id", &field)) {
 		buf_addstr(&text, " (request ");
 		add_shown(&text, field.data);
 		buf_addch(&text, ')');

@@ -130,6 +130,14 @@ def test_one_put_always_fails_while_others_do_not(remote, proxy, items):
     assert proxy.count("PUT", items[3].md5[2:]) == 5
 
 
+def test_errors_name_the_request(remote, proxy, items):
+    proxy.rules.append(Rule("", "files/", "status", code=403, name="AccessDenied", headers=(("x-amz-request-id", "R2"),)))
+    for verb, request in (("put", "R1"), ("check", "R2")):  # a HEAD has no body to name it
+        answer = remote.move(verb, items[:1])[0]
+        assert items[0].key in answer.message and f"(request {request})" in answer.message
+        assert "credentials" in answer.hint and "clock" in answer.hint
+
+
 @pytest.mark.slow
 def test_silent_server(remote, proxy, items, target):
     proxy.rules.append(Rule("", "", "stall"))
