@@ -31,7 +31,11 @@ void odb_add_key(struct buf *out, const struct odb_id *id)
 {
 	char hex[DIGEST_HEX_MAX];
 	digest_hex(&id->digest, hex);
-	buf_addf(out, "%.2s/%s%s", hex, hex + 2, id->is_dir ? ".dir" : "");
+	buf_add(out, hex, 2);
+	buf_addch(out, '/');
+	buf_addstr(out, hex + 2);
+	if (id->is_dir)
+		buf_addstr(out, ".dir");
 }
 
 void odb_add_path(const struct odb *odb, struct buf *out, const struct odb_id *id)

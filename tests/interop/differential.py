@@ -126,6 +126,11 @@ class Twin:
         return {rel: (oct(os.stat(root / rel).st_mode & 0o666), hashlib.md5(entry[2]).hexdigest())
                 for rel, entry in read_tree(root).items() if entry[0] == "file"}
 
+    def group_modes(self):
+        """Modes of the cache's directories, for shared = group."""
+        root = self.path / ".dvc/cache/files/md5"
+        return {rel: oct(os.stat(root / rel).st_mode) for rel, entry in read_tree(root).items() if entry[0] == "dir"} if root.exists() else {}
+
     def git(self, *argv):
         done = subprocess.run(["git", *argv], cwd=self.path, env=self.env, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -147,13 +152,13 @@ class Sequence:
         # What dvc reads from git's trees it takes for URLs: outputs with these names stay uncommitted.
         self.odd_names = self.rng.random() < 0.3
         self.links = self.rng.choice(["copy"] * 6 + ["hardlink", "symlink"])
+        self.shared = self.rng.random() < 0.2
         for name in ("a", "b"):
             path = self.base / name / "work"
             shutil.copytree(template, path, symlinks=True)
             self.twins.append(Twin(path, env))
             config = "[core]\n    remote = store\n"
-            if self.links != "copy":
-                config += f"[cache]\n    type = {self.links}\n"
+            config += f"[cache]\n    type = {self.links}\n" + ("    shared = group\n" if self.shared else "")
             config += "['remote \"store\"']\n    url = ../../store\n"
             (path / ".dvc/config").write_text(config)
             os.makedirs(self.base / name / "store", exist_ok=True)
@@ -455,6 +460,9 @@ class Sequence:
         if theirs != ours:
             raise Failure(f"{what}: the caches differ: only dvc {sorted(set(theirs.items()) - set(ours.items()))}, "
                           f"only mlmake {sorted(set(ours.items()) - set(theirs.items()))}")
+        modes = [twin.group_modes() for twin in self.twins]
+        if any(modes[0][rel] != modes[1][rel] for rel in set(modes[0]) & set(modes[1])):
+            raise Failure(f"{what}: modes of directories in the cache differ: {modes}")
         stores = [twin.store(twin.path.parent / "store/files/md5") for twin in self.twins]
         if {k: v[1] for k, v in stores[0].items()} != {k: v[1] for k, v in stores[1].items()}:
             raise Failure(f"{what}: the remotes differ: {stores}")

@@ -85,6 +85,7 @@ struct presence {
 };
 
 #define LOOKS_PER_TASK 256
+#define MANY_FILES 1000 /* from here on listing is faster than looking */
 
 static void look_for_some(void *ctx, size_t task)
 {
@@ -97,6 +98,16 @@ static void look_for_some(void *ctx, size_t task)
 		presence->cached[i] = file->digest.kind != DIGEST_NONE && !file->was_read && odb_has(presence->odb, &id, &size) &&
 				      size == file->size;
 	}
+}
+
+/* By their names alone. */
+static void list_present(const struct presence *presence)
+{
+	size_t count = presence->walk->files.len;
+	struct odb_id *ids OWNED = mem_alloc((count + 1) * sizeof(*ids));
+	for (size_t i = 0; i < count; i++)
+		ids[i] = (struct odb_id){ presence->walk->files.at[i].digest, false };
+	odb_list_many(presence->odb, ids, count, presence->cached);
 }
 
 /* What was read on the way into the cache need not be read again. */
@@ -120,8 +131,9 @@ static int learn(struct data_repo *repo, struct walk *walk, const size_t *index,
 }
 
 /* Brings the files of the walk that the cache lacks into it. One that has no record goes in, which is when it is hashed, even if its
- * object is there: that is the moment to find the object damaged while a sound copy is at hand. */
-static int import_files(struct data_repo *repo, struct walk *walk, struct err *err)
+ * object is there: that is the moment to find the object damaged while a sound copy is at hand. again: each object was looked at a moment
+ * ago, and only a gc since then matters. */
+static int import_files(struct data_repo *repo, struct walk *walk, bool again, struct err *err)
 {
 	struct arena paths CLEANUP(arena_release) = { 0 };
 	struct hashes *hashes;
@@ -130,7 +142,10 @@ static int import_files(struct data_repo *repo, struct walk *walk, struct err *e
 	size_t *index OWNED = mem_alloc((total + 1) * sizeof(*index));
 	bool *cached OWNED = mem_alloc(total + 1);
 	struct presence presence = { &repo->odb, walk, cached };
-	pool_each(0, (total + LOOKS_PER_TASK - 1) / LOOKS_PER_TASK, look_for_some, &presence);
+	if (again && total >= MANY_FILES)
+		list_present(&presence);
+	else
+		pool_each(0, (total + LOOKS_PER_TASK - 1) / LOOKS_PER_TASK, look_for_some, &presence);
 	for (size_t i = 0; i < total; i++) {
 		const struct walk_file *file = &walk->files.at[i];
 		if (cached[i])
@@ -320,7 +335,7 @@ static int take_in(struct add_run *run, struct adding *adding, struct err *err)
 		return walk_hash(run->repo, &adding->walk, err);
 	if (walk_hash_known(run->repo, &adding->walk, err) < 0)
 		return -1;
-	if (import_files(run->repo, &adding->walk, err) < 0)
+	if (import_files(run->repo, &adding->walk, false, err) < 0)
 		return -1;
 	for (size_t i = 0; i < adding->walk.files.len; i++)
 		adding->walk.files.at[i].was_read = false;
@@ -334,7 +349,7 @@ static int settle(struct add_run *run, const struct outs *outs, struct adding *a
 	const struct tracked *owner;
 	if (look_up(run, outs, adding, &owner, err) < 0)
 		return -1;
-	if (!run->options->no_commit && import_files(run->repo, &adding->walk, err) < 0)
+	if (!run->options->no_commit && import_files(run->repo, &adding->walk, true, err) < 0)
 		return -1;
 	bool part = owner && !text_eq(owner->path, adding->rel);
 	return part ? add_part(run, owner, adding->rel + strlen(owner->path) + 1, adding, err) : add_whole(run, owner, adding, err);
