@@ -50,6 +50,7 @@ DIFFERENCES = {
     "unknown": "`status --granular` of a directory whose manifest is nowhere",
     "nowhere": "data that is nowhere",
     "moved": "`move` of changed data",
+    "refusal": "`gc` and a record or manifest that cannot be read",
     "index": "`gc -w` (and other narrow scopes)",
 }
 
@@ -382,11 +383,13 @@ class Sequence:
 
     def settle_all(self, what, by, before, done):
         self.settle(what, by["dvc"], by["mlmake"], before, done)
-        self.settle_stores(what, by)
+        self.settle_stores(what, by, done["mlmake"]["code"] == 3)
 
     def explain_exit(self, what, done):
         if what in ("fetch", "push") and done["mlmake"]["code"] == 3 and "do not exist neither locally nor on remote" in done["dvc"]["err"]:
             return "nowhere"
+        if what == "gc" and done["mlmake"]["code"] == 3 and "cannot be read" in done["mlmake"]["err"]:
+            return "refusal"
         return None
 
     def settle(self, what, theirs, ours, before, done):
@@ -442,7 +445,7 @@ class Sequence:
                 return "untracked"
         return None
 
-    def settle_stores(self, what, by):
+    def settle_stores(self, what, by, refused):
         theirs, ours = by["dvc"].cache(), by["mlmake"].cache()
         names, only_dvc, only_mlmake = set(), set(theirs) - set(ours), set(ours) - set(theirs)
         if only_dvc and what == "move":
@@ -450,8 +453,8 @@ class Sequence:
             for rel in only_dvc:
                 os.unlink(by["dvc"].path / ".dvc/cache/files/md5" / rel)
                 theirs.pop(rel)
-        if only_mlmake and what == "gc" and only_mlmake <= self.in_index(by["mlmake"]):
-            names.add("index")
+        if only_mlmake and what == "gc" and (refused or only_mlmake <= self.in_index(by["mlmake"])):
+            names.add("refusal" if refused else "index")
             for rel in only_mlmake:
                 os.unlink(by["mlmake"].path / ".dvc/cache/files/md5" / rel)
                 ours.pop(rel)
