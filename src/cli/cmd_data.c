@@ -331,7 +331,7 @@ static const struct command cmd_data_root = {
 
 static const struct command *const subcommands[] = {
 	&cmd_data_init,     &cmd_data_add,  &cmd_data_commit, &cmd_data_status, &cmd_data_diff,
-	&cmd_data_import,   &cmd_data_update, &cmd_data_remove,   &cmd_data_move, &cmd_data_unprotect,
+	&cmd_data_import,   &cmd_data_import_url, &cmd_data_update, &cmd_data_remove,   &cmd_data_move, &cmd_data_unprotect,
 	&cmd_data_checkout, &cmd_data_ls,   &cmd_data_get,    &cmd_data_push,   &cmd_data_fetch,
 	&cmd_data_pull,     &cmd_data_verify, &cmd_data_gc, &cmd_data_remote, &cmd_data_config, &cmd_data_root, &cmd_data_merge,
 	&cmd_data_migrate, NULL,

@@ -11,7 +11,7 @@
 extern const struct command cmd_data_status, cmd_data_push, cmd_data_fetch, cmd_data_pull, cmd_data_remote;
 extern const struct command cmd_data_verify, cmd_data_diff, cmd_data_ls, cmd_data_get, cmd_data_gc;
 extern const struct command cmd_data_migrate;
-extern const struct command cmd_data_remove, cmd_data_move, cmd_data_unprotect, cmd_data_config, cmd_data_merge, cmd_data_import, cmd_data_update;
+extern const struct command cmd_data_remove, cmd_data_move, cmd_data_unprotect, cmd_data_config, cmd_data_merge, cmd_data_import, cmd_data_import_url, cmd_data_update;
 
 /* Shows progress, notes and warnings on this cli. */
 struct data_ui data_cli_ui(struct cli *cli);

@@ -1,5 +1,7 @@
-/* mlmake data import, update */
+/* mlmake data import, import-url, update */
 #include "cli/cmd_data.h"
+
+#include <string.h>
 
 static int run_import(struct cli *cli, int argc, char **argv, struct err *err)
 {
@@ -42,6 +44,53 @@ const struct command cmd_data_import = {
 	.most = 2,
 	.wants = "a repository and a path in it",
 	.run = run_import,
+};
+
+static int run_import_url(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	struct data_import_options import = { .out = NULL };
+	const struct option options[] = {
+		{ 0, "no-exec", NULL, "only write the .dvc file", OPTION_FLAG, &import.no_exec },
+		{ 0, "no-download", NULL, "record the source's state, and leave the data where it is", OPTION_FLAG, &import.no_download },
+		{ 0, "fs-config", "OPTION=VALUE", "of the server: endpointurl, region, profile; may be repeated", OPTION_LIST, &import.fs_config },
+		{ 'f', "force", NULL, "replace what is there", OPTION_FLAG, &import.force },
+		OPTION_END,
+	};
+	struct args args;
+	int go_on = cli_parse(cli, options, argc, argv, &args, err);
+	struct strlist fs_config CLEANUP(strlist_release) = import.fs_config; /* freed in any case */
+	if (go_on <= 0)
+		return go_on;
+	if (import.no_exec && import.no_download)
+		return err_set(err, ERR_CONFIG, "--no-exec and --no-download exclude each other");
+	for (size_t i = 0; i < fs_config.len; i++)
+		if (!strchr(fs_config.at[i], '='))
+			return err_set(err, ERR_CONFIG, "'%s' is no OPTION=VALUE", fs_config.at[i]);
+	import.out = args.len == 2 ? args.at[1] : NULL;
+	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
+	struct data_add_report report CLEANUP(data_add_report_release) = { .staged = false };
+	if (data_cli_open(cli, &repo, err) < 0 || data_import_url(repo, args.at[0], &import, &report, err) < 0)
+		return -1;
+	data_show_added(cli, &report);
+	return 0;
+}
+
+const struct command cmd_data_import_url = {
+	.name = "import-url",
+	.summary = "take a file or directory from a path or URL, and remember its state there",
+	.usage = "[OPTIONS] URL [OUT]",
+	.help = "Brings a file over HTTP, or a file or directory of S3 or of this machine, here and writes a .dvc file with the etag, checksum or\n"
+		"md5 that the source has now, as dvc import-url does. mlmake data update brings it again when it has changed there.\n"
+		"remote://NAME/path is a path on a remote of .dvc/config, with that remote's credentials.\n\n"
+		"Examples:\n"
+		"  mlmake data import-url https://example.com/iris.csv data/iris.csv\n"
+		"  mlmake data import-url s3://public-data/images\n"
+		"  mlmake data import-url remote://storage/raw/2024 data/raw\n",
+	.has_json = true,
+	.least = 1,
+	.most = 2,
+	.wants = "a path or URL, and where it goes",
+	.run = run_import_url,
 };
 
 static int run_update(struct cli *cli, int argc, char **argv, struct err *err)

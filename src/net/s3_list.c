@@ -86,6 +86,8 @@ static int read_page(struct s3_lister *lister, struct page *page, struct err *er
 			xml_text(&scan, &key);
 			if (page->encoded)
 				url_decode(&key);
+		} else if (xml_is(&scan, "ETag")) {
+			xml_text(&scan, &lister->etag);
 		} else if (xml_is(&scan, "LastModified")) {
 			xml_text(&scan, &text);
 			modified_s = text_parse_utc(text.data);
@@ -155,7 +157,7 @@ void s3_lister_start(struct s3_lister *lister, struct s3 *s3, const char *prefix
 {
 	char *root OWNED = s3_key(s3, "");
 	*lister = (struct s3_lister){ .s3 = s3, .max_pages = max_pages, .visit = visit, .done = done, .ctx = ctx, .op = S3_OP_INIT,
-				      .last = BUF_INIT };
+				      .last = BUF_INIT, .etag = BUF_INIT };
 	lister->prefix = s3_key(s3, prefix);
 	lister->skip = strlen(root);
 	ask_page(lister, NULL);
@@ -167,6 +169,7 @@ void s3_lister_release(struct s3_lister *lister)
 		s3_op_release(&lister->op);
 	free(lister->prefix);
 	buf_release(&lister->last);
+	buf_release(&lister->etag);
 	err_release(&lister->ret_err);
 	*lister = (struct s3_lister){ .s3 = NULL };
 }

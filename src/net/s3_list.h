@@ -25,6 +25,7 @@ struct s3_lister {
 	void *ctx;
 	struct s3_op op;
 	struct buf last; /* the last name seen */
+	struct buf etag; /* of the object that is visited, as the server writes it */
 
 	/* Results */
 	unsigned ret_pages;

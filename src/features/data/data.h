@@ -73,7 +73,11 @@ struct data_import_options {
 	bool no_exec;       /* only write the .dvc file */
 	bool no_download;   /* record the state of the source, and nothing of its content */
 	bool force;         /* replace what is there */
+	struct strlist fs_config; /* import_url: "option=value", of the server */
 };
+/* import_url: a file or directory by its path, http(s)://, s3:// or remote://NAME/path. */
+int data_import_url(struct data_repo *repo, const char *url, const struct data_import_options *options, struct data_add_report *ret,
+		    struct err *err) MUST_CHECK;
 int data_import(struct data_repo *repo, const char *url, const char *path, const struct data_import_options *options,
 		struct data_add_report *ret, struct err *err) MUST_CHECK;
 int data_update(struct data_repo *repo, const char *const *paths, size_t count, const struct data_import_options *options,

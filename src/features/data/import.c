@@ -215,6 +215,50 @@ int data_import(struct data_repo *repo, const char *url, const char *path, const
 	return status;
 }
 
+/* A relative path counts from the .dvc file. dvc keeps it as it was typed where both are the same. */
+static char *path_for_record(const struct importing *importing, const char *url)
+{
+	struct buf dir CLEANUP(buf_release) = BUF_INIT, joined CLEANUP(buf_release) = BUF_INIT, abs CLEANUP(buf_release) = BUF_INIT;
+	struct buf relative CLEANUP(buf_release) = BUF_INIT;
+	if (strstr(url, "://"))
+		return mem_strdup(url);
+	path_dir(&dir, importing->dvc_path);
+	char *base OWNED = repo_abs(importing->repo, dir.data);
+	path_join(&joined, importing->repo->cwd, url);
+	path_normalize(&abs, joined.data);
+	bool inside = path_inside(importing->repo->root, abs.data);
+	if (!inside && (url[0] == '/' || text_eq(base, importing->repo->cwd)))
+		return mem_strdup(url);
+	path_relative(&relative, base, abs.data);
+	return buf_detach(&relative);
+}
+
+int data_import_url(struct data_repo *repo, const char *url, const struct data_import_options *options, struct data_add_report *ret,
+		    struct err *err)
+{
+	struct importing importing CLEANUP(importing_release) = { .repo = repo, .options = options, .file = DVC_FILE_INIT, .intake = INTAKE_INIT };
+	struct buf normal CLEANUP(buf_release) = BUF_INIT, joined CLEANUP(buf_release) = BUF_INIT, local CLEANUP(buf_release) = BUF_INIT;
+	*ret = (struct data_add_report){ .staged = false };
+	const char *scheme = strstr(url, "://");
+	char *address OWNED = mem_strndup(url, scheme ? strcspn(url, "?#") : strlen(url));
+	path_normalize(&normal, scheme ? address + (scheme - url) + 3 : address);
+	bool bare_host = scheme && !strchr(normal.data, '/');
+	if (choose_place(&importing, bare_host ? "" : path_base(normal.data), err) < 0)
+		return -1;
+	char *path OWNED = path_for_record(&importing, url);
+	struct dvc_dep *dep = dvc_file_add_dep(&importing.file, path);
+	for (size_t i = 0; i < options->fs_config.len; i++)
+		strlist_add(&dep->fs_config, options->fs_config.at[i]);
+	path_join(&joined, repo->cwd, url);
+	path_normalize(&local, joined.data);
+	importing.reads = scheme ? NULL : local.data;
+	int status = import_new(&importing, ret, err);
+	struct err late CLEANUP(err_release) = ERR_INIT;
+	if (repo_save_hashes(repo, &late) < 0)
+		repo_warn(repo, "the stat records could not be saved: %s", late.message);
+	return status;
+}
+
 /* update */
 
 static bool same_text(const char *a, const char *b)

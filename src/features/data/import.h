@@ -11,6 +11,10 @@
 int import_bring(struct data_repo *repo, struct dvc_dep *dep, const char *dir_rel, bool content, struct intake *intake, struct err *err)
 	MUST_CHECK;
 
+/* Of those that are from no repository: a path of this machine, relative to the .dvc file, s3://, http(s):// or remote://NAME/path. */
+int import_bring_url(struct data_repo *repo, struct dvc_dep *dep, const char *dir_rel, bool content, struct intake *intake, struct err *err)
+	MUST_CHECK;
+
 /* Why this kind of import is not for us; NULL if it is. */
 const char *import_alien(const struct dvc_file *file);
 

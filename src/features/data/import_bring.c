@@ -47,10 +47,8 @@ static int bring_from_repository(struct data_repo *repo, struct dvc_dep *dep, co
 
 int import_bring(struct data_repo *repo, struct dvc_dep *dep, const char *dir_rel, bool content, struct intake *intake, struct err *err)
 {
-	if (dep->repo_url)
-		return bring_from_repository(repo, dep, dir_rel, content, intake, err);
-	err_set(err, ERR_CONFIG, "%s is not from a repository", dep->path);
-	return err_hint(err, "use dvc for this one");
+	return dep->repo_url ? bring_from_repository(repo, dep, dir_rel, content, intake, err)
+			     : import_bring_url(repo, dep, dir_rel, content, intake, err);
 }
 
 const char *import_alien(const struct dvc_file *file)
