@@ -27,6 +27,7 @@
 struct node {
 	const struct target *target;
 	bool in_plan, finished;
+	bool was_checked; /* expected is what its record says */
 	bool doomed;      /* something that it needs failed */
 	unsigned restarts; /* --watch */
 	bool would_run;   /* -n: its result is not known */

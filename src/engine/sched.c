@@ -133,7 +133,8 @@ static void find_expected(struct run *run)
 	uint64_t sum = 0, known = 0;
 	for (size_t i = 0; i < run->plan->len; i++) {
 		struct node *node = &run->nodes[run->plan->order[i]];
-		node->expected = is_nothing_to_run(node->target) ? 0 : record_duration(run->state, node->target->name);
+		if (!node->was_checked && !is_nothing_to_run(node->target))
+			node->expected = record_duration(run->state, node->target->name);
 		sum += node->expected;
 		known += node->expected > 0;
 	}
@@ -147,7 +148,8 @@ static void find_expected(struct run *run)
 	}
 }
 
-/* The longest chain behind each target, by how long they took last time; asked only once something must run. */
+/* The longest chain behind each target, by how long they took last time; asked only when something is about to run. By then most have been
+ * checked, and need not be looked up once more. */
 static void find_critical(struct run *run)
 {
 	/* One at a time, the longest first gains nothing: then the order in which things are written down holds. */
@@ -166,6 +168,13 @@ static void find_critical(struct run *run)
 		}
 		node->critical = longest + node->expected;
 	}
+	struct node **waiting = run->ready.at;
+	size_t count = run->ready.len;
+	run->ready.at = NULL;
+	run->ready.len = run->ready.cap = 0;
+	for (size_t i = 0; i < count; i++)
+		push_ready(run, waiting[i]);
+	free(waiting);
 }
 
 static void count_outcome(struct run_summary *summary, enum run_outcome outcome)
@@ -338,7 +347,12 @@ static void decide_checked(struct run *run, struct node *node, struct strlist *r
 {
 	struct err err CLEANUP(err_release) = ERR_INIT;
 	bool restores;
-	switch (check_target(run, node, &run->fp, &run->record, reasons, &err)) {
+	enum verdict verdict = check_target(run, node, &run->fp, &run->record, reasons, &err);
+	if (!run->knows_critical) {
+		node->expected = run->record.duration_ms;
+		node->was_checked = true;
+	}
+	switch (verdict) {
 	case VERDICT_ERROR:
 		run_fail(run, &err);
 		return;
@@ -352,7 +366,6 @@ static void decide_checked(struct run *run, struct node *node, struct strlist *r
 	if (sharing_ask(run, node))
 		return;
 	if (!run->options->dry_run) {
-		find_critical(run);
 		push_ready(run, node);
 		return;
 	}
@@ -421,6 +434,8 @@ static bool has_work(const struct run *run)
 /* The most urgent first, as far as what they want is free. */
 static void start_ready(struct run *run)
 {
+	if (run->ready.len)
+		find_critical(run);
 	while (!run->stop && run->ready.len && !slots_load_is_high(run)) {
 		struct node *node = pop_ready(run);
 		struct claim claim;
