@@ -3,6 +3,7 @@
 # make check-full everything, peers included; peers come from ./bootstrap.sh test
 # make tidy      clang-tidy by .clang-tidy; make analyze: gcc -fanalyzer
 # make bench      side by side with ninja, dvc and others that are installed
+# make mutants    breaks mlmake on purpose, in copies, and asks whether tests/model notices: half an hour
 # make SAN=1 ...  the same with AddressSanitizer and UndefinedBehaviorSanitizer, in build/san; TSAN=1 in build/tsan
 # make install    PREFIX=/usr/local
 
@@ -43,7 +44,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(UNIT_SOURCES))
 FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_REPLAYS := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(FUZZ_SOURCES))
 
-.PHONY: all check check-full bench install uninstall clean units lint fault format tidy analyze
+.PHONY: all check check-full bench mutants install uninstall clean units lint fault format tidy analyze
 all: $(B)/mlmake
 
 $(B)/mlmake: $(call object,$(MAIN)) $(LIB)
@@ -101,6 +102,9 @@ check-full: all units fault
 lint: $(LIB)
 	python3 tests/lint/layers.py
 	python3 tests/lint/habits.py $(LIB)
+
+mutants: all fault
+	python3 tests/model/mutants.py --build $(B)
 
 bench: all
 	python3 tests/bench/bench.py --build $(B)

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""mlmake side by side with ninja, dvc and those that copy files to S3, in one run on one machine: make bench
+"""mlmake side by side with ninja, make, go-task, dvc and those that copy files to S3, in one run on one machine: make bench
 
     tests/bench/bench.py [--quick] [--only NAME,...] [--markdown] [--build DIR] [--dir DIR]
 
 Each comparison does the same work with both programs, one after the other, in trees of their own, and prints wall
 time, CPU time, peak memory of the largest process, and the ratio of the wall times. Goals are those of the design.
 A peer that is not installed leaves its lines out and is named; ./bootstrap.sh test installs dvc and the S3 server
-(versitygw, on loopback). --quick takes a tenth of the files. --markdown writes docs/benchmarks.md as well.
+(versitygw, on loopback). A peer that would take minutes at a size is left out there, which is said as well. Ratios are to ninja
+for targets, to dvc for data. --quick takes a tenth of the files. --markdown writes docs/benchmarks.md as well.
 """
 import argparse
 import contextlib
@@ -73,7 +74,7 @@ class Bench:
         self.mlmake = str(self.build / "mlmake")
         self.peers = pathlib.Path(os.environ.get("MLMAKE_PEERS", ROOT / "build" / "peers")).resolve()
         self.work = (options.dir or self.build / "bench").resolve() / f"run-{os.getpid()}"
-        self.targets = self.files = 1_000 if options.quick else 10_000
+        self.targets = self.files = 1_000 if options.quick else 10_000 # huge: ten times the targets
         self.big = (64 if options.quick else 1024) << 20
         self.rows, self.notes, self.problems = [], [], 0
         self.work.mkdir(parents=True)
@@ -86,20 +87,20 @@ class Bench:
         self.measure = self.work / "measure"
         subprocess.run([os.environ.get("CC", "cc"), "-O2", "-o", self.measure, ROOT / "tests" / "bench" / "measure.c"], check=True)
 
-    def peer(self, name, path=None):
-        """The path of a peer's program; None, and a note once, where there is none."""
+    def peer(self, name, path=None, how=None):
+        """The path of a peer's program; None, and a note once, where there is none. how: what installs it."""
         candidate = self.peers / path if path else None
         found = str(candidate) if candidate and candidate.exists() else shutil.which(name)
-        note = f"{name} is not installed: the comparisons with it are left out"
+        note = f"{name} is not installed: the comparisons with it are left out" + (f"; {how}" if how else "")
         if not found and note not in self.notes:
             self.notes.append(note)
         return found
 
-    def time(self, argv, cwd, repeats=1):
-        """Samples of repeats runs. A command that fails, or takes too long, is an error with what it said."""
+    def time(self, argv, cwd, repeats=1, limit=TIMEOUT):
+        """Samples of repeats runs. A command that fails, or takes longer than limit seconds, is an error with what it said."""
         result, log = self.work / "result", self.work / "log"
         with open(log, "wb") as out:
-            subprocess.run([self.measure, str(repeats), str(TIMEOUT), result, *map(str, argv)], cwd=cwd, env=self.env,
+            subprocess.run([self.measure, str(repeats), str(limit), result, *map(str, argv)], cwd=cwd, env=self.env,
                            stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=True)
         samples = []
         for line in result.read_text().splitlines():
@@ -110,21 +111,24 @@ class Bench:
             samples.append(Sample(wall / 1e9, cpu / 1e6, peak / 1024))
         return samples
 
-    def once(self, argv, cwd):
-        return self.time(argv, cwd)[0]
+    def once(self, argv, cwd, limit=TIMEOUT):
+        return self.time(argv, cwd, limit=limit)[0]
 
-    def interleaved(self, commands, rounds, repeats=1):
-        """commands: {tool: (argv, cwd)}. The median of each over rounds in which they take turns."""
+    def interleaved(self, commands, rounds, repeats=1, seconds=TIMEOUT):
+        """commands: {tool: (argv, cwd)}. The median of each over rounds in which they take turns; one that has taken so many seconds is
+        not run again."""
         samples = {tool: [] for tool in commands}
         for _ in range(rounds):
             for tool, (argv, cwd) in commands.items():
-                samples[tool] += self.time(argv, cwd, repeats)
+                if sum(sample.wall for sample in samples[tool]) < seconds:
+                    samples[tool] += self.time(argv, cwd, repeats)
         return {tool: median(found) for tool, found in samples.items()}
 
-    def report(self, comparison, work, samples):
+    def report(self, comparison, work, samples, has_goal=True):
         """samples: {tool: Sample}, the peer first. mlmake's line carries the ratio and the goal."""
         peer = next((tool for tool in samples if tool != "mlmake"), None)
         kind, most = GOALS[comparison]
+        most = most if has_goal else None
         for tool, sample in samples.items():
             row = Row(comparison, work, tool, sample)
             if tool == "mlmake" and peer:
@@ -150,7 +154,7 @@ def seconds(value):
     return f"{value * 1000:.2f} ms" if value < 0.1 else f"{value:.2f} s"
 
 
-COLUMNS = "{:<17} {:<30} {:<8} {:>10} {:>10} {:>10}  {:<9} {}"
+COLUMNS = "{:<17} {:<30} {:<9} {:>10} {:>10} {:>10}  {:<9} {}"
 
 
 def format_row(row):
@@ -165,44 +169,117 @@ def bench_start(bench):
     bench.report("start-up", "--version", bench.interleaved(commands, rounds=10, repeats=20))
 
 
-def bench_graph(bench):
-    measure_graph(bench, bench.targets)
+# Targets: commands of one shell built-in, each with an input of its own.
+
+SIZES = (100, 1_000, 10_000, 100_000)
+# Above that a peer takes longer than all the rest; and what finding nothing to do took it, once measured.
+MOST = {"make": (10_000, "2.6 s at 10,000, and more than in proportion after that"), "go-task": (1_000, "17 s at 10,000"), "dvc repro": (100, "1 s at 100")}
+PEER_SECONDS = 90  # from scratch
+ROUNDS = {100: 15, 1_000: 15, 10_000: 9, 100_000: 5}
+COMMAND = ": > out/{}"
 
 
-def bench_huge(bench):
-    """Ten times as many; takes minutes, nearly all of it for starting shells."""
-    measure_graph(bench, 10 * bench.targets)
+def fill_ninja(tree, count):
+    lines = ["rule touch\n  command = : > $out\n"] + [f"build out/{i}: touch in/{i}\n" for i in range(count)]
+    (tree / "build.ninja").write_text("".join(lines))
+
+
+def fill_make(tree, count):
+    lines = ["all:" + "".join(f" out/{i}" for i in range(count)) + "\n"] + [f"out/{i}: in/{i}\n\t@: > $@\n" for i in range(count)]
+    (tree / "Makefile").write_text("".join(lines))
+
+
+def fill_task(tree, count):
+    lines = ["version: '3'\ntasks:\n"]
+    lines += [f"  t{i}: {{sources: [in/{i}], generates: [out/{i}], cmds: ['{COMMAND.format(i)}']}}\n" for i in range(count)]
+    (tree / "Taskfile.yml").write_text("".join(lines) + "  all:\n    deps: [" + ", ".join(f"t{i}" for i in range(count)) + "]\n")
+
+
+def fill_dvc(tree, count):
+    lines = [f"  t{i}: {{cmd: '{COMMAND.format(i)}', deps: [in/{i}], outs: [out/{i}]}}\n" for i in range(count)]
+    (tree / "dvc.yaml").write_text("stages:\n" + "".join(lines))
+
+
+def fill_mlmake(tree, count):
+    lines = ["version: 1\nrules: []\ntargets:\n"]
+    lines += [f"  t{i}: {{inputs: [in/{i}], outputs: [out/{i}], run: '{COMMAND.format(i)}'}}\n" for i in range(count)]
+    lines += ["  all:\n    needs:\n"] + [f"      - t{i}\n" for i in range(count)]
+    (tree / "mlmake.yaml").write_text("".join(lines))
+
+
+def runners(bench):
+    """{tool: (argv, what writes its file)} of what is installed, the one to compare with first."""
+    jobs = f"-j{os.cpu_count()}"
+    asked = {
+        "ninja": (bench.peer("ninja"), ["--quiet"], fill_ninja),
+        "make": (bench.peer("make"), ["-s", jobs, "all"], fill_make),
+        "go-task": (bench.peer("task", "bin/task", "GOBIN=$PWD/build/peers/bin go install github.com/go-task/task/v3/cmd/task@latest"),
+                    ["--silent", "all"], fill_task),
+        "dvc repro": (bench.peer("dvc", "dvc/bin/dvc"), ["repro", "--quiet"], fill_dvc),
+        "mlmake": (bench.mlmake, ["all"], fill_mlmake),
+    }
+    return {tool: ([program, *options], fill) for tool, (program, options, fill) in asked.items() if program}
+
+
+def make_tree(bench, tool, fill, count):
+    tree = bench.work / f"graph-{count}-{tool.replace(' ', '-')}"
+    (tree / "in").mkdir(parents=True)
+    (tree / "out").mkdir()
+    if tool == "dvc repro":
+        bench.time([bench.peer("dvc", "dvc/bin/dvc"), "init", "--quiet", "--no-scm"], tree)
+    else:
+        subprocess.run(["git", "init", "-q", tree], env=bench.env, check=True)
+    for i in range(count):
+        (tree / "in" / f"{i}").write_text(f"{i}\n")
+    fill(tree, count)
+    return tree
 
 
 def measure_graph(bench, count):
-    """Commands of one shell built-in, each with an input of its own."""
-    trees = {tool: bench.work / f"graph-{count}-{tool}" for tool in ("ninja", "mlmake")}
-    for tree in trees.values():
-        (tree / "in").mkdir(parents=True)
-        subprocess.run(["git", "init", "-q", tree], env=bench.env, check=True)
-        for i in range(count):
-            (tree / "in" / f"{i}").write_text(f"{i}\n")
-    lines = ["rule touch\n  command = : > $out\n"]
-    lines += [f"build out/{i}: touch in/{i}\n" for i in range(count)]
-    (trees["ninja"] / "build.ninja").write_text("".join(lines))
-    lines = ["version: 1\nrules: []\ntargets:\n"]
-    lines += [f"  t{i}: {{inputs: [in/{i}], outputs: [out/{i}], run: ': > out/{i}'}}\n" for i in range(count)]
-    lines += ["  all:\n    needs:\n"] + [f"      - t{i}\n" for i in range(count)]
-    (trees["mlmake"] / "mlmake.yaml").write_text("".join(lines))
-    (trees["mlmake"] / "out").mkdir()
-    commands = {"mlmake": ([bench.mlmake, "all"], trees["mlmake"])}
-    if bench.peer("ninja"):
-        commands = {"ninja": (["ninja", "--quiet"], trees["ninja"]), **commands}
-    bench.report("from scratch", f"{count:,} targets", {tool: bench.once(*command) for tool, command in commands.items()})
+    commands = {}
+    for tool, (argv, fill) in runners(bench).items():
+        most, why = MOST.get(tool, (count, ""))
+        if count <= most:
+            commands[tool] = (argv, make_tree(bench, tool, fill, count))
+        else:
+            note = f"{tool} is left out above {most:,} targets: finding nothing to do takes it {why}"
+            bench.notes += [] if note in bench.notes else [note]
+    work = f"{count:,} targets"
+    scratch = {}
+    for tool, command in list(commands.items()):
+        try:
+            scratch[tool] = bench.once(*command, limit=TIMEOUT if tool in ("ninja", "mlmake") else PEER_SECONDS)
+        except Failed as problem:
+            bench.notes.append(f"{tool} is left out at {work}: {str(problem).split(chr(10), maxsplit=1)[0]}")
+            del commands[tool]
+    if "mlmake" not in commands:
+        raise Failed(bench.notes[-1])
+    has_goal = count >= 10_000 # below that, starting is what is measured
+    bench.report("from scratch", work, scratch, has_goal)
     # The first time after a build, what was just written is looked at the long way; from then on a snapshot answers.
-    bench.report("no-op, first", f"{count:,} targets", {tool: bench.once(*command) for tool, command in commands.items()})
-    bench.report("no-op", f"{count:,} targets", bench.interleaved(commands, rounds=9))
-    changed = []
+    bench.report("no-op, first", work, {tool: bench.once(*command) for tool, command in commands.items()})
+    # What takes seconds is measured less often, so that the whole takes minutes.
+    bench.report("no-op", work, bench.interleaved(commands, rounds=ROUNDS[count], seconds=4), has_goal)
+    changed = {tool: [] for tool in commands}
     for i in range(5):
-        for tree in trees.values():
-            (tree / "in" / f"{i}").write_text(f"changed {i}\n")
-        changed.append({tool: bench.once(*command) for tool, command in commands.items()})
-    bench.report("one changed", f"{count:,} targets", {tool: median([c[tool] for c in changed]) for tool in commands})
+        for tool, (argv, tree) in commands.items():
+            if i == 0 or changed[tool][0].wall < 1:
+                (tree / "in" / f"{i}").write_text(f"changed {i}\n")
+                changed[tool].append(bench.once(argv, tree))
+    bench.report("one changed", work, {tool: median(samples) for tool, samples in changed.items()})
+    for _, tree in commands.values():
+        shutil.rmtree(tree)
+
+
+def bench_graph(bench):
+    for count in SIZES:
+        if count <= bench.targets:
+            measure_graph(bench, count)
+
+
+def bench_huge(bench):
+    """The largest size alone: minutes, nearly all of it for starting shells."""
+    measure_graph(bench, 10 * bench.targets)
 
 
 def write_config(project, bucket, port):
@@ -381,13 +458,14 @@ def bench_many(bench):
 
 BENCHES = {"start": bench_start, "graph": bench_graph, "huge": bench_huge, "data": bench_data, "big": bench_big, "transfer": bench_transfer,
            "latency": bench_latency, "many": bench_many}
-SLOW = ("huge", "transfer", "latency", "many")  # only when named
+SLOW = ("transfer", "latency", "many")  # only when named
 
 
 # --- the report -------------------------------------------------------------------------------------------------------
 
 def versions(bench):
-    asked = {"mlmake": [bench.mlmake, "--version"], "ninja": [bench.peer("ninja"), "--version"],
+    asked = {"mlmake": [bench.mlmake, "--version"], "ninja": [bench.peer("ninja"), "--version"], "make": [bench.peer("make"), "--version"],
+             "go-task": [bench.peer("task", "bin/task"), "--version"],
              "dvc": [bench.peer("dvc", "dvc/bin/dvc"), "--version"], "versitygw": [bench.peer("versitygw", "bin/versitygw"), "--version"]}
     found = []
     for name, argv in asked.items():

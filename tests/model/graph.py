@@ -45,6 +45,11 @@ def outputs_of(target):
     return [base]
 
 
+def tool_of(target):
+    """A tool of the project is found from where the command begins, so that one which goes elsewhere has none."""
+    return "path" if target["tool"] and target["dir"] else target["tool"]
+
+
 def is_below(directory, path):
     return path == directory or path.startswith(directory + "/")
 
@@ -179,17 +184,16 @@ class Graph:
 
     @once
     def script(self, target):
-        up = "../" if target["dir"] else ""
         void = target["kind"] == "void"
-        words = self.words_of(target)
-        outs = [up + out for out in outputs_of(target)]
-        lines = ["m() {", f'echo {name_of(target["index"])} >> "$TMPDIR/ran"', "a=; h=; l=; n=0; case $- in *u*) s=eu;; *) s=e;; esac",
+        words, outs = self.words_of(target), outputs_of(target)
+        # The same text wherever it runs, so that the directory itself must be in the key.
+        lines = ["m() {", "w=${PWD##*/}; case $w in sub) cd ..;; esac", f'echo {name_of(target["index"])} >> "$TMPDIR/ran"', "a=; h=; l=; n=0; case $- in *u*) s=eu;; *) s=e;; esac",
                  'for x; do a="${a}arg $x\n"; done']
         exclude = target["exclude"]
         if words:
-            lines.append(f"for f in {' '.join(up + w for w in words)}; do")
+            lines.append(f"for f in {' '.join(words)}; do")
             if exclude:
-                lines.append(f"case $f in {up}{exclude}|{up}{exclude}/*) continue;; esac")
+                lines.append(f"case $f in {exclude}|{exclude}/*) continue;; esac")
             lines += ["case $f in *.ign) continue;; esac", 'if [ -d "$f" ]; then continue; fi',
                       'if [ -L "$f" ]; then k=L; elif [ -e "$f" ]; then k=F; else continue; fi', "n=$((n+1))",
                       'if [ -x "$f" ]; then k=${k}x; fi', 'if [ -e "$f" ]; then l="$l $f"; else k=${k}b; fi', 'h="$h$k $f\n"', "done"]
@@ -198,16 +202,14 @@ class Graph:
         elif outs:
             lines.append(f"printf partial > {outs[0]}")
         lines += ['for f in $l; do read -r r < "$f" || :; case $r in FAIL*) exit 3;; esac; done']
-        text = ["{", f"printf '%s\\n' \"T {name_of(target['index'])} {target['salt']} ${{PWD##*/}} $s\"", 'printf %s "$a"']
+        text = ["{", f"printf '%s\\n' \"T {name_of(target['index'])} {target['salt']} $w $s\"", 'printf %s "$a"']
         text += [f"printf '%s\\n' \"env {name} ${{{name}-unset}}\"" for name in self.variables_of(target)]
         if target["var"]:
             text.append("echo 'var @V@'")
         for key in [] if void else target["params"]:
-            text.append(f'while read -r k v; do case $k in {key.split(".")[0]}:) echo "param $v";; esac; done < {up}params.yaml')
-        if target["tool"] == "local":
-            text.append(f"{up}bin/tool")
-        elif target["tool"] == "path":
-            text.append("ptool")
+            text.append(f'while read -r k v; do case $k in {key.split(".")[0]}:) echo "param $v";; esac; done < params.yaml')
+        if tool_of(target):
+            text.append({"local": "bin/tool", "path": "ptool"}[tool_of(target)])
         text += ['printf %s "$h"', '[ -z "$l" ] || cat $l', "}"]
         lines += self.making(target, outs, " \n".join(text))
         return "\n".join(lines + ["}", "m"]).replace("${", "$${").replace("@V@", "${vars.v}")
@@ -262,7 +264,6 @@ class Graph:
 
     def make(self, target, tree, facts, args):
         """The nodes that the command leaves at its outputs (also at undeclared ones)."""
-        up = "../" if target["dir"] else ""
         listing = self.listing(target, tree)
         outs = outputs_of(target)
         count = str(len(listing))
@@ -281,12 +282,12 @@ class Graph:
         if target["var"]:
             lines.append(f"var {facts['var'] if facts['var'] is not None else self.var}")
         lines += [f"param {facts['params'][key]}" for key in ([] if target["kind"] == "void" else target["params"])]
-        if target["tool"]:
-            lines.append(facts["tools"][target["tool"]])
+        if tool_of(target):
+            lines.append(facts["tools"][tool_of(target)])
         content = b""
         for path, node, behind in listing:
             mark = ("L" if node[0] == "l" else "F") + ("x" if behind and behind[2] else "") + ("" if behind else "b")
-            lines.append(f"{mark} {up}{path}")
+            lines.append(f"{mark} {path}")
             content += behind[1] if behind else b""
         text = ("\n".join(lines) + "\n").encode() + content
         return self.nodes(target, outs, text, count, [path for path, _, behind in listing if behind])
@@ -322,7 +323,7 @@ class Graph:
                 tuple(args), target["shell"], target["dir"],
                 tuple(sorted({**self.env, **target["env"]}.items())), tuple((k, facts["variables"].get(k)) for k in target["passes"]),
                 tuple(outputs_of(target)), tuple((i, results[i]) for i in self.needs_of(target)),
-                facts["tools"][target["tool"]] if target["tool"] and says else None,
+                facts["tools"][tool_of(target)] if tool_of(target) and says else None,
                 tuple((k, facts["params"][k]) for k in ([] if void else target["params"])), tuple(sorted(inputs.items())))
 
 

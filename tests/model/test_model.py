@@ -31,3 +31,14 @@ def test_many_steps(tmp_path):
     said = run(tmp_path, "--steps", "1000" if SLOW_BUILD else "10000", timeout=1100)
     print(said)
     assert int(said.split("\n")[1].split()[0]) >= (1000 if SLOW_BUILD else 10_000)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_mutations_are_found(tmp_path):
+    """Two of the list, others each day; `make mutants` tries them all."""
+    if SLOW_BUILD:
+        pytest.skip("mutations are compiled without sanitizers")
+    argv = [sys.executable, str(ROOT / "tests/model/mutants.py"), "--build", str(BUILD), "--dir", str(tmp_path), "--sample", "2"]
+    result = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=850, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr

@@ -36,13 +36,13 @@ class World:
         self.top = pathlib.Path(directory)
         shutil.rmtree(self.top, ignore_errors=True)
         self.root = self.top / "project"
-        for name in ("project", "home", "tmp", "bin"):
+        for name in ("project", "home", "tmp", "bin", "earlier"):
             (self.top / name).mkdir(parents=True)
         self.build = pathlib.Path(build)
-        self.tick = rng.choice([0, 0, 0, 8, 40, 200])  # ms: how coarse the file system's times seem
+        self.tick = rng.choice([0, 0, 0, 8, 40, 200, 2000])  # ms: how coarse the file system's times seem
         self.size = rng.choice([3, 5, 8, 11])
         self.next_fault = 1
-        self.env = {"PATH": f"{self.top}/bin:/usr/bin:/bin", "HOME": str(self.top / "home"), "TMPDIR": str(self.top / "tmp"), "LC_ALL": "C",
+        self.env = {"PATH": f"{self.top}/earlier:{self.top}/bin:/usr/bin:/bin", "HOME": str(self.top / "home"), "TMPDIR": str(self.top / "tmp"), "LC_ALL": "C",
                     "GIT_CONFIG_NOSYSTEM": "1"}
         for who in ("AUTHOR", "COMMITTER"):
             self.env.update({f"GIT_{who}_NAME": "A U Thor", f"GIT_{who}_EMAIL": "author@example.com"})
@@ -89,11 +89,19 @@ class World:
         self.sources[path] = node
 
     def set_tool(self, which, number):
-        path = self.root / "bin/tool" if which == "local" else self.top / "bin/ptool"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"#!/bin/sh\necho tool {which} {number}\n")
-        path.chmod(0o755)
-        self.facts["tools"][which] = f"tool {which} {number}"
+        """"earlier" is a program of the same name before it in PATH; number None: gone."""
+        path = {"local": self.root / "bin/tool", "path": self.top / "bin/ptool", "earlier": self.top / "earlier/ptool"}[which]
+        if number is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f"#!/bin/sh\necho tool {which} {number}\n")
+            path.chmod(0o755)
+        if which == "local":
+            self.facts["tools"]["local"] = f"tool {which} {number}"
+        else:
+            first = self.top / "earlier/ptool"
+            self.facts["tools"]["path"] = (first if first.exists() else self.top / "bin/ptool").read_text().split("echo ")[1].strip()
 
     def write_config(self):
         self.write("mlmake.yaml", self.graph.config())
@@ -167,11 +175,15 @@ class World:
             (2, lambda: ("comment", rng.randrange(100))),
             (4, lambda: ("variable", rng.choice(["V1", "V2"]), rng.choice([None, "0", "1"]))),
             (3, lambda: ("tool", rng.choice(["local", "path"]), rng.randrange(3))),
+            (3, lambda: ("tool", "earlier", rng.choice([None, 0, 1]))),
             (1, lambda: ("forget", rng.choice(["state", "state", "cache", "snapshots"]))),
-            (2, lambda: ("damage", rng.randrange(1000))),
+            (4, lambda: ("damage", rng.randrange(1000))),
         ]
         if outs:
             choices.append((10, lambda: ("output", rng.choice(outs), rng.choice(["edit", "same", "delete", "chmod", "link", "dir", "touch"]))))
+        pairs = [t["index"] for t in self.graph.targets.values() if t["kind"] == "pair"]
+        if pairs:
+            choices.append((4, lambda: ("declare", rng.choice(pairs))))
         if self.branches:
             choices.append((7, lambda: ("branch", rng.choice(["main", "a", "b"]))))
         weights = [weight for weight, _ in choices]
@@ -195,6 +207,9 @@ class World:
             step.update(after=rng.random() * 0.012, edit=("comment", 0))
             while step["edit"][0] not in ("write", "chmod", "delete", "link", "touch"):
                 step["edit"] = self.random_edit(rng)
+            if rng.random() < 0.3:
+                step["edit"] = ("write", rng.choice(["src/n.txt", "src/sub/n.txt", "data/n"]), tokens(rng), "new")
+            step["undo"] = rng.random() < 0.6
         elif how == "twice":
             step["edit"] = ("write", rng.choice(SOURCES[:9]), f"{rng.randrange(4)}{rng.choice('abc')}\n", "inplace")
         elif how == "together":
@@ -203,7 +218,7 @@ class World:
             flags = ["-k"] if rng.random() < 0.5 else []
             flags += rng.choices([[], ["-j1"], ["-j4"], ["--no-cache"], ["-B"], ["vars.v=9"], ["-v"]], [20, 4, 4, 2, 1, 3, 2])[0]
             step["flags"] = flags
-            if rng.random() < 0.1:
+            if rng.random() < (0.25 if again else 0.1):
                 step["args"] = [rng.choice(["x", "a b", "$y;"]) for _ in range(rng.choice([1, 2]))]
         step["ask"] = rng.choice(["", "-n", "-n", "-q"])
         step["again"] = rng.choice(["run", "run", "-n", "-q"])
@@ -279,6 +294,12 @@ class World:
         targets[index] = new if old is None or field is None else {**old, field: new[field]}
         self.change(targets.values())
 
+    def edit_declare(self, index):
+        """Declares the second file that the command makes all the time, or no longer does."""
+        target = self.graph.targets.get(index)
+        if target:
+            self.change([t for t in self.graph.targets.values() if t["index"] != index] + [{**target, "both": not target["both"]}])
+
     def edit_drop(self, index):
         if len(self.graph.targets) > 2:
             self.change([t for t in self.graph.targets.values() if t["index"] != index])
@@ -315,15 +336,14 @@ class World:
             self.records = {} if what == "state" else self.records
 
     def edit_damage(self, number):
-        """One file of the output cache holds something else."""
+        """One file of the output cache holds something else, or all objects do."""
         files = sorted(p for p in (self.top / "home/.cache").rglob("*") if p.is_file() and p.stat().st_size)
-        if files:
-            path = files[number % len(files)]
+        for path in [p for p in files if "/objects/" in str(p)] if number % 2 else files[number % len(files):][:1] if files else []:
             content = path.read_bytes()
             path.chmod(0o644)
             path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
-            self.maybe_cached |= self.cached
-            self.cached = set()
+        self.maybe_cached |= self.cached
+        self.cached = set()
 
     def edit_output(self, path, way):
         full = self.root / path
@@ -634,11 +654,17 @@ class World:
 
     def step_during(self, step):
         plan = self.predict(step["names"])
+        path = step["edit"][1]
+        old = self.sources.get(path)
         process = self.start(self.argv(step, step["names"]))
         time.sleep(step["after"])
         self.edit(step["edit"])
         said = self.finish(process)
         self.expect(said.code in (0, 1, 2), f"with an edit meanwhile the exit code is {said.code}")
+        if step["undo"] and old:
+            self.put(path, old)
+        elif step["undo"]:
+            self.edit_delete(path)
         after = self.predict(step["names"])
         self.accept(plan, False)
         self.maybe_cached |= after["cached"]
@@ -648,7 +674,7 @@ class World:
         """The same file again right after the run that read it, as long as before: within a tick nothing tells."""
         _, path, text, way = step["edit"]
         self.edit(("write", path, text[::-1].strip() + "\n", way))
-        self.check_run({**step, "again": "none"})
+        self.check_run({**step, "again": "run" if step["again"] == "run" else "none"})
         self.edit(step["edit"])
 
     def step_together(self, step):
