@@ -254,6 +254,10 @@ static int run_request(struct cli *cli, struct request *request, struct shortcut
 		err_set(err, ERR_CONFIG, "no target is named that could be given '%s'", request->args.at[0]);
 		return err_hint(err, "name it before the '--': mlmake test -- -k slow");
 	}
+	if (!request->names.len && request->watcher) {
+		err_set(err, ERR_CONFIG, "--watch wants a target");
+		return err_hint(err, "mlmake --watch test; 'mlmake list' shows what there is");
+	}
 	if (!request->names.len) {
 		char *list[] = { (char *)(uintptr_t)"list", (char *)(uintptr_t)"--since", (char *)(uintptr_t)request->since, NULL };
 		return cmd_list.run(cli, request->since ? 3 : 1, list, err);

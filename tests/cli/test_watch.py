@@ -265,4 +265,5 @@ def test_what_does_not_go_together(work, option):
 
 
 def test_a_wrong_beginning_ends(work):
+    assert "--watch wants a target" in work.mlmake("--watch", check=2).stderr
     assert "there is no target 'usee'" in work.mlmake("--watch", "usee", check=2).stderr
