@@ -661,6 +661,8 @@ class World:
         self.edit(step["edit"])
         said = self.finish(process)
         self.expect(said.code in (0, 1, 2), f"with an edit meanwhile the exit code is {said.code}")
+        meanwhile = self.predict(step["names"])  # what it may have made if it began after the edit
+        self.maybe_cached |= meanwhile["cached"] | meanwhile["maybe"]
         if step["undo"] and old:
             self.put(path, old)
         elif step["undo"]:
