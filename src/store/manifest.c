@@ -4,6 +4,7 @@
 #include "base/path.h"
 #include "base/text.h"
 
+#include <errno.h>
 #include <string.h>
 
 void manifest_release(struct manifest *manifest)
@@ -26,8 +27,13 @@ static int add_entry(struct manifest *manifest, const char *root, const char *pa
 	if (item->type == HASH_LINK) {
 		struct buf target CLEANUP(buf_release) = BUF_INIT;
 		OWNED char *full = path_joined(root, path);
-		if (fs_read_link(full, &target, err) < 0)
-			return -1;
+		if (fs_read_link(full, &target, err) < 0) {
+			/* Another mlmake has put something else there since it was looked at: as good as missing. */
+			bool gone = err->sys_errno == EINVAL || err->sys_errno == ENOENT;
+			if (gone)
+				err_release(err);
+			return gone ? 1 : -1;
+		}
 		entry.target = arena_strndup(&manifest->arena, target.data, target.len);
 	}
 	vec_push(manifest, entry);
@@ -42,7 +48,7 @@ static int scan_dir(struct hashes *hashes, const char *root, const char *dir, st
 	int failed = 0;
 	for (size_t i = 0; i < tree.len && !failed; i++) {
 		OWNED char *path = path_joined(dir, tree.at[i].path);
-		failed = add_entry(ret, root, path, &tree.at[i], err);
+		failed = add_entry(ret, root, path, &tree.at[i], err) < 0 ? -1 : 0;
 	}
 	hash_tree_release(&tree);
 	return failed;
@@ -71,6 +77,10 @@ int manifest_scan(struct hashes *hashes, const char *root, const char *const *pa
 			*ret_missing = *ret_missing == SIZE_MAX ? i : *ret_missing;
 		else if ((failed = add_entry(ret, root, paths[i], &items[i], err)) == 0 && items[i].type == HASH_DIR)
 			failed = scan_dir(hashes, root, paths[i], ret, err);
+		if (failed > 0) {
+			*ret_missing = *ret_missing == SIZE_MAX ? i : *ret_missing;
+			failed = 0;
+		}
 	}
 	hash_items_release(items, count);
 	if (items != few)
