@@ -3,13 +3,14 @@
 
     tests/run.py [--quick] [--build DIR] [-k WORDS]
 
-In order: the lint, the unit binaries in DIR/tests/unit, the fuzz corpora, then pytest on tests/cli, tests/model,
-tests/interop and tests/fault (--quick: without those marked slow). Each failure is printed with its output, each skip
+In order: the lint, the unit binaries in DIR/tests/unit, the fuzz corpora, then pytest (--quick: without what is marked slow) on
+tests/cli and tests/model, and beside it, where there are two processors, on tests/interop and tests/fault. Each failure is printed with its output, each skip
 with its reason. The last line is `N passed, N failed`, with `, N skipped` where there are some; the exit code is 1
 when something failed or nothing ran.
 """
 import argparse
 import collections
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -23,7 +24,8 @@ import xml.etree.ElementTree as ElementTree
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 UNIT_TIMEOUT = 120       # seconds, each binary
 PYTEST_TIMEOUT = 300     # seconds, each test
-PYTEST_TOTAL = 25 * 60   # seconds, all of pytest
+PYTEST_TOTAL = 40 * 60   # seconds, all of pytest
+FOLDERS = (("cli", "model"), ("interop", "fault"))  # what runs side by side: about as long as each other
 OUTPUT_LIMIT = 12000     # characters of a failure's output
 
 
@@ -163,32 +165,37 @@ def count_junit(path, results):
             results.ok()
 
 
+def run_folders(command, folders, scratch, build):
+    """(exit code, output, where the report is)"""
+    name = folders[0].removeprefix("tests/")
+    junit = pathlib.Path(scratch) / f"{name}.xml"
+    env = {"MLMAKE_BUILD": str(build), "MLMAKE_PEERS": str(peers_dir()), "PYTHONDONTWRITEBYTECODE": "1"}
+    return *run([*command, f"--junitxml={junit}", f"--basetemp={scratch}/{name}", *folders], PYTEST_TOTAL, env), junit
+
+
 def run_pytest(build, options, results):
-    folders = [f"tests/{name}" for name in ("cli", "model", "interop", "fault") if list((ROOT / "tests" / name).glob("**/test_*.py"))]
-    if not folders:
-        return
+    groups = [[f"tests/{name}" for name in group if list((ROOT / "tests" / name).glob("**/test_*.py"))] for group in FOLDERS]
     command = pytest_command()
     if command is None and os.environ.get("MLMAKE_REQUIRE_PEERS"):
         results.fail("pytest", "it is not installed, and MLMAKE_REQUIRE_PEERS asks for a full run: ./bootstrap.sh test")
         return
     if command is None:
-        results.skip("pytest is not installed (./bootstrap.sh test installs it), so " + ", ".join(folders) + " did not run")
+        results.skip("pytest is not installed (./bootstrap.sh test installs it), so " + ", ".join(sum(groups, [])) + " did not run")
         return
-    with tempfile.TemporaryDirectory(prefix="mlmake-tests-") as scratch:
-        junit = pathlib.Path(scratch) / "junit.xml"
-        command += [f"--junitxml={junit}", "--tb=short", f"--basetemp={scratch}/t", *folders]
-        if options.quick:
-            command += ["-m", "not slow"]
-        if options.k:
-            command += ["-k", options.k]
-        env = {"MLMAKE_BUILD": str(build), "MLMAKE_PEERS": str(peers_dir()), "PYTHONDONTWRITEBYTECODE": "1"}
-        code, output = run(command, PYTEST_TOTAL, env)
-        before = results.passed + results.failed
-        if junit.exists():
-            count_junit(junit, results)
-        # 0 all passed, 1 some failed, 5 none selected; all else means that pytest itself broke.
-        if code not in (0, 1, 5) or (code == 1 and results.passed + results.failed == before):
-            results.fail("pytest", f"{how_it_ended(code, PYTEST_TOTAL)}\n{output}")
+    command += ["--tb=short"]
+    if options.quick:
+        command += ["-m", "not slow"]
+    if options.k:
+        command += ["-k", options.k]
+    side_by_side = len(groups) if len(os.sched_getaffinity(0)) > 1 else 1
+    with tempfile.TemporaryDirectory(prefix="mlmake-tests-") as scratch, concurrent.futures.ThreadPoolExecutor(side_by_side) as pool:
+        for code, output, junit in pool.map(lambda folders: run_folders(command, folders, scratch, build), filter(None, groups)):
+            before = results.passed + results.failed
+            if junit.exists():
+                count_junit(junit, results)
+            # 0 all passed, 1 some failed, 5 none selected; all else means that pytest itself broke.
+            if code not in (0, 1, 5) or (code == 1 and results.passed + results.failed == before):
+                results.fail("pytest", f"{how_it_ended(code, PYTEST_TOTAL)}\n{output}")
 
 
 def main():
