@@ -50,9 +50,9 @@ const struct command cmd_data_migrate = {
 	.name = "migrate",
 	.summary = "record what DVC 2 recorded as DVC 3 does",
 	.usage = "[OPTIONS] [PATH...]",
-	.help = "DVC 2 named content by a md5 that takes CRLF for LF in text, and kept it elsewhere in the cache. This checks each such object of the\n"
-		"cache, gives it its place and name of DVC 3, and edits the .dvc files. The old objects stay, for older commits. What dvc\n"
-		"cache migrate --dvc-files does, but from the cache alone: the data need not be checked out.\n\n"
+	.help = "DVC 2 named content by a md5 that takes CRLF for LF in text, and kept it elsewhere in the cache. This checks each\n"
+		"such object of the cache, gives it its place and name of DVC 3, and edits the .dvc files. The old objects stay, for\n"
+		"older commits. What dvc cache migrate --dvc-files does, but from the cache alone: the data need not be checked out.\n\n"
 		"Examples:\n"
 		"  mlmake data migrate --dry\n"
 		"  mlmake data migrate data/raw && git commit -am 'Record data/raw as DVC 3 does'\n",
