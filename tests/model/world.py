@@ -400,7 +400,7 @@ class World:
             target = self.graph.targets[index]
             before = set(self.graph.needs_of(target)) | set(self.graph.makers_of(target))
             plan["upstream"][index] = before
-            if (before | set(target["after"])) & (plan["failed"] | plan["skipped"]) or plan["missing"]:
+            if (before | set(target["after"])) & (plan["failed"] | plan["skipped"]):
                 plan["skipped"].add(index)
                 continue
             if target["kind"] == "alias":
@@ -409,8 +409,11 @@ class World:
                 if before & acting:
                     acting.add(index)
                 continue
-            plan["missing"] = self.graph.missing_input(target, plan["tree"])
-            if plan["missing"]:
+            missing = self.graph.missing_input(target, plan["tree"])
+            if missing:
+                # The others may run all the same, and what they make is in the cache then.
+                plan["missing"] = missing
+                plan["skipped"].add(index)
                 continue
             own = args if names and name_of(index) == names[-1] else ()
             if self.decide(plan, target, facts, own, results, flags):
