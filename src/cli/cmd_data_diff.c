@@ -66,6 +66,11 @@ static void print_json(struct cli *cli, const struct data_diff *diff, bool hashe
 	data_json_print(cli, &text);
 }
 
+static const char *shown(const char *hash)
+{
+	return hash ? hash : "-";
+}
+
 static void print_section(struct cli *cli, const struct section *section, bool hashes, struct buf *summary)
 {
 	size_t files = 0;
@@ -77,7 +82,7 @@ static void print_section(struct cli *cli, const struct section *section, bool h
 		files += !text_ends(entry->path, "/");
 		cli_out(cli, "    ");
 		if (hashes)
-			cli_out(cli, "%.8s%s%.8s  ", entry->hash, section->two_hashes ? ".." : "", section->two_hashes ? entry->new_hash : "");
+			cli_out(cli, "%.8s%s%.8s  ", shown(entry->hash), section->two_hashes ? ".." : "", section->two_hashes ? shown(entry->new_hash) : "");
 		cli_out(cli, section->two_paths ? "%s -> %s\n" : "%s\n", entry->path, entry->new_path);
 	}
 	cli_out(cli, "\n");

@@ -82,6 +82,28 @@ def test_diff_says_what_dvc_says(two):
     check("HEAD~1")
 
 
+@pytest.mark.slow
+def test_broken_links_are_members_without_content(two):
+    """They have no md5, so that the directory has none either (dvc makes one up)."""
+    (two.path / "d/new").symlink_to("nowhere")
+    (two.path / "d/a").unlink()
+    (two.path / "d/a").symlink_to("nowhere")
+    (two.path / "g").unlink()
+    (two.path / "g").symlink_to("nowhere")
+    ours = diff(two, "--show-hash")
+    theirs = json.loads(two.dvc("diff", "--json", "--show-hash").stdout)
+    assert [e["path"] for e in ours["added"]] == ["d/new"] and {"d/", "d/a"} <= {e["path"] for e in ours["modified"]}
+    for side in (ours, theirs):
+        for entry in side["modified"]:
+            if entry["path"] == "d/":
+                entry["hash"]["new"] = None
+    assert ours == theirs
+    assert "  d/new\n" in two.mlmake("data", "diff", "--show-hash").stdout
+    shutil.rmtree(two.path / ".dvc/cache")
+    unknown = json.loads(two.mlmake("data", "status", "--granular", "--json").stdout)["uncommitted"]["unknown"]
+    assert {"d/a", "d/new"} <= set(unknown)
+
+
 def listing(box, *args, **kw):
     return json.loads(box.mlmake("data", "ls", "--json", *args, **kw).stdout)
 

@@ -117,3 +117,12 @@ def test_dvc_does_the_same(stored, tmp_path):
         run("remove", "e.dvc")
     assert records(stored) == records(twin)
     assert stored.git("status", "--porcelain").stdout == twin.git("status", "--porcelain").stdout
+
+
+def test_unprotect_names_links_whose_object_is_gone(stored):
+    stored.write(".dvc/config", "[cache]\n    type = symlink\n")
+    stored.mlmake("data", "checkout", "--relink")
+    cached(stored, "content of d/a\n").unlink()
+    refused = stored.mlmake("data", "unprotect", "d", check=3).stderr
+    assert "d/a is a broken symbolic link" in refused and "mlmake data pull d/a" in refused
+    assert not (stored.path / "d/s/c").is_symlink(), "the others are copies all the same"

@@ -404,9 +404,11 @@ class Sequence:
                 raise Failure(f"{what}: {rel!r}: by dvc {a!r:.400}, by mlmake {b!r:.400}\n"
                               f"dvc: {done['dvc']}\nmlmake: {done['mlmake']}")
             self.seen[DIFFERENCES[name]] += 1
-            self.take_over(theirs.path / rel, ours.path / rel, b)
+            self.take_over(theirs, ours, rel, b)
 
-    def take_over(self, to, source, entry):
+    @staticmethod
+    def take_over(theirs, ours, rel, entry):
+        to, source = theirs.path / rel, ours.path / rel
         if os.path.lexists(to):
             shutil.rmtree(to) if to.is_dir() and not to.is_symlink() else to.unlink()
         if entry is None:
@@ -416,7 +418,8 @@ class Sequence:
             return
         to.parent.mkdir(parents=True, exist_ok=True)
         if entry[0] == "link":
-            to.symlink_to(os.readlink(source))
+            # Into the cache of its own, as the other one is.
+            to.symlink_to(os.readlink(source).replace(f"{ours.path}/", f"{theirs.path}/"))
             return
         shutil.copy(source, to)
 

@@ -262,7 +262,7 @@ bool data_is_other(const struct data_repo *repo, const char *word);
 
 /* diff: from (NULL: HEAD) to to (NULL: the data in the work tree). Sorted by path; directories end in '/'. */
 struct data_diff_entry {
-	char *path, *hash;
+	char *path, *hash;         /* the hash of a broken link, and of a directory that holds one, is NULL */
 	char *new_path, *new_hash; /* of what is there twice: modified and renamed */
 };
 struct data_diff_list {

@@ -52,6 +52,9 @@ static void add_node(struct side *side, const char *path, const char *rel, bool 
 	vec_push(&side->nodes, ((struct node){ buf_detach(&full), *digest }));
 }
 
+/* A link to nothing is a member by its name; what it is part of has no md5 either. */
+static const struct digest no_content = { .kind = DIGEST_NONE };
+
 static int add_work_tree(struct diff_run *run, struct side *side, const struct tracked *tracked, struct err *err)
 {
 	struct walk walk CLEANUP(walk_release) = WALK_INIT;
@@ -67,8 +70,10 @@ static int add_work_tree(struct diff_run *run, struct side *side, const struct t
 		if (dvc_dir_sort(&dir, err) < 0)
 			return -1;
 		dvc_dir_digest(&dir, &digest, NULL);
-		add_node(side, tracked->path, "", true, &digest);
+		add_node(side, tracked->path, "", true, walk.broken.len ? &no_content : &digest);
 	}
+	for (size_t i = 0; i < walk.broken.len; i++)
+		add_node(side, tracked->path, walk.broken.at[i], false, &no_content);
 	for (size_t i = 0; i < walk.files.len; i++)
 		add_node(side, tracked->path, walk.files.at[i].rel, false, &walk.files.at[i].digest);
 	return 0;
@@ -138,8 +143,11 @@ static bool is_meant(const struct diff_run *run, const char *path)
 	return meant;
 }
 
+/* NULL if it has none. */
 static char *hash_text(const struct node *node)
 {
+	if (node->digest.kind == DIGEST_NONE)
+		return NULL;
 	char hex[DIGEST_HEX_MAX];
 	digest_hex(&node->digest, hex);
 	return mem_printf("%s%s", hex, text_ends(node->path, "/") ? ".dir" : "");
@@ -169,6 +177,8 @@ static void settle(struct diff_run *run, const struct pending *added, const stru
 	bool *used OWNED = mem_alloc(count + 1);
 	for (size_t i = count; i-- > 0;) {
 		char *hash OWNED = hash_text(added->list.at[i]);
+		if (!hash)
+			continue;
 		struct map_entry *entry = map_entry(&first, hash);
 		next[i] = (size_t)(uintptr_t)entry->value;
 		entry->value = (void *)(uintptr_t)(i + 1);

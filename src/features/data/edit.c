@@ -26,8 +26,8 @@ static bool is_shared(const struct data_repo *repo, const char *abs, const struc
 	return path_inside(repo->odb.dir, full.data); /* a link of the user's own stays one */
 }
 
-/* Under the lock. */
-static int unprotect_path(struct data_repo *repo, const char *path, size_t *files, struct err *err)
+/* Under the lock. Links to nothing are added to lost, which may be NULL. */
+static int unprotect_path(struct data_repo *repo, const char *path, size_t *files, struct strlist *lost, struct err *err)
 {
 	struct walk walk CLEANUP(walk_release) = WALK_INIT;
 	struct buf staging CLEANUP(buf_release) = BUF_INIT, parent CLEANUP(buf_release) = BUF_INIT;
@@ -48,6 +48,8 @@ static int unprotect_path(struct data_repo *repo, const char *path, size_t *file
 			status = fs_rename(copy, abs, err);
 		*files += status == 0;
 	}
+	for (size_t i = 0; lost && i < walk.broken.len; i++)
+		strlist_take(lost, path_joined(path, walk.broken.at[i]));
 	struct err late CLEANUP(err_release) = ERR_INIT;
 	if (staging.len && fs_remove_tree(staging.data, &late) < 0 && status == 0)
 		status = err_move(err, &late);
@@ -57,6 +59,7 @@ static int unprotect_path(struct data_repo *repo, const char *path, size_t *file
 int data_unprotect(struct data_repo *repo, const char *const *paths, size_t count, size_t *ret_files, struct err *err)
 {
 	struct held_outs outs CLEANUP(held_outs_release) = HELD_OUTS_INIT;
+	struct strlist lost CLEANUP(strlist_release) = { 0 };
 	*ret_files = 0;
 	if (held_outs_take(repo, paths, count, &outs, err) < 0)
 		return -1;
@@ -65,9 +68,14 @@ int data_unprotect(struct data_repo *repo, const char *const *paths, size_t coun
 	for (size_t i = 0; status == 0 && i < outs.chosen.list.len; i++) {
 		const struct selected *selected = &outs.chosen.list.at[i];
 		char *path OWNED = selected->sub ? path_joined(selected->tracked->path, selected->sub) : mem_strdup(selected->tracked->path);
-		status = unprotect_path(repo, path, ret_files, err);
+		status = unprotect_path(repo, path, ret_files, &lost, err);
 	}
-	return status;
+	if (status < 0 || !lost.len)
+		return status;
+	err_set(err, ERR_DATA, "%s is a broken symbolic link: there is nothing to copy", lost.at[0]);
+	if (lost.len > 1)
+		err_note(err, "and so do %zu more", lost.len - 1);
+	return err_hint(err, "bring it first: mlmake data pull %s", lost.at[0]);
 }
 
 /* remove */
@@ -126,7 +134,7 @@ static int remove_chosen(struct data_repo *repo, const struct outs *outs, const 
 		if (!shares_record(outs, i, chosen))
 			continue;
 		if (repo_check_parents(repo, path, err) < 0 || (with_data && !force && check_kept(repo, path, err) < 0) ||
-		    (!with_data && unprotect_path(repo, path, &files, err) < 0))
+		    (!with_data && unprotect_path(repo, path, &files, NULL, err) < 0))
 			return -1;
 	}
 	for (size_t i = 0; i < outs->list.len; i++) {

@@ -281,9 +281,12 @@ static int find_uncommitted(struct status_run *run, const struct tracked *tracke
 		strlist_add(&changes->modified, name);
 	if (run->options->granular && is_dir && has_manifest)
 		diff_members(tracked->path, &manifest, &now, added, deleted, changes);
-	else if (run->options->granular && is_dir && walk.exists)
+	else if (run->options->granular && is_dir && walk.exists) {
 		for (size_t i = 0; i < walk.files.len; i++)
 			strlist_take(&changes->unknown, path_joined(tracked->path, walk.files.at[i].rel));
+		for (size_t i = 0; i < walk.broken.len; i++)
+			strlist_take(&changes->unknown, path_joined(tracked->path, walk.broken.at[i]));
+	}
 	return 0;
 }
 

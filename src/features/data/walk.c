@@ -167,9 +167,10 @@ static void add_file(struct walk *walk, const char *rel, const struct fs_stamp *
 static void add_leaf(struct walk *walk, const char *rel, const struct fs_stamp *stamp, bool is_link, bool broken)
 {
 	mode_t mode = (mode_t)stamp->mode;
-	if (broken)
+	if (broken) {
 		add_odd(walk, rel, "is a broken symbolic link");
-	else if (S_ISREG(mode))
+		strlist_add(&walk->broken, rel);
+	} else if (S_ISREG(mode))
 		add_file(walk, rel, stamp, is_link);
 	else if (is_link && S_ISDIR(mode))
 		add_odd(walk, rel, "is a symbolic link to a directory");
@@ -291,6 +292,7 @@ int walk_path(struct data_repo *repo, const char *path, struct walk *ret, struct
 		return -1;
 	vec_sort(&ret->files, compare_files);
 	strlist_sort(&ret->odd);
+	strlist_sort(&ret->broken);
 	return 0;
 }
 
@@ -345,6 +347,7 @@ void walk_release(struct walk *walk)
 	free(walk->path);
 	vec_release(&walk->files);
 	strlist_release(&walk->odd);
+	strlist_release(&walk->broken);
 	arena_release(&walk->arena);
 	*walk = (struct walk)WALK_INIT;
 }

@@ -24,6 +24,7 @@ struct walk {
 	bool is_broken;      /* the path itself is a link to nothing: into a cache that lost the object, say */
 	VEC(struct walk_file) files; /* sorted by rel */
 	struct strlist odd;  /* what cannot be tracked: "data/pipe is a FIFO" */
+	struct strlist broken; /* below the path: which of odd are links to nothing. They have a name, but no content */
 	struct arena arena;
 };
 #define WALK_INIT { .path = NULL }
