@@ -13,6 +13,16 @@ void manifest_release(struct manifest *manifest)
 	arena_release(&manifest->arena);
 }
 
+/* For what another mlmake, which restores the target, has replaced since it was looked at: 1 instead of the error. */
+static int gone_or_failed(struct err *err)
+{
+	bool gone = err->sys_errno == EINVAL || err->sys_errno == ENOENT || err->sys_errno == ENOTDIR;
+	if (gone)
+		err_release(err);
+	return gone ? 1 : -1;
+}
+
+/* 1 if it is gone, or something else by now. */
 static int add_entry(struct manifest *manifest, const char *root, const char *path, const struct hash_item *item, struct err *err)
 {
 	struct manifest_entry entry = {
@@ -22,18 +32,15 @@ static int add_entry(struct manifest *manifest, const char *root, const char *pa
 		.size = item->type == HASH_DIR ? 0 : item->stamp.size,
 		.digest = item->digest,
 	};
-	if (item->type == HASH_SPECIAL || item->type == HASH_ABSENT)
+	if (item->type == HASH_ABSENT)
+		return 1;
+	if (item->type == HASH_SPECIAL)
 		return err_set(err, ERR_FAILED, "the output '%s' is neither a file nor a directory", path);
 	if (item->type == HASH_LINK) {
 		struct buf target CLEANUP(buf_release) = BUF_INIT;
 		OWNED char *full = path_joined(root, path);
-		if (fs_read_link(full, &target, err) < 0) {
-			/* Another mlmake has put something else there since it was looked at: as good as missing. */
-			bool gone = err->sys_errno == EINVAL || err->sys_errno == ENOENT;
-			if (gone)
-				err_release(err);
-			return gone ? 1 : -1;
-		}
+		if (fs_read_link(full, &target, err) < 0)
+			return gone_or_failed(err);
 		entry.target = arena_strndup(&manifest->arena, target.data, target.len);
 	}
 	vec_push(manifest, entry);
@@ -44,7 +51,7 @@ static int scan_dir(struct hashes *hashes, const char *root, const char *dir, st
 {
 	struct hash_tree tree;
 	if (hashes_tree(hashes, DIGEST_SHA256, dir, &tree, err) < 0)
-		return -1;
+		return gone_or_failed(err);
 	int failed = 0;
 	for (size_t i = 0; i < tree.len && !failed; i++) {
 		OWNED char *path = path_joined(dir, tree.at[i].path);

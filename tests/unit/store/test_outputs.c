@@ -3,6 +3,10 @@
 #include "store/outputs.h"
 #include "store/state.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 struct fixture {
 	struct hashes *hashes;
 	struct outputs *cache;
@@ -315,6 +319,42 @@ static void a_large_record_is_a_file(void **ctx)
 	end(&f);
 }
 
+/* What another mlmake does that restores the same target, over and over. */
+static void replace_outputs(struct scratch *s)
+{
+	for (int i = 0; i < 100000; i++) {
+		scratch_remove(s, "out");
+		if (i % 2)
+			scratch_write(s, "out", "a file for once");
+		else
+			make_outputs(s);
+	}
+}
+
+static void outputs_that_are_being_replaced_can_be_scanned(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct fixture f = begin(s);
+	make_outputs(s);
+	pid_t other = fork();
+	if (other == 0) {
+		replace_outputs(s);
+		_exit(0);
+	}
+	int scans = 0, whole = 0, status = 0;
+	for (; status == 0 && (scans < 3000 || whole == 0 || whole == scans) && scans < 1000000; scans++) {
+		size_t missing;
+		manifest_release(&f.action.manifest);
+		status = manifest_scan(f.hashes, s->root.data, paths, 2, &f.action.manifest, &missing, &s->err);
+		whole += missing == SIZE_MAX;
+	}
+	kill(other, SIGKILL);
+	waitpid(other, NULL, 0);
+	OK(status);
+	assert_in_range(whole, 1, scans - 1);
+	end(&f);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
 
 int main(void)
@@ -323,7 +363,7 @@ int main(void)
 		TEST(restoring_gives_exactly_what_was), TEST(writing_to_a_restored_file_leaves_the_cache_alone),
 		TEST(a_damaged_object_is_a_miss_and_dropped), TEST(hostile_manifests_are_refused), TEST(damaged_records_are_misses),
 		TEST(small_ones_take_no_file), TEST(the_index_is_not_trusted), TEST(what_changed_meanwhile_is_not_kept),
-		TEST(a_large_record_is_a_file),
+		TEST(a_large_record_is_a_file), TEST(outputs_that_are_being_replaced_can_be_scanned),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
