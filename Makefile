@@ -30,7 +30,12 @@ LIBDIR := $(shell $(CC) -print-file-name=libc.so | xargs dirname)
 static = $(if $(wildcard $(LIBDIR)/lib$(1).a),-l:lib$(1).a,-l$(1))
 soname = $(shell $(CC) -print-file-name=lib$(1).so | xargs readlink -f | xargs objdump -p 2>/dev/null | sed -n 's/^ *SONAME *//p')
 LIBS := $(call static,yaml) $(call static,lmdb) $(call static,jansson) $(call static,pcre2-8) $(call static,crypto) -ldl -lm
-ALL_CPPFLAGS += -DLIBGIT2_SONAME='"$(call soname,git2)"' -DLIBCURL_SONAME='"$(call soname,curl)"'
+LIBGIT2_SONAME := $(call soname,git2)
+LIBCURL_SONAME := $(call soname,curl)
+ifneq ($(filter-out clean uninstall,$(or $(MAKECMDGOALS),all)),)
+$(foreach so,LIBGIT2 LIBCURL,$(if $($(so)_SONAME),,$(error no soname of $(so) found: its -dev package and binutils (objdump) must be installed: ./bootstrap.sh)))
+endif
+ALL_CPPFLAGS += -DLIBGIT2_SONAME='"$(LIBGIT2_SONAME)"' -DLIBCURL_SONAME='"$(LIBCURL_SONAME)"'
 
 SOURCES := $(sort $(wildcard src/*/*.c src/features/*/*.c))
 MAIN := src/cli/main.c
