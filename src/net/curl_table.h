@@ -6,7 +6,7 @@
  *     CURL *easy = curl.easy_init();
  *
  * Field x is the function curl_x, with its type from curl/curl.h. The library stays loaded until the process ends.
- * Only net/http.c uses this; everybody else talks to net/http.h.
+ * Only net/http*.c use this; everybody else talks to net/http.h.
  */
 #ifndef NET_CURL_TABLE_H
 #define NET_CURL_TABLE_H

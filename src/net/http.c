@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "net/curl_table.h"
+#include "net/http_explain.h"
+#include "net/http_rate.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -19,8 +21,6 @@
 #define WATCH_EVERY_MS 250
 #define SPARE_CONNECTIONS 16 /* beyond those asked for, so that a request for a listing or a part's end never waits */
 #define MAX_HEADERS (64 * 1024)
-#define RATE_BURST_MS 100
-#define RATE_TICK_MS 20
 #define BULK_BUFFER (256L * 1024)
 
 /* One easy handle and, while it is in use, its request. */
@@ -53,10 +53,8 @@ struct http {
 	bool no_proxy;
 	unsigned connect_timeout_ms;
 	unsigned idle_timeout_s;
-	uint64_t limit_rate;      /* bytes a second; 0: any */
-	double allowance;         /* bytes that may be moved now; below 0: none */
-	uint64_t allowed_ms;      /* when it was last added to */
-	struct loop_timer *resume;
+	struct http_rate rate;
+	struct loop_timer *resume; /* of what waits for the rate */
 };
 
 static void step(struct http *http, curl_socket_t fd, int events);
@@ -114,22 +112,11 @@ static bool refuse(struct http_transfer *transfer)
 	return false;
 }
 
-/* The rate: a bucket that fills at limit_rate and holds RATE_BURST_MS of it. */
-
-static void fill_bucket(struct http *http)
-{
-	uint64_t now = loop_now_ms();
-	double most = (double)http->limit_rate * RATE_BURST_MS / 1000;
-	http->allowance += (double)http->limit_rate * (double)(now - http->allowed_ms) / 1000;
-	http->allowed_ms = now;
-	if (http->allowance > most)
-		http->allowance = most;
-}
+/* The rate. */
 
 bool http_is_at_limit(const struct http *http)
 {
-	uint64_t now = loop_now_ms();
-	return http->limit_rate && http->allowance + (double)http->limit_rate * (double)(now - http->allowed_ms) / 1000 < 0;
+	return http_rate_is_spent(&http->rate, loop_now_ms());
 }
 
 static void resume_paused(void *ctx)
@@ -137,12 +124,11 @@ static void resume_paused(void *ctx)
 	struct http *http = ctx;
 	bool waiting = false;
 	http->resume = NULL;
-	fill_bucket(http);
 	for (size_t i = 0; i < http->transfers.len; i++) {
 		struct http_transfer *transfer = http->transfers.at[i];
 		if (!transfer->request || !transfer->paused)
 			continue;
-		if (http->allowance < 0) {
+		if (http_is_at_limit(http)) {
 			waiting = true;
 			continue;
 		}
@@ -150,24 +136,19 @@ static void resume_paused(void *ctx)
 		http->curl.easy_pause(transfer->easy, CURLPAUSE_CONT);
 	}
 	if (waiting && !http->resume)
-		http->resume = loop_add_timer(http->loop, RATE_TICK_MS, resume_paused, http);
+		http->resume = loop_add_timer(http->loop, HTTP_RATE_TICK_MS, resume_paused, http);
 }
 
 /* Counts bytes of a body; false if it has to wait before it moves them. */
 static bool may_move(struct http_transfer *transfer, size_t len)
 {
 	struct http *http = transfer->http;
-	if (!http->limit_rate)
+	if (http_rate_take(&http->rate, len, loop_now_ms()))
 		return true;
-	fill_bucket(http);
-	if (http->allowance < 0) {
-		transfer->paused = true;
-		if (!http->resume)
-			http->resume = loop_add_timer(http->loop, RATE_TICK_MS, resume_paused, http);
-		return false;
-	}
-	http->allowance -= (double)len;
-	return true;
+	transfer->paused = true;
+	if (!http->resume)
+		http->resume = loop_add_timer(http->loop, HTTP_RATE_TICK_MS, resume_paused, http);
+	return false;
 }
 
 static size_t send_body(char *to, size_t size, size_t count, void *ctx)
@@ -342,7 +323,7 @@ static void set_request(struct http *http, struct http_transfer *transfer, struc
 	transfer->body_sent = 0;
 	transfer->refused = transfer->paused = false;
 	if (request->body_fd < 0)
-		http->allowance -= (double)request->body_len;
+		http_rate_charge(&http->rate, request->body_len);
 	transfer->error[0] = '\0';
 }
 
@@ -378,68 +359,6 @@ static void transfer_give_back(struct http_transfer *transfer)
 
 /* Results. */
 
-/* Scheme, host and path: a query may hold a signature, and what stands before '@' a password. */
-static void add_public_url(struct buf *out, const char *url)
-{
-	const char *host = strstr(url, "://");
-	host = host ? host + 3 : url;
-	size_t authority = strcspn(host, "/?#");
-	const char *at = memrchr(host, '@', authority);
-	buf_add(out, url, (size_t)(host - url));
-	if (at) {
-		authority -= (size_t)(at + 1 - host);
-		host = at + 1;
-	}
-	buf_add(out, host, authority + strcspn(host + authority, "?#"));
-}
-
-static bool transient(CURLcode code)
-{
-	switch (code) {
-	case CURLE_COULDNT_RESOLVE_HOST:
-	case CURLE_COULDNT_RESOLVE_PROXY:
-	case CURLE_COULDNT_CONNECT:
-	case CURLE_UNSUPPORTED_PROTOCOL: /* an answer that is no HTTP: our own URLs are always http */
-	case CURLE_WEIRD_SERVER_REPLY:
-	case CURLE_PARTIAL_FILE:
-	case CURLE_OPERATION_TIMEDOUT:
-	case CURLE_SSL_CONNECT_ERROR:
-	case CURLE_GOT_NOTHING:
-	case CURLE_SEND_ERROR:
-	case CURLE_RECV_ERROR:
-	case CURLE_SEND_FAIL_REWIND:
-		return true;
-	default:
-		return false;
-	}
-}
-
-static void explain(struct err *err, CURLcode code)
-{
-	switch (code) {
-	case CURLE_PEER_FAILED_VERIFICATION:
-		err_hint(err, "the server's certificate is not trusted: name its CA bundle in AWS_CA_BUNDLE or the remote's ssl_verify");
-		break;
-	case CURLE_SSL_CACERT_BADFILE:
-		err_hint(err, "check AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE and the remote's ssl_verify");
-		break;
-	case CURLE_COULDNT_RESOLVE_HOST:
-		err_hint(err, "check the host name in the remote's endpointurl, and the network");
-		break;
-	case CURLE_COULDNT_RESOLVE_PROXY:
-		err_hint(err, "check http_proxy, https_proxy and no_proxy");
-		break;
-	case CURLE_COULDNT_CONNECT:
-		err_hint(err, "is the server running, and is its address right?");
-		break;
-	case CURLE_OPERATION_TIMEDOUT:
-		err_hint(err, "the server does not answer: check the network, proxies and the remote's connect_timeout and read_timeout");
-		break;
-	default:
-		break;
-	}
-}
-
 static void finish(struct http_transfer *transfer, CURLcode code)
 {
 	struct http_request *request = transfer->request;
@@ -448,13 +367,7 @@ static void finish(struct http_transfer *transfer, CURLcode code)
 		transfer->http->curl.easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
 		request->ret_status = (unsigned)status;
 	} else if (!transfer->refused) {
-		struct buf where CLEANUP(buf_release) = BUF_INIT;
-		add_public_url(&where, request->url);
-		const char *why = transfer->error[0] ? transfer->error : transfer->http->curl.easy_strerror(code);
-		err_set(&request->ret_err, ERR_NET, "%s %s: %s", request->method, where.data, why);
-		explain(&request->ret_err, code);
-		request->ret_transient = transient(code);
-		request->ret_hopeless = !request->ret_transient;
+		http_explain(request, code, transfer->error[0] ? transfer->error : transfer->http->curl.easy_strerror(code));
 	}
 	transfer_give_back(transfer);
 	request->done(request);
@@ -560,8 +473,7 @@ int http_new(const struct http_config *config, struct loop *loop, struct http **
 	http->loop = loop;
 	http->no_verify = config->no_verify;
 	http->no_proxy = config->no_proxy;
-	http->limit_rate = config->limit_rate;
-	http->allowed_ms = loop_now_ms();
+	http_rate_start(&http->rate, config->limit_rate, loop_now_ms());
 	http->connect_timeout_ms = config->connect_timeout_ms ? config->connect_timeout_ms : DEFAULT_CONNECT_TIMEOUT_MS;
 	http->idle_timeout_s = config->idle_timeout_s ? config->idle_timeout_s : DEFAULT_IDLE_TIMEOUT_S;
 	const char *bundle = config->ca_bundle ? config->ca_bundle : ca_bundle_of_env();

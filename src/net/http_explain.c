@@ -1,0 +1,75 @@
+#include "net/http_explain.h"
+
+#include <string.h>
+
+/* Scheme, host and path: a query may hold a signature, and what stands before '@' a password. */
+static void add_public_url(struct buf *out, const char *url)
+{
+	const char *host = strstr(url, "://");
+	host = host ? host + 3 : url;
+	size_t authority = strcspn(host, "/?#");
+	const char *at = memrchr(host, '@', authority);
+	buf_add(out, url, (size_t)(host - url));
+	if (at) {
+		authority -= (size_t)(at + 1 - host);
+		host = at + 1;
+	}
+	buf_add(out, host, authority + strcspn(host + authority, "?#"));
+}
+
+static bool is_transient(CURLcode code)
+{
+	switch (code) {
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_RESOLVE_PROXY:
+	case CURLE_COULDNT_CONNECT:
+	case CURLE_UNSUPPORTED_PROTOCOL: /* an answer that is no HTTP: our own URLs are always http */
+	case CURLE_WEIRD_SERVER_REPLY:
+	case CURLE_PARTIAL_FILE:
+	case CURLE_OPERATION_TIMEDOUT:
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_GOT_NOTHING:
+	case CURLE_SEND_ERROR:
+	case CURLE_RECV_ERROR:
+	case CURLE_SEND_FAIL_REWIND:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void add_hint(struct err *err, CURLcode code)
+{
+	switch (code) {
+	case CURLE_PEER_FAILED_VERIFICATION:
+		err_hint(err, "the server's certificate is not trusted: name its CA bundle in AWS_CA_BUNDLE or the remote's ssl_verify");
+		break;
+	case CURLE_SSL_CACERT_BADFILE:
+		err_hint(err, "check AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE and the remote's ssl_verify");
+		break;
+	case CURLE_COULDNT_RESOLVE_HOST:
+		err_hint(err, "check the host name in the remote's endpointurl, and the network");
+		break;
+	case CURLE_COULDNT_RESOLVE_PROXY:
+		err_hint(err, "check http_proxy, https_proxy and no_proxy");
+		break;
+	case CURLE_COULDNT_CONNECT:
+		err_hint(err, "is the server running, and is its address right?");
+		break;
+	case CURLE_OPERATION_TIMEDOUT:
+		err_hint(err, "the server does not answer: check the network, proxies and the remote's connect_timeout and read_timeout");
+		break;
+	default:
+		break;
+	}
+}
+
+void http_explain(struct http_request *request, CURLcode code, const char *why)
+{
+	struct buf where CLEANUP(buf_release) = BUF_INIT;
+	add_public_url(&where, request->url);
+	err_set(&request->ret_err, ERR_NET, "%s %s: %s", request->method, where.data, why);
+	add_hint(&request->ret_err, code);
+	request->ret_transient = is_transient(code);
+	request->ret_hopeless = !request->ret_transient;
+}
