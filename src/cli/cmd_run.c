@@ -154,6 +154,7 @@ static int run_plan(struct cli *cli, const struct project *project, const struct
 		.eta = cli->terminal || cli->json,
 		.tick_ms = cli->terminal && !cli->json ? TICK_MS : 0,
 		.command = command,
+		.doubts = request->watcher ? NULL : shortcut_doubts(shortcut, project, plan),
 		.changes = request->watcher ? &request->watcher->changes : NULL,
 		.args = { .at = request->args.at, .len = request->args.len },
 	};

@@ -17,7 +17,7 @@ static void add_list(struct buf *out, const struct string_list *list)
 static void look(struct shortcut *shortcut, const char *root)
 {
 	uint64_t files;
-	if (!snapshot_ask(root, SNAPSHOT_RUNS, &shortcut->question, &shortcut->answer, &files))
+	if (!snapshot_ask(root, SNAPSHOT_RUNS, &shortcut->question, &shortcut->answer, &files, &shortcut->changes))
 		return;
 	struct codec_in in = codec_in(shortcut->answer.data, shortcut->answer.len);
 	shortcut->wanted = codec_str(&in);
@@ -40,36 +40,57 @@ void shortcut_begin(struct shortcut *shortcut, struct cli *cli, const struct sho
 		look(shortcut, root.data);
 	if (shortcut->found)
 		return;
+	shortcut->root = mem_strdup(root.data);
 	/* A project of its own may get a directory of mlmake's before anything has run. */
 	OWNED char *config = path_joined(root.data, "mlmake.yaml");
 	shortcut->snapshot = snapshot_begin(root.data, !request->dry_run && fs_is_file(config));
 }
 
-static void keep(struct shortcut *shortcut, const struct buf *answer, uint64_t seen)
+const struct run_doubts *shortcut_doubts(struct shortcut *shortcut, const struct project *project, const struct plan *plan)
+{
+	/* What says what the graph is may not have changed. */
+	if (!shortcut->changes.known || !shortcut->snapshot || snapshot_has_seen(shortcut->snapshot, &shortcut->changes) ||
+	    !doubts_find(project, plan, &shortcut->changes, &shortcut->doubts))
+		return NULL;
+	snapshot_go_on(shortcut->snapshot, &shortcut->changes);
+	return &shortcut->doubts;
+}
+
+/* Whether it is kept. */
+static bool keep(struct shortcut *shortcut, const struct buf *answer, uint64_t seen)
 {
 	const char *why_not;
 	if (!shortcut->snapshot)
-		return;
+		return false;
 	snapshot_keep(shortcut->snapshot, SNAPSHOT_RUNS, &shortcut->question, answer, seen, &why_not);
 	if (shortcut->cli->verbose)
 		cli_note(shortcut->cli, why_not ? "no snapshot of this answer: %s" : "this answer is kept as a snapshot", why_not);
+	return !why_not;
+}
+
+static bool is_nothing_done(const struct run_summary *summary)
+{
+	return !(summary->restored || summary->succeeded || summary->failed || summary->skipped || summary->would_run || summary->accepted ||
+		 summary->signal_number || summary->warnings);
 }
 
 void shortcut_keep(struct shortcut *shortcut, const char *wanted, const struct run_summary *summary)
 {
 	struct buf answer CLEANUP(buf_release) = BUF_INIT;
-	if (summary->restored || summary->succeeded || summary->failed || summary->skipped || summary->would_run || summary->accepted ||
-	    summary->signal_number || summary->warnings)
-		return;
 	codec_add_str(&answer, wanted);
 	codec_add_u64(&answer, summary->up_to_date);
-	keep(shortcut, &answer, summary->state_seen);
+	bool kept = is_nothing_done(summary) && keep(shortcut, &answer, summary->state_seen);
+	if (!kept && summary->believed)
+		snapshot_revise(shortcut->root, &shortcut->question, &shortcut->changes, summary->state_seen, &shortcut->doubts.names);
 }
 
 void shortcut_release(struct shortcut *shortcut)
 {
 	snapshot_end(shortcut->snapshot);
 	shortcut->snapshot = NULL;
+	free(shortcut->root);
+	snapshot_changes_release(&shortcut->changes);
+	doubts_release(&shortcut->doubts);
 	buf_release(&shortcut->question);
 	buf_release(&shortcut->answer);
 }

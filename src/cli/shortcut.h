@@ -4,14 +4,14 @@
  *     struct shortcut shortcut CLEANUP(shortcut_release) = SHORTCUT_INIT;
  *     shortcut_begin(&shortcut, cli, &request);
  *     if (shortcut.found) print shortcut.wanted and shortcut.up_to_date, and be done
- *     ... load the project, run ...
+ *     ... load the project; options.doubts = shortcut_doubts(&shortcut, project, &plan); run ...
  *     shortcut_keep(&shortcut, wanted, &summary);
  */
 #ifndef CLI_SHORTCUT_H
 #define CLI_SHORTCUT_H
 
 #include "cli/cli.h"
-#include "engine/engine.h"
+#include "engine/doubts.h"
 #include "store/snapshot.h"
 
 struct shortcut {
@@ -22,6 +22,9 @@ struct shortcut {
 	struct buf answer;
 	const char *wanted; /* in answer */
 	uint64_t up_to_date;
+	char *root;
+	struct snapshot_changes changes; /* why there is no answer */
+	struct run_doubts doubts;
 };
 #define SHORTCUT_INIT { .question = BUF_INIT, .answer = BUF_INIT }
 
@@ -33,6 +36,9 @@ struct shortcut_request {
 	bool long_way; /* do not look, but remember */
 };
 void shortcut_begin(struct shortcut *shortcut, struct cli *cli, const struct shortcut_request *request);
+
+/* Before a run: which targets must be looked at; NULL: all. */
+const struct run_doubts *shortcut_doubts(struct shortcut *shortcut, const struct project *project, const struct plan *plan);
 
 /* After a run: remembers it if there was nothing to do. */
 void shortcut_keep(struct shortcut *shortcut, const char *wanted, const struct run_summary *summary);

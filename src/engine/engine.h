@@ -18,6 +18,7 @@
 #include "graph/graph.h"
 
 struct jobserver;
+struct run_doubts;
 
 /* Who knows what changes while targets run: a target whose key is not what it was starts again. */
 struct run_changes {
@@ -42,6 +43,7 @@ struct run_options {
 	bool explain;         /* events carry reasons */
 	bool stop_at_first;   /* with dry_run: no need to look further once anything would run (-q) */
 	const struct run_changes *changes; /* --watch; NULL: files are what they are */
+	const struct run_doubts *doubts; /* engine/doubts.h: the others are up to date; NULL: all are looked at */
 	bool eta;             /* events say how long it may take: costs looking up how long each target took */
 	unsigned tick_ms;     /* RUN_TICK this often while targets run; 0: never */
 	const char *command;  /* as the user called it, for those who wait for our locks; NULL: "mlmake" */
@@ -95,6 +97,7 @@ struct run_summary {
 	size_t warnings;
 	struct share_counts shared;
 	int signal_number;    /* that ended the run, 0 if none */
+	bool believed;        /* only what was in doubt (run_options) was looked at */
 	uint64_t state_seen;  /* state_seen of the database at the end (store/state.h) */
 	uint64_t duration_ms;
 };

@@ -3,6 +3,7 @@
  *
  *     sched.c    what comes when: the ready queue, the loop, engine_run
  *     check.c    whether a target must run, and why; restoring from the output cache
+ *     belief.c   which targets need no look
  *     exec.c     the processes of a job: commands, output, timeouts, signals
  *     slots.c    the jobserver and the load average
  *     sharing.c  results of others, and for others
@@ -27,7 +28,7 @@
 struct node {
 	const struct target *target;
 	bool in_plan, finished;
-	bool was_checked; /* expected is what its record says */
+	bool was_checked; /* expected is what its record says, or is not asked for */
 	bool doomed;      /* something that it needs failed */
 	unsigned restarts; /* --watch */
 	bool would_run;   /* -n: its result is not known */
@@ -116,6 +117,7 @@ struct run {
 
 	struct node *nodes;          /* by target id */
 	struct digest *results;      /* by target id */
+	bool *wanted;                /* by target id: whose results are asked for; NULL: nothing is believed, and all may be */
 	VEC(struct node *) undecided; /* all that they wait for is done */
 	size_t next_undecided;
 	VEC(struct node *) ready;    /* a heap: must run, longest chain first */
@@ -146,6 +148,7 @@ void run_fail(struct run *run, struct err *err); /* takes err: the run ends with
 void run_done(struct run *run, struct node *node, struct run_event *event); /* reports the outcome and releases what waits for it */
 void run_job_over(struct run *run, struct job *job); /* frees it */
 const struct string_list *run_args_of(const struct run *run, const struct target *target); /* NULL if none */
+bool run_is_nothing(const struct target *target); /* it stands for what it needs */
 
 /* check.c */
 enum verdict { VERDICT_CURRENT, VERDICT_RUN, VERDICT_ERROR };
@@ -160,6 +163,12 @@ int check_restore(struct run *run, struct job *job, bool *ret_restored, struct e
 /* The paths that must be there after a success: outputs, then the stamp file. at: free it. */
 struct string_list check_paths(const struct target *target);
 void check_result(const struct run *run, const struct target *target, const struct manifest *outputs, struct digest *ret);
+
+/* belief.c */
+void belief_begin(struct run *run); /* after the layout: what is believed has its result, where that is asked for */
+bool belief_holds(const struct run *run, const struct target *target); /* it is up to date */
+bool belief_wants(const struct run *run, const struct target *target); /* its result */
+void belief_end(struct run *run);
 
 /* sharing.c */
 void sharing_begin(struct run *run);

@@ -122,7 +122,7 @@ void run_undecide(struct run *run, struct node *node)
 	vec_push(&run->undecided, node);
 }
 
-static bool is_nothing_to_run(const struct target *target)
+bool run_is_nothing(const struct target *target)
 {
 	return target->is_alias || !target->run.len;
 }
@@ -133,7 +133,7 @@ static void find_expected(struct run *run)
 	uint64_t sum = 0, known = 0;
 	for (size_t i = 0; i < run->plan->len; i++) {
 		struct node *node = &run->nodes[run->plan->order[i]];
-		if (!node->was_checked && !is_nothing_to_run(node->target))
+		if (!node->was_checked && !run_is_nothing(node->target))
 			node->expected = record_duration(run->state, node->target->name);
 		sum += node->expected;
 		known += node->expected > 0;
@@ -141,7 +141,7 @@ static void find_expected(struct run *run)
 	run->knows_durations = known > 0;
 	for (size_t i = 0; i < run->plan->len; i++) {
 		struct node *node = &run->nodes[run->plan->order[i]];
-		if (!node->expected && known && run->options->eta && !is_nothing_to_run(node->target))
+		if (!node->expected && known && run->options->eta && !run_is_nothing(node->target))
 			node->expected = sum / known;
 		if (!node->finished)
 			run->expected_left += node->expected;
@@ -213,7 +213,7 @@ void run_done(struct run *run, struct node *node, struct run_event *event)
 	run->done++;
 	if (run->knows_critical)
 		run->expected_left -= node->expected < run->expected_left ? node->expected : run->expected_left;
-	if (!is_nothing_to_run(target) || bad)
+	if (!run_is_nothing(target) || bad)
 		count_outcome(run->summary, event->outcome);
 	if (event->outcome == RUN_FAILED && !run->options->keep_going)
 		run->stop = true;
@@ -389,9 +389,13 @@ static void decide(struct run *run, struct node *node)
 	const struct target *unknown = run->options->dry_run ? unknown_before(run, node->target) : NULL;
 	if (node->doomed) {
 		finish_at_once(run, node, RUN_SKIPPED);
-	} else if (is_nothing_to_run(node->target)) {
+	} else if (belief_holds(run, node->target)) {
+		node->was_checked = true;
+		finish_at_once(run, node, RUN_UP_TO_DATE);
+	} else if (run_is_nothing(node->target)) {
 		node->would_run = unknown != NULL;
-		check_result(run, node->target, &(struct manifest){ 0 }, &run->results[node->target->id]);
+		if (belief_wants(run, node->target))
+			check_result(run, node->target, &(struct manifest){ 0 }, &run->results[node->target->id]);
 		finish_at_once(run, node, RUN_UP_TO_DATE);
 	} else if (unknown) {
 		node->would_run = true;
@@ -477,13 +481,14 @@ static void prefetch(struct run *run)
 		return;
 	for (size_t i = 0; i < run->plan->len; i++) {
 		const struct target *target = run->nodes[run->plan->order[i]].target;
-		for (size_t k = 0; k < target->inputs.len; k++)
+		for (size_t k = 0; k < target->inputs.len && !belief_holds(run, target); k++)
 			if (target->inputs.at[k].named && !target->inputs.at[k].exclude)
 				vec_push(&paths, target->inputs.at[k].glob);
-		for (size_t k = 0; k < target->outputs.len; k++)
+		for (size_t k = 0; k < target->outputs.len && !belief_holds(run, target); k++)
 			vec_push(&paths, target->outputs.at[k].path);
 	}
-	hashes_prefetch(run->hashes, paths.at, paths.len);
+	if (paths.len >= PREFETCH_MIN)
+		hashes_prefetch(run->hashes, paths.at, paths.len);
 	vec_release(&paths);
 }
 
@@ -574,6 +579,7 @@ static void close_stores(struct run *run)
 	map_release_values(&run->programs, free);
 	free(run->nodes);
 	free(run->results);
+	belief_end(run);
 }
 
 /* Now and then; what goes wrong there takes nothing from the run. */
@@ -599,6 +605,7 @@ static int run_all(struct run *run, struct err *err)
 	slots_open(run);
 	changes_open(run);
 	lay_out(run);
+	belief_begin(run);
 	prefetch(run);
 	struct run_event planned = { .kind = RUN_PLANNED };
 	run_emit(run, &planned);
@@ -623,7 +630,7 @@ int engine_run(const struct project *project, const struct plan *plan, const str
 	int failed = run_all(&run, err);
 	/* What never came to its turn, after a failure or a signal. */
 	for (size_t i = 0; i < plan->len && run.nodes && !options->dry_run; i++)
-		if (!run.nodes[plan->order[i]].finished && !is_nothing_to_run(run.nodes[plan->order[i]].target))
+		if (!run.nodes[plan->order[i]].finished && !run_is_nothing(run.nodes[plan->order[i]].target))
 			ret->skipped++;
 	ret->state_seen = run.state ? state_seen(run.state) : 0;
 	close_stores(&run);

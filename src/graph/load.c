@@ -56,7 +56,7 @@ static struct project *recall(const char *root, const struct project_options *op
 	uint64_t files;
 	struct project *project = new_project(root, options);
 	struct buf *saved = &project->internal->saved;
-	if (snapshot_ask(root, SNAPSHOT_GRAPHS, question, saved, &files) && graph_restore(project, saved->data, saved->len))
+	if (snapshot_ask(root, SNAPSHOT_GRAPHS, question, saved, &files, NULL) && graph_restore(project, saved->data, saved->len))
 		return project;
 	project_free(project);
 	return NULL;

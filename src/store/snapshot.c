@@ -1,212 +1,113 @@
-#include "store/snapshot.h"
+#include "store/snapshot_internal.h"
 
 #include "base/index.h"
 #include "base/map.h"
 #include "base/path.h"
-#include "base/pool.h"
 #include "base/text.h"
 #include "base/witness.h"
 #include "store/clock.h"
-#include "store/codec.h"
 #include "store/state.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <stdatomic.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAGIC 0x534b4c4du /* "MLKS" */
 #define VERSION 3u
 #define SIZE_LIMIT ((size_t)1 << 30)
 #define BLOCK_MAX 256u
-#define PARALLEL_FILES 4096 /* below that a thread costs more than it saves */
-#define OPEN_DIR_MIN 3    /* so many entries make it worth while to open their directory */
-
-enum { ENTRY_EXISTS = 1, ENTRY_FOLLOW = 2, ENTRY_DENIED = 4 };
-
-/* In place of a directory's descriptor. */
-enum { DIR_NOT_OPEN = -1, DIR_MISSING = -2, DIR_DENIED = -3 };
+#define SUM_AT 8 /* in a file */
 
 /* Where answers of a kind are, and how many of them: those that were kept first make room. */
 static const struct shelf {
 	const char *dir;
 	size_t max;
 } shelves[] = {
-	[SNAPSHOT_RUNS] = { "snapshots", 32 },
-	[SNAPSHOT_GRAPHS] = { "graphs", 8 },
+	[SHELF_RUNS] = { "snapshots", 32 },
+	[SHELF_GRAPHS] = { "graphs", 8 },
+	[SHELF_SINCE] = { "since", 32 },
 };
 
-static bool is_missing(int number)
-{
-	return number == ENOENT || number == ENOTDIR;
-}
+/* The format. */
 
-static bool find_place(const char *root, enum snapshot_kind kind, const struct buf *question, struct buf *dir, struct buf *file)
+bool snapshot_place(const char *root, enum snapshot_shelf shelf, const struct buf *question, struct buf *dir, struct buf *file)
 {
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	if (state_find_dir(root, dir, &ignored) < 0)
 		return false;
-	buf_addf(file, "%s/%s/%016llx", dir->data, shelves[kind].dir, (unsigned long long)codec_checksum(question->data, question->len));
+	buf_addf(file, "%s/%s/%016llx", dir->data, shelves[shelf].dir, (unsigned long long)codec_checksum(question->data, question->len));
 	return true;
 }
 
-static void add_stamp(struct buf *out, const struct fs_stamp *stamp)
+bool snapshot_parse(const struct buf *bytes, const struct buf *question, struct snapshot_parts *ret)
 {
+	struct codec_in in = codec_in(bytes->data, bytes->len);
+	uint32_t magic = codec_u32(&in), version = codec_u32(&in);
+	ret->sum = codec_u64(&in);
+	if (!codec_ok(&in) || magic != MAGIC || version != VERSION || ret->sum != codec_checksum(in.at, codec_left(&in)))
+		return false;
+	ret->boot = codec_u64(&in);
+	ret->transaction = codec_u64(&in);
+	ret->question = codec_bytes(&in, &ret->question_len);
+	ret->answer = codec_bytes(&in, &ret->answer_len);
+	ret->files = codec_u64(&in);
+	ret->rest = in;
+	return codec_ok(&in) && ret->question_len == question->len && memcmp(ret->question, question->data, question->len) == 0;
+}
+
+static void begin_file(struct buf *out, const struct snapshot_parts *parts)
+{
+	codec_add_u32(out, MAGIC);
+	codec_add_u32(out, VERSION);
+	codec_add_u64(out, 0);
+	codec_add_u64(out, parts->boot);
+	codec_add_u64(out, parts->transaction);
+	codec_add_bytes(out, parts->question, parts->question_len);
+	codec_add_bytes(out, parts->answer, parts->answer_len);
+	codec_add_u64(out, parts->files);
+}
+
+static void end_file(struct buf *out)
+{
+	struct buf sum CLEANUP(buf_release) = BUF_INIT;
+	codec_add_u64(&sum, codec_checksum(out->data + SUM_AT + 8, out->len - SUM_AT - 8));
+	memcpy(out->data + SUM_AT, sum.data, sum.len);
+}
+
+bool snapshot_next_entry(struct codec_in *in, struct snapshot_entry *ret)
+{
+	ret->flags = codec_u8(in);
+	ret->name = codec_str(in);
+	if (!(ret->flags & SNAPSHOT_ENTRY_EXISTS))
+		return codec_ok(in);
+	ret->stamp.size = codec_u64(in);
+	ret->stamp.mtime_ns = (int64_t)codec_u64(in);
+	ret->stamp.ctime_ns = (int64_t)codec_u64(in);
+	ret->stamp.ino = codec_u64(in);
+	ret->stamp.dev = codec_u64(in);
+	ret->stamp.mode = codec_u32(in);
+	ret->stamp.nlink = codec_u32(in);
+	return codec_ok(in);
+}
+
+static void add_entry(struct buf *out, const struct snapshot_entry *entry)
+{
+	const struct fs_stamp *stamp = &entry->stamp;
 	const uint64_t wide[] = { stamp->size, (uint64_t)stamp->mtime_ns, (uint64_t)stamp->ctime_ns, stamp->ino, stamp->dev,
 				  stamp->mode | (uint64_t)stamp->nlink << 32 };
 	uint8_t bytes[sizeof(wide)];
+	codec_add_u8(out, entry->flags);
+	codec_add_str(out, entry->name);
+	if (!(entry->flags & SNAPSHOT_ENTRY_EXISTS))
+		return;
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (uint8_t)(wide[i / 8] >> (i % 8 * 8));
 	buf_add(out, bytes, sizeof(bytes));
 }
 
-static void read_stamp(struct codec_in *in, struct fs_stamp *ret)
-{
-	ret->size = codec_u64(in);
-	ret->mtime_ns = (int64_t)codec_u64(in);
-	ret->ctime_ns = (int64_t)codec_u64(in);
-	ret->ino = codec_u64(in);
-	ret->dev = codec_u64(in);
-	ret->mode = codec_u32(in);
-	ret->nlink = codec_u32(in);
-}
-
-/* In every field: what fs_stamp_same forgives may be looked at the long way. */
-static bool is_identical(const struct fs_stamp *a, const struct fs_stamp *b)
+bool snapshot_is_identical(const struct fs_stamp *a, const struct fs_stamp *b)
 {
 	return a->size == b->size && a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns && a->ino == b->ino && a->dev == b->dev &&
 	       a->mode == b->mode && a->nlink == b->nlink;
-}
-
-/* Asking. */
-
-struct block {
-	const char *dir;
-	uint32_t count;
-	bool alone; /* each by its path: looking at the directory would be witnessed */
-	struct codec_in entries;
-};
-
-struct asking {
-	VEC(struct block) blocks;
-	atomic_bool differs;
-};
-
-static bool entry_holds(const struct block *block, int dir_fd, struct codec_in *in)
-{
-	char joined[PATH_MAX];
-	struct fs_stamp then = { 0 }, now;
-	struct stat st;
-	uint8_t flags = codec_u8(in);
-	const char *name = codec_str(in);
-	if (flags & ENTRY_EXISTS)
-		read_stamp(in, &then);
-	if (!codec_ok(in))
-		return false;
-	if (dir_fd == DIR_MISSING || dir_fd == DIR_DENIED)
-		return !(flags & ENTRY_EXISTS) && !(flags & ENTRY_DENIED) == (dir_fd == DIR_MISSING);
-	if (dir_fd == DIR_NOT_OPEN && (size_t)snprintf(joined, sizeof(joined), "%s/%s", block->dir, name) >= sizeof(joined))
-		return false;
-	if (sys.fstatat(dir_fd < 0 ? AT_FDCWD : dir_fd, dir_fd < 0 ? joined : name, &st, flags & ENTRY_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW) < 0)
-		return !(flags & ENTRY_EXISTS) && (flags & ENTRY_DENIED ? errno == EACCES : is_missing(errno));
-	fs_stamp_of(&now, &st);
-	return (flags & ENTRY_EXISTS) && is_identical(&then, &now);
-}
-
-static bool block_holds(const struct block *block)
-{
-	struct codec_in in = block->entries;
-	int fd CLEANUP(fs_close_fd) = -1;
-	int dir_fd = DIR_NOT_OPEN;
-	if (block->count >= OPEN_DIR_MIN && !block->alone) {
-		fd = sys.openat(AT_FDCWD, *block->dir ? block->dir : "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-		if (fd < 0 && !is_missing(errno) && errno != EACCES)
-			return false;
-		dir_fd = fd >= 0 ? fd : errno == EACCES ? DIR_DENIED : DIR_MISSING;
-	}
-	for (uint32_t i = 0; i < block->count; i++)
-		if (!entry_holds(block, dir_fd, &in))
-			return false;
-	return codec_done(&in);
-}
-
-static void ask_block(void *ctx, size_t index)
-{
-	struct asking *asking = ctx;
-	if (!atomic_load_explicit(&asking->differs, memory_order_relaxed) && !block_holds(&asking->blocks.at[index]))
-		atomic_store_explicit(&asking->differs, true, memory_order_relaxed);
-}
-
-static bool files_hold(struct codec_in *in, enum snapshot_kind kind, uint64_t files)
-{
-	struct asking asking = { .differs = false };
-	uint32_t count = codec_u32(in);
-	for (uint32_t i = 0; i < count && codec_ok(in); i++) {
-		struct block block = { .dir = codec_str(in), .count = codec_u32(in), .alone = kind == SNAPSHOT_GRAPHS };
-		size_t len;
-		const void *bytes = codec_bytes(in, &len);
-		block.entries = codec_in(bytes, len);
-		vec_push(&asking.blocks, block);
-	}
-	if (codec_done(in))
-		pool_each(files < PARALLEL_FILES ? 1 : 0, asking.blocks.len, ask_block, &asking);
-	vec_release(&asking.blocks);
-	return codec_done(in) && !asking.differs;
-}
-
-static bool vars_hold(struct codec_in *in)
-{
-	uint32_t count = codec_u32(in);
-	bool same = true;
-	for (uint32_t i = 0; i < count && codec_ok(in) && same; i++) {
-		struct digest then, now = { .kind = DIGEST_NONE };
-		const char *value = sys.getenv(codec_str(in));
-		bool was_set = codec_u8(in) == 1;
-		codec_digest(in, &then);
-		if (value)
-			digest_bytes(DIGEST_SHA256, value, strlen(value), &now);
-		same = was_set == (value != NULL) && digest_eq(&then, &now);
-	}
-	return same && codec_ok(in);
-}
-
-/* The state that the answer rests on: of the machine, and of the database. */
-static bool state_holds(enum snapshot_kind kind, const char *dir, uint64_t boot, uint64_t transaction)
-{
-	if (!boot || boot != clock_boot())
-		return false;
-	return kind == SNAPSHOT_GRAPHS ? !transaction : transaction && transaction == state_last(dir);
-}
-
-bool snapshot_ask(const char *root, enum snapshot_kind kind, const struct buf *question, struct buf *ret_answer, uint64_t *ret_files)
-{
-	struct buf dir CLEANUP(buf_release) = BUF_INIT;
-	struct buf path CLEANUP(buf_release) = BUF_INIT;
-	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
-	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	if (!find_place(root, kind, question, &dir, &path) || fs_read_file(path.data, SIZE_LIMIT, &bytes, &ignored) < 0)
-		return false;
-	struct codec_in in = codec_in(bytes.data, bytes.len);
-	uint32_t magic = codec_u32(&in), version = codec_u32(&in);
-	uint64_t sum = codec_u64(&in);
-	if (!codec_ok(&in) || magic != MAGIC || version != VERSION || sum != codec_checksum(in.at, codec_left(&in)))
-		return false;
-	uint64_t boot = codec_u64(&in), transaction = codec_u64(&in);
-	size_t question_len, answer_len;
-	const void *asked = codec_bytes(&in, &question_len), *answer = codec_bytes(&in, &answer_len);
-	*ret_files = codec_u64(&in);
-	if (!codec_ok(&in) || question_len != question->len || memcmp(asked, question->data, question_len) != 0)
-		return false;
-	if (!state_holds(kind, dir.data, boot, transaction) || !vars_hold(&in) || !files_hold(&in, kind, *ret_files))
-		return false;
-	/* An answer can be large: it stays in the memory that it was read to. */
-	memmove(bytes.data, answer, answer_len);
-	buf_truncate(&bytes, answer_len);
-	buf_release(ret_answer);
-	*ret_answer = bytes;
-	buf_init(&bytes);
-	return true;
 }
 
 /* Keeping. */
@@ -217,12 +118,13 @@ struct snapshot {
 	int64_t clock;
 	struct witness *witness;
 	bool joined; /* the witness is that of a snapshot around this one */
+	const struct snapshot_changes *changes; /* since the snapshot that this one goes on from; NULL: none */
 };
 
 /* What mlmake writes for itself says nothing about the project: its content is vouched for by the transaction. */
 static bool is_ours(void *ctx, const char *path)
 {
-	static const char *const names[] = { "state", "state.aside", "locks", "logs", "snapshots", "graphs", "clock", ".gitignore" };
+	static const char *const names[] = { "state", "state.aside", "locks", "logs", "snapshots", "graphs", "since", "clock", ".gitignore" };
 	const struct snapshot *snapshot = ctx;
 	size_t root = strcmp(snapshot->root, "/") == 0 ? 0 : strlen(snapshot->root), dir = strlen(snapshot->dir);
 	if (text_starts(path, "/proc/"))
@@ -310,7 +212,7 @@ static const char *path_of(const void *ctx, uint32_t number)
 
 static bool says_the_same(const struct witness_file *a, const struct witness_file *b)
 {
-	return a->exists == b->exists && a->denied == b->denied && is_identical(&a->stamp, &b->stamp);
+	return a->exists == b->exists && a->denied == b->denied && snapshot_is_identical(&a->stamp, &b->stamp);
 }
 
 static const struct witness_file *find_seen(const struct keeping *keeping, const char *path, bool follow)
@@ -333,9 +235,9 @@ static const char *take_in(struct keeping *keeping, uint32_t number)
 	return NULL;
 }
 
-static struct open_block *block_of(struct keeping *keeping, const char *path, const char *name)
+static struct open_block *block_of(struct keeping *keeping, const char *path, size_t len)
 {
-	size_t len = (size_t)(name - path) - 1, index = keeping->last;
+	size_t index = keeping->last;
 	const char *last = index ? keeping->blocks.at[index - 1].dir : "";
 	if (!index || strncmp(last, path, len) != 0 || last[len] || keeping->blocks.at[index - 1].count == BLOCK_MAX) {
 		OWNED char *dir = mem_strndup(path, len);
@@ -351,6 +253,15 @@ static struct open_block *block_of(struct keeping *keeping, const char *path, co
 	return &keeping->blocks.at[index - 1];
 }
 
+/* dir_len: of the directory in path. */
+static void put_entry(struct keeping *keeping, const char *path, size_t dir_len, const struct snapshot_entry *entry)
+{
+	struct open_block *block = block_of(keeping, path, dir_len);
+	add_entry(&block->entries, entry);
+	block->count++;
+	keeping->count++;
+}
+
 static void add_file(struct keeping *keeping, const struct witness_file *file)
 {
 	/* Followed or not is one question where there is no link. */
@@ -358,14 +269,10 @@ static void add_file(struct keeping *keeping, const struct witness_file *file)
 	if (twin && says_the_same(twin, file))
 		return;
 	const char *name = path_base(file->path);
-	struct open_block *block = block_of(keeping, file->path, name);
-	codec_add_u8(&block->entries, (uint8_t)((file->exists ? ENTRY_EXISTS : 0) | (file->follow ? ENTRY_FOLLOW : 0) |
-						 (file->denied ? ENTRY_DENIED : 0)));
-	codec_add_str(&block->entries, *name ? name : ".");
-	if (file->exists)
-		add_stamp(&block->entries, &file->stamp);
-	block->count++;
-	keeping->count++;
+	struct snapshot_entry entry = { .name = *name ? name : ".", .stamp = file->stamp };
+	entry.flags = (uint8_t)((file->exists ? SNAPSHOT_ENTRY_EXISTS : 0) | (file->follow ? SNAPSHOT_ENTRY_FOLLOW : 0) |
+				(file->denied ? SNAPSHOT_ENTRY_DENIED : 0));
+	put_entry(keeping, file->path, (size_t)(name - file->path) - 1, &entry);
 }
 
 static const char *sort_files(struct keeping *keeping)
@@ -399,29 +306,75 @@ static void add_vars(const struct witness_vars *vars, struct buf *out)
 	}
 }
 
-static void put_together(struct keeping *keeping, uint64_t boot, const struct buf *question, const struct buf *answer, uint64_t seen,
-			 struct buf *out)
+/* The snapshot that this one goes on from; false if it is another by now. */
+static bool read_base(const struct snapshot *snapshot, const struct buf *question, struct buf *bytes, struct snapshot_parts *ret)
 {
-	struct buf head CLEANUP(buf_release) = BUF_INIT;
-	codec_add_u32(out, MAGIC);
-	codec_add_u32(out, VERSION);
-	size_t sum_at = out->len;
-	codec_add_u64(out, 0);
-	codec_add_u64(out, boot);
-	codec_add_u64(out, seen);
-	codec_add_bytes(out, question->data, question->len);
-	codec_add_bytes(out, answer->data, answer->len);
-	codec_add_u64(out, keeping->count);
+	struct buf dir CLEANUP(buf_release) = BUF_INIT;
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	return snapshot_place(snapshot->root, SHELF_RUNS, question, &dir, &path) && fs_read_file(path.data, SIZE_LIMIT, bytes, &ignored) == 0 &&
+	       snapshot_parse(bytes, question, ret) && ret->sum == snapshot->changes->base;
+}
+
+/* The variables count for this answer, too: asking puts them among those that are witnessed. */
+static void ask_vars(struct codec_in *in)
+{
+	for (uint32_t count = codec_u32(in); count > 0 && codec_ok(in); count--) {
+		struct digest ignored;
+		sys.getenv(codec_str(in));
+		codec_u8(in);
+		codec_digest(in, &ignored);
+	}
+}
+
+/* What was as before when the base was asked, and was not looked at again since. */
+static void add_old_block(struct keeping *keeping, const struct map *changed, const char *dir, struct codec_in *entries, uint32_t count)
+{
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	size_t dir_len = strlen(dir);
+	buf_addf(&path, "%s/", dir);
+	for (; count > 0; count--) {
+		struct snapshot_entry entry;
+		if (!snapshot_next_entry(entries, &entry))
+			return;
+		buf_truncate(&path, dir_len + 1);
+		buf_addstr(&path, entry.name);
+		if (!map_has(changed, path.data) && !find_seen(keeping, path.data, entry.flags & SNAPSHOT_ENTRY_FOLLOW))
+			put_entry(keeping, path.data, dir_len, &entry);
+	}
+}
+
+static bool add_base(struct keeping *keeping, struct codec_in *in)
+{
+	struct map changed CLEANUP(map_release) = MAP_INIT;
+	const struct snapshot_changes *changes = keeping->snapshot->changes;
+	for (size_t i = 0; i < changes->files.len; i++)
+		map_set(&changed, changes->files.at[i].path, NULL);
+	for (uint32_t blocks = codec_u32(in); blocks > 0 && codec_ok(in); blocks--) {
+		const char *dir = codec_str(in);
+		uint32_t count = codec_u32(in);
+		size_t len;
+		const void *bytes = codec_bytes(in, &len);
+		struct codec_in entries = codec_in(bytes, len);
+		if (codec_ok(in))
+			add_old_block(keeping, &changed, dir, &entries, count);
+	}
+	return codec_done(in);
+}
+
+static void put_together(struct keeping *keeping, const struct snapshot_parts *parts, struct buf *out)
+{
+	begin_file(out, parts);
 	add_vars(witness_vars(keeping->snapshot->witness), out);
 	codec_add_u32(out, (uint32_t)keeping->blocks.len);
 	for (size_t i = 0; i < keeping->blocks.len; i++) {
-		const struct open_block *block = &keeping->blocks.at[i];
+		struct open_block *block = &keeping->blocks.at[i];
 		codec_add_str(out, block->dir);
 		codec_add_u32(out, block->count);
 		codec_add_bytes(out, block->entries.data, block->entries.len);
+		buf_release(&block->entries);
 	}
-	codec_add_u64(&head, codec_checksum(out->data + sum_at + 8, out->len - sum_at - 8));
-	memcpy(out->data + sum_at, head.data, head.len);
+	end_file(out);
 }
 
 struct crowd {
@@ -469,26 +422,60 @@ static int make_shelf(const char *file, struct err *err)
 	return fs_mkdirs(dir.data, err);
 }
 
-static const char *keep(struct snapshot *snapshot, enum snapshot_kind kind, const struct buf *question, const struct buf *answer, uint64_t seen)
+static bool write_to(enum snapshot_shelf shelf, const char *root, const struct buf *question, const struct buf *bytes)
 {
-	struct keeping keeping CLEANUP(keeping_release) = { .snapshot = snapshot };
-	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
 	struct buf dir CLEANUP(buf_release) = BUF_INIT;
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	uint64_t boot = clock_boot();
-	if (!seen && kind == SNAPSHOT_RUNS)
-		return "another process wrote to the state database";
-	if (!boot)
-		return "the kernel does not tell one boot from another";
+	return bytes->len <= SIZE_LIMIT && snapshot_place(root, shelf, question, &dir, &path) && make_shelf(path.data, &ignored) == 0 &&
+	       make_room(path.data, shelves[shelf].max, &ignored) == 0 &&
+	       fs_write_file(path.data, bytes->data, bytes->len, 0666, FS_VOLATILE, &ignored) == 0;
+}
+
+static const char *keep(struct snapshot *snapshot, enum snapshot_kind kind, struct snapshot_parts *parts, const struct buf *question,
+			struct codec_in *base)
+{
+	struct keeping keeping CLEANUP(keeping_release) = { .snapshot = snapshot };
+	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
 	const char *why = sort_files(&keeping);
 	if (why)
 		return why;
-	put_together(&keeping, boot, question, answer, kind == SNAPSHOT_RUNS ? seen : 0, &bytes);
-	if (bytes.len > SIZE_LIMIT || !find_place(snapshot->root, kind, question, &dir, &path) || make_shelf(path.data, &ignored) < 0 ||
-	    make_room(path.data, shelves[kind].max, &ignored) < 0 || fs_write_file(path.data, bytes.data, bytes.len, 0666, FS_VOLATILE, &ignored) < 0)
-		return "it cannot be written";
-	return NULL;
+	if (base && !add_base(&keeping, base))
+		return "what it goes on from is damaged";
+	parts->files = keeping.count;
+	put_together(&keeping, parts, &bytes);
+	return write_to((enum snapshot_shelf)kind, snapshot->root, question, &bytes) ? NULL : "it cannot be written";
+}
+
+static struct snapshot_parts parts_of(const struct buf *question, const struct buf *answer, uint64_t seen)
+{
+	return (struct snapshot_parts){
+		.boot = clock_boot(),
+		.transaction = seen,
+		.question = question->data,
+		.question_len = question->len,
+		.answer = answer->data,
+		.answer_len = answer->len,
+	};
+}
+
+static const char *keep_witnessed(struct snapshot *snapshot, enum snapshot_kind kind, const struct buf *question, const struct buf *answer,
+				  uint64_t seen)
+{
+	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
+	struct snapshot_parts base, parts = parts_of(question, answer, kind == SNAPSHOT_RUNS ? seen : 0);
+	if (!seen && kind == SNAPSHOT_RUNS)
+		return "another process wrote to the state database";
+	if (!parts.boot)
+		return "the kernel does not tell one boot from another";
+	if (snapshot->changes && !read_base(snapshot, question, &bytes, &base))
+		return "what it goes on from is gone";
+	if (snapshot->changes)
+		ask_vars(&base.rest);
+	if (!snapshot->joined)
+		witness_end(snapshot->witness);
+	const char *why_not = witness_fault(snapshot->witness);
+	return why_not ? why_not : keep(snapshot, kind, &parts, question, snapshot->changes ? &base.rest : NULL);
 }
 
 void snapshot_keep(struct snapshot *snapshot, enum snapshot_kind kind, const struct buf *question, const struct buf *answer, uint64_t seen,
@@ -496,14 +483,47 @@ void snapshot_keep(struct snapshot *snapshot, enum snapshot_kind kind, const str
 {
 	const char *why_not = "mlmake has not run here before";
 	if (snapshot) {
+		why_not = keep_witnessed(snapshot, kind, question, answer, seen);
 		if (!snapshot->joined)
 			witness_end(snapshot->witness);
-		why_not = witness_fault(snapshot->witness);
-		if (!why_not)
-			why_not = keep(snapshot, kind, question, answer, seen);
 	}
 	if (ret_why_not)
 		*ret_why_not = why_not;
+}
+
+void snapshot_go_on(struct snapshot *snapshot, const struct snapshot_changes *changes)
+{
+	snapshot->changes = changes;
+}
+
+bool snapshot_has_seen(const struct snapshot *snapshot, const struct snapshot_changes *changes)
+{
+	struct map changed CLEANUP(map_release) = MAP_INIT;
+	const struct witness_files *files = witness_files(snapshot->witness);
+	for (size_t i = 0; i < changes->files.len; i++)
+		map_set(&changed, changes->files.at[i].path, NULL);
+	for (size_t i = 0; i < files->len; i++)
+		if (map_has(&changed, files->at[i].path))
+			return true;
+	return witness_fault(snapshot->witness) != NULL;
+}
+
+void snapshot_revise(const char *root, const struct buf *question, const struct snapshot_changes *changes, uint64_t seen,
+		     const struct strlist *doubted)
+{
+	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
+	struct buf revision CLEANUP(buf_release) = BUF_INIT;
+	codec_add_u64(&revision, changes->base);
+	codec_add_u32(&revision, (uint32_t)doubted->len);
+	for (size_t i = 0; i < doubted->len; i++)
+		codec_add_str(&revision, doubted->at[i]);
+	struct snapshot_parts parts = parts_of(question, &revision, seen);
+	if (!seen)
+		return;
+	begin_file(&bytes, &parts);
+	end_file(&bytes);
+	if (!write_to(SHELF_SINCE, root, question, &bytes))
+		return; /* then the next run goes the long way */
 }
 
 void snapshot_end(struct snapshot *snapshot)

@@ -31,20 +31,40 @@
  *         of an entry: u8 flags (1 exists, 2 follow, 4 permission denied), str name,
  *         if it exists: u64 size, mtime, ctime, ino, dev, u32 mode, u32 nlink
  * A directory's files may be spread over several blocks, which are looked at by several threads.
+ *
+ * What snapshot_revise writes lies in <state dir>/since, and ends behind the number of files, which is 0; its answer is
+ *     u64 checksum of the snapshot   u32 names, of each: str
  */
 #ifndef STORE_SNAPSHOT_H
 #define STORE_SNAPSHOT_H
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/vec.h"
 
 enum snapshot_kind {
 	SNAPSHOT_RUNS,   /* nothing is to do: rests on the database too */
 	SNAPSHOT_GRAPHS, /* what the configuration says: on files and variables alone */
 };
 
-/* root: the project's, absolute. The answer takes the place of what is in ret_answer. */
-bool snapshot_ask(const char *root, enum snapshot_kind kind, const struct buf *question, struct buf *ret_answer, uint64_t *ret_files);
+/* What keeps an answer of SNAPSHOT_RUNS from holding, where it is little: apart from these files, all that it rests on is as it was. */
+struct snapshot_change {
+	char *path;  /* absolute, as it was asked for */
+	bool is_dir; /* or was one: names in it came or went */
+};
+struct snapshot_changes {
+	bool known;               /* false: nothing is known, and the rest says nothing */
+	uint64_t transaction;     /* of the database that this is true of */
+	uint64_t base;            /* which snapshot was asked */
+	VEC(struct snapshot_change) files;
+	struct strlist doubted;   /* of an earlier snapshot_revise */
+};
+void snapshot_changes_release(struct snapshot_changes *changes);
+
+/* root: the project's, absolute. The answer takes the place of what is in ret_answer. ret_changes: where it does not hold, what is
+ * different; NULL if nobody wants to know. */
+bool snapshot_ask(const char *root, enum snapshot_kind kind, const struct buf *question, struct buf *ret_answer, uint64_t *ret_files,
+		  struct snapshot_changes *ret_changes);
 
 /* NULL where none can be kept: mlmake may not write there, or has never run there and may_create is false. From here on the calling process
  * is witnessed. */
@@ -55,6 +75,18 @@ struct snapshot *snapshot_begin(const char *root, bool may_create);
  * says why none was kept; NULL: one was. A snapshot that cannot be written is no error. The outermost one sees nothing more after this. */
 void snapshot_keep(struct snapshot *snapshot, enum snapshot_kind kind, const struct buf *question, const struct buf *answer, uint64_t seen,
 		   const char **ret_why_not);
+
+/* Whether any of the changed files was asked for since the beginning; true where the witness cannot say. */
+bool snapshot_has_seen(const struct snapshot *snapshot, const struct snapshot_changes *changes);
+
+/* The answer that will be kept was found from what is witnessed and from what an earlier answer rests on: that is kept with it, apart from what
+ * changed. changes must live as long. */
+void snapshot_go_on(struct snapshot *snapshot, const struct snapshot_changes *changes);
+
+/* No new answer came of it (something ran), but what the earlier one rests on still counts, for a database at the transaction `seen`; only `doubted`
+ * are not what they were, whatever their files say. The next one that asks gets them back. */
+void snapshot_revise(const char *root, const struct buf *question, const struct snapshot_changes *changes, uint64_t seen,
+		     const struct strlist *doubted);
 
 /* Ends the witness, unless another began it; frees. NULL is fine. */
 void snapshot_end(struct snapshot *snapshot);

@@ -302,6 +302,122 @@ def test_tracked_data(project):
     assert not is_short(Asked(project, "t", check=None))
 
 
+CHAIN = """\
+version: 1
+rules: []
+targets:
+  first: {inputs: [in/1], outputs: [out/1], run: 'echo ran first >> "$HOME/ran"; cat in/1 > out/1'}
+  second: {inputs: [out/1, in/2], outputs: [out/2], run: 'echo ran second >> "$HOME/ran"; cat out/1 in/2 > out/2'}
+  third: {needs: [second], run: 'echo ran third >> "$HOME/ran"'}
+  apart: {inputs: [in/3], outputs: [out/3], run: 'echo ran apart >> "$HOME/ran"; cat in/3 > out/3'}
+  all: {needs: [third, apart]}
+"""
+
+
+@pytest.fixture
+def chain(box):
+    box.git("init", "-q")
+    box.write("mlmake.yaml", CHAIN)
+    for i in (1, 2, 3):
+        box.write(f"in/{i}", f"{i}\n")
+    settle(box, "all")
+    return box
+
+
+def doubted(box):
+    """What the last run left in doubt; None if nothing says so."""
+    path = box.path / ".mlmake/since"
+    content = b"".join(file.read_bytes() for file in path.iterdir()) if path.exists() else b""
+    return {name for name in ("first", "second", "third", "apart") if f"{name}\0".encode() in content} or None
+
+
+def tamper(box, name):
+    """What the long way would notice, and no stamp tells: the record of a target is gone, and the transaction is as it was."""
+    for file in (box.path / ".mlmake/state").glob("data.mdb"):
+        content = file.read_bytes()
+        assert name in content
+        file.write_bytes(content.replace(name, bytes(reversed(name))))
+
+
+def test_after_a_change_only_what_it_puts_in_doubt_is_looked_at(chain):
+    chain.write("in/3", "three\n")
+    chain.mlmake("all")
+    assert ran(chain) == ["apart"] and doubted(chain) == {"apart"}
+    # Again, without an answer in between.
+    chain.write("in/2", "two\n")
+    chain.mlmake("all")
+    assert ran(chain) == ["second", "third"] and doubted(chain) == {"apart", "second", "third"}
+    # Its record would not be found, if anybody looked for it; nothing has put it in doubt.
+    tamper(chain, b"out/1\0\x01")
+    settle(chain, "all")
+    assert ran(chain) == []
+    # From now on everything is looked at.
+    chain.write("mlmake.yaml", CHAIN + "# a comment\n")
+    assert "1 from the cache" in chain.mlmake("all").stderr
+
+
+def test_what_was_put_in_doubt_stays_so(chain):
+    """Its files may be as they were while its record is not."""
+    output = chain.path / "out/3"
+    kept = chain.home / "kept"
+    os.rename(output, kept)
+    chain.write("in/3", "three\n")
+    chain.mlmake("all")
+    assert ran(chain) == ["apart"]
+    chain.write("in/1", "one\n")
+    chain.mlmake("all")
+    assert ran(chain) == ["first", "second", "third"]
+    os.replace(kept, output)
+    chain.write("in/3", "3\n")
+    chain.mlmake("all")
+    assert ran(chain) in ([], ["apart"]) and output.read_text() == "3\n"
+
+
+def test_a_failure_leaves_its_target_in_doubt(chain):
+    chain.write("mlmake.yaml", CHAIN.replace("cat in/3", "grep -v bad in/3"))
+    settle(chain, "all")
+    chain.write("in/3", "bad\n")
+    chain.mlmake("all", check=1)
+    ran(chain)
+    chain.write("in/2", "two\n")
+    chain.mlmake("all", check=1)
+    assert sorted(ran(chain)) == ["apart", "second", "third"]
+    chain.write("in/3", "good\n")
+    chain.mlmake("all")
+    assert ran(chain) == ["apart"]
+    settle(chain, "all")
+
+
+def test_another_process_writes_in_between(chain):
+    """Its records may be of anything: then all is looked at."""
+    chain.write("in/3", "three\n")
+    chain.mlmake("all")
+    chain.mlmake("first", "-B")
+    (chain.path / "out/1").write_text("other\n")
+    chain.mlmake("all")
+    assert (chain.path / "out/1").read_text() == "1\n"
+
+
+def test_accepting_and_forcing_leave_no_doubts(chain):
+    chain.write("in/1", "one\n")
+    chain.mlmake("--touch", "all")
+    assert doubted(chain) is None
+    chain.write("in/2", "two\n")
+    chain.mlmake("-B", "all")
+    assert doubted(chain) is None and sorted(ran(chain)) == ["apart", "first", "second", "third"]
+    assert (chain.path / "out/2").read_text() == "one\ntwo\n"
+
+
+def test_a_dry_run_after_a_change(chain):
+    settle(chain, "-n", "all")
+    chain.write("in/1", "one\n")
+    said = chain.mlmake("-n", "all").stdout
+    assert "first" in said and "second" in said and "apart" not in said
+    assert said == chain.mlmake("-n", "all").stdout
+    chain.mlmake("all")
+    assert ran(chain) == ["first", "second", "third"]
+
+
 def test_the_state_may_lie_elsewhere(project):
     away = project.home / "state"
     settle(project, "check", MLMAKE_STATE_DIR=away)

@@ -63,7 +63,7 @@ static bool holds(struct setting *set)
 {
 	struct buf answer CLEANUP(buf_release) = BUF_INIT;
 	uint64_t files;
-	if (!snapshot_ask(set->s->root.data, SNAPSHOT_RUNS, &set->question, &answer, &files))
+	if (!snapshot_ask(set->s->root.data, SNAPSHOT_RUNS, &set->question, &answer, &files, NULL))
 		return false;
 	assert_string_equal(answer.data, set->answer.data);
 	assert_int_equal(files, 4);
@@ -273,11 +273,11 @@ static void a_denied_permission_is_an_answer(void **ctx)
 		assert_false(fs_exists(path));
 		why_not = end(snapshot, &set, state_last(dir));
 		assert_null(why_not);
-		assert_true(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files));
+		assert_true(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files, NULL));
 		denies = false;
-		assert_false(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files));
+		assert_false(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files, NULL));
 		scratch_write(s, crowded ? "in/denied" : "alone/denied", "");
-		assert_false(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files));
+		assert_false(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files, NULL));
 	}
 	sys.fstatat = real_fstatat;
 }
@@ -363,7 +363,7 @@ static void a_damaged_one_is_none(void **ctx)
 		mend_checksum(&bad);
 		write_snapshot(&set, &bad);
 		buf_reset(&answer);
-		bool taken = snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files);
+		bool taken = snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files, NULL);
 		/* magic, version, boot, transaction and question are never forgiven */
 		if (i < 32 + 4 + set.question.len)
 			assert_false(taken);
@@ -382,7 +382,7 @@ static bool graph_holds(const struct setting *set)
 {
 	struct buf answer CLEANUP(buf_release) = BUF_INIT;
 	uint64_t files;
-	return snapshot_ask(set->s->root.data, SNAPSHOT_GRAPHS, &set->question, &answer, &files);
+	return snapshot_ask(set->s->root.data, SNAPSHOT_GRAPHS, &set->question, &answer, &files, NULL);
 }
 
 /* An answer that rests on no record outlives one; found within another, it is vouched for by both. */
@@ -455,7 +455,7 @@ static void many_files(void **ctx)
 	assert_null(why_not);
 	char *dir OWNED = path_joined(s->root.data, ".mlmake");
 	/* The transaction was made up; with the true one it holds. */
-	assert_false(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files));
+	assert_false(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files, NULL));
 	snapshot = snapshot_begin(s->root.data, false);
 	for (int i = 0; i < 6000; i++) {
 		snprintf(name, sizeof(name), "in/none-%d", i);
@@ -464,10 +464,10 @@ static void many_files(void **ctx)
 	}
 	why_not = end(snapshot, &set, state_last(dir));
 	assert_null(why_not);
-	assert_true(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files));
+	assert_true(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files, NULL));
 	assert_int_equal(files, 6000);
 	scratch_write(s, "in/none-5999", "");
-	assert_false(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files));
+	assert_false(snapshot_ask(s->root.data, SNAPSHOT_RUNS, &set.question, &answer, &files, NULL));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
