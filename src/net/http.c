@@ -53,6 +53,7 @@ struct http {
 	bool no_proxy;
 	unsigned connect_timeout_ms;
 	unsigned idle_timeout_s;
+	struct http_identity identity;
 	struct http_rate rate;
 	struct loop_timer *resume; /* of what waits for the rate */
 };
@@ -270,6 +271,15 @@ static void set_always(struct http *http, struct http_transfer *transfer)
 		curl->easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
 		curl->easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
 	}
+	if (http->identity.digest_user) {
+		curl->easy_setopt(easy, CURLOPT_HTTPAUTH, (long)CURLAUTH_DIGEST);
+		curl->easy_setopt(easy, CURLOPT_USERNAME, http->identity.digest_user);
+		curl->easy_setopt(easy, CURLOPT_PASSWORD, http->identity.digest_password);
+	}
+	if (http->identity.certificate)
+		curl->easy_setopt(easy, CURLOPT_SSLCERT, http->identity.certificate);
+	if (http->identity.certificate_key)
+		curl->easy_setopt(easy, CURLOPT_SSLKEY, http->identity.certificate_key);
 	if (http->ca_bundle)
 		curl->easy_setopt(easy, CURLOPT_CAINFO, http->ca_bundle);
 	if (http->ca_directory)
@@ -472,6 +482,7 @@ int http_new(const struct http_config *config, struct loop *loop, struct http **
 	struct http *http = mem_alloc(sizeof(*http));
 	http->loop = loop;
 	http->no_verify = config->no_verify;
+	http->identity = config->identity;
 	http->no_proxy = config->no_proxy;
 	http_rate_start(&http->rate, config->limit_rate, loop_now_ms());
 	http->connect_timeout_ms = config->connect_timeout_ms ? config->connect_timeout_ms : DEFAULT_CONNECT_TIMEOUT_MS;

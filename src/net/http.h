@@ -25,6 +25,12 @@
 #include "base/loop.h"
 #include "base/vec.h"
 
+/* Who we are, where headers of requests do not say it. The strings are kept by the caller until http_free. */
+struct http_identity {
+	const char *digest_user, *digest_password; /* log in by digest (RFC 7616); NULL */
+	const char *certificate, *certificate_key; /* of this client, PEM files; NULL */
+};
+
 struct http_config {
 	const char *ca_bundle;       /* NULL: AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE, or libcurl's own */
 	bool no_verify;              /* trust any server */
@@ -33,6 +39,7 @@ struct http_config {
 	unsigned connect_timeout_ms; /* 0: 5 s */
 	uint64_t limit_rate;         /* bytes of bodies a second, of all transfers together; 0: any */
 	unsigned idle_timeout_s;     /* a transfer that moves nothing for so long fails; 0: 15 s */
+	struct http_identity identity;
 };
 
 struct http;

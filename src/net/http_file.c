@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/text.h"
-#include "net/http.h"
+#include "net/http_answer.h"
 
 #include <errno.h>
 #include <string.h>
@@ -62,36 +62,6 @@ static bool on_data(struct http_request *request, const void *bytes, size_t len)
 	return true;
 }
 
-static bool is_redirect(unsigned status)
-{
-	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
-}
-
-/* RFC 3986, as far as servers use it. */
-static int go_to(struct transfer *transfer, const char *location, struct err *err)
-{
-	struct buf next CLEANUP(buf_release) = BUF_INIT;
-	const char *url = transfer->url.data, *host = strstr(url, "://") + 3;
-	size_t root = (size_t)(host - url) + strcspn(host, "/?#");
-	if (strstr(location, "://") && strcspn(location, ":") < strcspn(location, "/?#"))
-		buf_addstr(&next, location);
-	else if (text_starts(location, "//"))
-		buf_addf(&next, "%.*s%s", (int)(host - 2 - url), url, location);
-	else if (location[0] == '/')
-		buf_addf(&next, "%.*s%s", (int)root, url, location);
-	else {
-		size_t end = root + strcspn(url + root, "?#");
-		while (end > root && url[end - 1] != '/')
-			end--;
-		buf_addf(&next, "%.*s%s%s", (int)end, url, end == root ? "/" : "", location);
-	}
-	bool web = text_starts(next.data, "https://") || text_starts(next.data, "http://");
-	if (!web || (text_starts(url, "https://") && !text_starts(next.data, "https://")))
-		return err_set(err, ERR_NET, "%s leads to %s, which is not followed", url, next.data);
-	buf_setstr(&transfer->url, next.data);
-	return 0;
-}
-
 static int refused(const struct transfer *transfer, const char *given, struct err *err)
 {
 	unsigned status = transfer->request.ret_status;
@@ -143,12 +113,14 @@ static int ask(struct transfer *transfer, const char *method, bool *ret_ok, stru
 		bool busy = request->ret_status == 429 || request->ret_status >= 500;
 		if (busy && tries++ < TRIES)
 			continue;
-		if (!is_redirect(request->ret_status) || !http_header(request, "location", &location))
+		if (!http_is_redirect(request->ret_status) || !http_header(request, "location", &location))
 			return 0;
 		if (redirects++ == MAX_REDIRECTS)
 			return err_set(err, ERR_NET, "%s redirects more than %d times", transfer->url.data, MAX_REDIRECTS);
-		if (go_to(transfer, location.data, err) < 0)
+		struct buf next CLEANUP(buf_release) = BUF_INIT;
+		if (http_redirect_target(transfer->url.data, location.data, &next, err) < 0)
 			return -1;
+		buf_setstr(&transfer->url, next.data);
 	}
 }
 

@@ -7,20 +7,71 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* What is spoken, and how to reach what is not. */
+static const struct {
+	const char *scheme;
+	int (*open)(const struct remote_spec *spec, struct remote **ret, struct err *err);
+	const char *example, *instead;
+} kinds[] = {
+	{ "s3", remote_s3_open, "s3://bucket/prefix", NULL },
+	{ "http", remote_web_open, "http://host/path", NULL },
+	{ "https", remote_web_open, "https://host/path", NULL },
+	{ "webdav", remote_web_open, "webdav://host/path", NULL },
+	{ "webdavs", remote_web_open, "webdavs://host/path", NULL },
+	{ "gs", NULL, NULL,
+	  "Google Cloud Storage speaks S3, too: the same objects are at url = s3://BUCKET/PREFIX with endpointurl = https://storage.googleapis.com "
+	  "and an HMAC key (gcloud storage hmac create ACCOUNT) as access_key_id and secret_access_key" },
+	{ "azure", NULL, NULL,
+	  "put an S3 gateway before it (versitygw azure, s3proxy) and use url = s3://CONTAINER/PREFIX with its endpointurl; or a WebDAV one "
+	  "(rclone serve webdav), and webdav://host/path" },
+	{ "hdfs", NULL, NULL, "use an S3 gateway (Apache Ozone has one) with s3://bucket/prefix and endpointurl; or `rclone serve webdav` and webdav://host/path" },
+	{ "webhdfs", NULL, NULL, "use an S3 gateway (Apache Ozone has one) with s3://bucket/prefix and endpointurl; or `rclone serve webdav` and webdav://host/path" },
+	{ "oss", NULL, NULL,
+	  "Alibaba Cloud OSS speaks S3, too: the same objects are at url = s3://BUCKET/PREFIX with endpointurl = https://oss-REGION.aliyuncs.com, "
+	  "addressing_style = virtual in ~/.aws/config, and the same keys as access_key_id and secret_access_key" },
+	{ "gdrive", NULL, NULL, "put `rclone serve webdav` before it and use webdav://host/path; or keep the data where S3 is spoken" },
+};
+
+/* The index in kinds; -1: none, ARRAY_LEN(kinds): a directory. */
+static int kind_of(const char *url)
+{
+	size_t len = strcspn(url, ":/");
+	if (url[0] == '/' || text_starts(url, "file:///"))
+		return (int)ARRAY_LEN(kinds);
+	for (size_t i = 0; i < ARRAY_LEN(kinds) && text_starts(url + len, "://"); i++)
+		if (strlen(kinds[i].scheme) == len && strncmp(url, kinds[i].scheme, len) == 0)
+			return (int)i;
+	return -1;
+}
+
+int remote_check_url(const char *name, const char *url, struct err *err)
+{
+	int kind = kind_of(url);
+	if (kind == (int)ARRAY_LEN(kinds))
+		return 0;
+	if (kind >= 0 && kinds[kind].open && url[strlen(kinds[kind].scheme) + 3] && url[strlen(kinds[kind].scheme) + 3] != '/')
+		return 0;
+	if (kind < 0 && text_starts(url, "s3:"))
+		kind = 0;
+	if (kind >= 0 && kinds[kind].open) {
+		err_set(err, ERR_CONFIG, "the url '%s' of the remote '%s' names no %s", url, name, kind ? "host" : "bucket");
+		return err_hint(err, "write it as %s", kinds[kind].example);
+	}
+	err_set(err, ERR_CONFIG, "the remote '%s' has the url '%s', and remotes of that kind are not supported", name ? name : "", url);
+	return err_hint(err, "%s", kind >= 0 ? kinds[kind].instead : "supported are directories, s3://, http(s):// and webdav(s)://");
+}
+
 int remote_open(const struct remote_spec *spec, struct remote **ret, struct err *err)
 {
-	if (text_starts(spec->url, "s3://"))
-		return remote_s3_open(spec, ret, err);
-	if (spec->url[0] == '/')
-		return remote_dir_open(spec, ret, err);
-	if (text_starts(spec->url, "file:///")) {
-		struct remote_spec local = *spec;
-		local.url = spec->url + strlen("file://");
-		return remote_dir_open(&local, ret, err);
-	}
-	err_set(err, ERR_CONFIG, "the remote '%s' has the url '%s', and remotes of that kind are not supported", spec->name ? spec->name : "",
-		spec->url);
-	return err_hint(err, "supported are directories and s3://bucket/prefix");
+	struct remote_spec local = *spec;
+	if (remote_check_url(spec->name, spec->url, err) < 0)
+		return -1;
+	int kind = kind_of(spec->url);
+	if (kind < (int)ARRAY_LEN(kinds))
+		return kinds[kind].open(spec, ret, err);
+	if (text_starts(spec->url, "file://"))
+		local.url += strlen("file://");
+	return remote_dir_open(&local, ret, err);
 }
 
 void remote_close(struct remote *remote)

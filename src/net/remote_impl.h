@@ -23,6 +23,7 @@ struct remote {
 };
 
 int remote_dir_open(const struct remote_spec *spec, struct remote **ret, struct err *err) MUST_CHECK;
+int remote_web_open(const struct remote_spec *spec, struct remote **ret, struct err *err) MUST_CHECK;
 int remote_s3_open(const struct remote_spec *spec, struct remote **ret, struct err *err) MUST_CHECK;
 
 /* Tells the sink; -1 with ERR_SIGINT if it wants an end. sink may be NULL. */

@@ -6,6 +6,7 @@
  */
 #include "base/mem.h"
 #include "base/text.h"
+#include "net/http_answer.h"
 #include "net/remote_s3_impl.h"
 #include "net/s3_list.h"
 
@@ -16,18 +17,6 @@
 #define PAGE_COST 8     /* HEADs that take as long as one page */
 #define SLICES 16       /* by the first hex digit, listed side by side */
 
-static void make_stamp(const struct http_request *request, uint8_t ret[REMOTE_STAMP_LEN])
-{
-	static const char *const names[] = { "etag", "last-modified", "content-length" };
-	struct buf text CLEANUP(buf_release) = BUF_INIT;
-	struct buf value CLEANUP(buf_release) = BUF_INIT;
-	struct digest digest;
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		buf_addf(&text, "%s\n", http_header(request, names[i], &value) ? value.data : "");
-	digest_bytes(DIGEST_MD5, text.data, text.len, &digest);
-	memcpy(ret, digest.bytes, REMOTE_STAMP_LEN);
-}
-
 static void on_head(struct s3_op *op)
 {
 	struct s3_slot *slot = op->ctx;
@@ -36,7 +25,7 @@ static void on_head(struct s3_op *op)
 	struct buf value CLEANUP(buf_release) = BUF_INIT;
 	if (op->ret_outcome == S3_OK) {
 		item->ret_state = REMOTE_DONE;
-		make_stamp(&op->request, item->ret_stamp);
+		http_stamp(&op->request, item->ret_stamp);
 		if (http_header(&op->request, "content-length", &value) && text_parse_u64(value.data, &item->ret_size) &&
 		    item->size != REMOTE_SIZE_UNKNOWN && item->size != item->ret_size)
 			remote_item_wrong_size(item, "the remote copy", item->ret_size);

@@ -5,6 +5,7 @@
 #include "formats/digest.h"
 #include "net/aws_profile.h"
 #include "net/credentials.h"
+#include "net/http_answer.h"
 #include "net/s3_error.h"
 #include "net/sigv4.h"
 #include "net/xml.h"
@@ -402,20 +403,10 @@ static void fail(struct s3_op *op, const char *code, bool hopeless)
 	settle(op);
 }
 
-static uint64_t pause_ms(struct s3_op *op)
-{
-	struct buf value CLEANUP(buf_release) = BUF_INIT;
-	uint64_t seconds;
-	if (http_header(&op->request, "retry-after", &value) && text_parse_u64(value.data, &seconds))
-		return seconds < MAX_PAUSE_MS / 1000 ? 1000 * seconds : MAX_PAUSE_MS;
-	uint64_t full = (uint64_t)FIRST_PAUSE_MS << op->tries;
-	return full / 2 + (uint64_t)rand_r(&op->s3->random) % (full / 2 + 1);
-}
-
 static void try_later(struct s3_op *op, const char *code)
 {
 	struct s3 *s3 = op->s3;
-	uint64_t pause = pause_ms(op);
+	uint64_t pause = http_pause_ms(&op->request, op->tries, FIRST_PAUSE_MS, MAX_PAUSE_MS, &s3->random);
 	if (op->request.ret_status == 503 || op->request.ret_status == 429 || strstr(code, "SlowDown") || strstr(code, "Throttl"))
 		s3->slowdowns++;
 	if (op->tries >= s3->max_tries || loop_now_ms() + pause - op->first_try_ms > s3->try_for_ms) {

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "net/http_answer.h"
 #include "net/sigv4.h"
 #include "net/xml.h"
 
@@ -24,26 +25,6 @@ static void finish(struct s3_lister *lister, int status)
 {
 	lister->ret_status = status;
 	lister->done(lister->ctx, lister);
-}
-
-/* What encoding-type=url does to keys: %XX, and '+' for a blank. */
-static void url_decode(struct buf *text)
-{
-	size_t to = 0;
-	for (size_t from = 0; from < text->len; from++) {
-		uint8_t byte;
-		char digits[3] = { 0 };
-		if (text->data[from] == '%' && text->len - from > 2) {
-			memcpy(digits, text->data + from + 1, 2);
-			if (text_unhex(&byte, 1, digits)) {
-				text->data[to++] = (char)byte;
-				from += 2;
-				continue;
-			}
-		}
-		text->data[to++] = text->data[from] == '+' ? ' ' : text->data[from];
-	}
-	buf_truncate(text, to);
 }
 
 static int take_object(struct s3_lister *lister, const struct buf *key, uint64_t size, int64_t modified_s,
@@ -85,7 +66,7 @@ static int read_page(struct s3_lister *lister, struct page *page, struct err *er
 		} else if (xml_is(&scan, "Key")) {
 			xml_text(&scan, &key);
 			if (page->encoded)
-				url_decode(&key);
+				http_url_decode(&key, true); /* as encoding-type=url encodes */
 		} else if (xml_is(&scan, "ETag")) {
 			xml_text(&scan, &lister->etag);
 		} else if (xml_is(&scan, "LastModified")) {

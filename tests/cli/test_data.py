@@ -393,10 +393,17 @@ def test_a_pinned_remote(stored, tmp_path):
 # remote, locks, the rest
 
 @pytest.mark.parametrize("url, words", [
-    ("gs://bucket/x", "cannot use a remote of the kind 'gs://'"),
-    ("ssh://host/x", "dvc remote add"),
-    ("s3://", "write s3://bucket/prefix"),
-    ("s3:/bucket/x", "write s3://bucket/prefix"),
+    ("gs://bucket/x", "https://storage.googleapis.com"),
+    ("azure://container/x", "versitygw azure"),
+    ("hdfs://host/x", "S3 gateway"),
+    ("webhdfs://host/x", "S3 gateway"),
+    ("oss://bucket/x", "https://oss-REGION.aliyuncs.com"),
+    ("gdrive://id/x", "rclone serve webdav"),
+    ("ftp://host/x", "supported are"),
+    ("https:///x", "write it as https://host/path"),
+    ("webdav://", "write it as webdav://host/path"),
+    ("s3://", "write it as s3://bucket/prefix"),
+    ("s3:/bucket/x", "write it as s3://bucket/prefix"),
 ])
 def test_a_remote_that_could_not_be_used_is_not_added(data, url, words):
     before = data.read(".dvc/config")

@@ -48,6 +48,9 @@ static bool take_option(struct options *options, char *text)
 		{ "sse_customer_key", &options->spec.sse_customer_key }, { "acl", &options->spec.acl },
 		{ "grant_read", &options->spec.grant_read }, { "grant_read_acp", &options->spec.grant_read_acp },
 		{ "grant_write_acp", &options->spec.grant_write_acp }, { "grant_full_control", &options->spec.grant_full_control },
+		{ "user", &options->spec.user }, { "password", &options->spec.password }, { "auth", &options->spec.auth },
+		{ "custom_auth_header", &options->spec.custom_auth_header }, { "token", &options->spec.token },
+		{ "method", &options->spec.method }, { "cert_path", &options->spec.cert_path }, { "key_path", &options->spec.key_path },
 	};
 	char *value = strchr(text, '=');
 	if (!value)

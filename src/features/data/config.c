@@ -161,7 +161,8 @@ static bool is_harmless(const struct ini_key *key)
 {
 	static const char *const options[] = { "url", "region", "endpointurl", "jobs", "checksum_jobs", "version_aware", "worktree", "verify",
 					       "allow_anonymous_login", "use_ssl", "access_key_id", "secret_access_key", "session_token",
-					       "read_timeout", "connect_timeout" };
+					       "read_timeout", "connect_timeout", "timeout", "user", "password", "auth", "custom_auth_header", "method",
+					       "token" };
 	if (text_starts(key->section, "remote ")) {
 		for (size_t i = 0; i < ARRAY_LEN(options); i++)
 			if (text_eq(key->name, options[i]))
@@ -220,7 +221,8 @@ static const char *const option_names[] = {
 	"configpath", "endpointurl", "access_key_id", "secret_access_key", "session_token", "use_ssl", "ssl_verify",
 	"allow_anonymous_login", "read_timeout", "connect_timeout", "sse", "sse_kms_key_id", "sse_customer_algorithm",
 	"sse_customer_key", "acl", "grant_read", "grant_read_acp", "grant_write_acp", "grant_full_control", "cache_regions",
-	"listobjects",
+	"listobjects", "user", "password", "ask_password", "auth", "custom_auth_header", "method", "token", "bearer_token_command", "cert_path",
+	"key_path", "timeout",
 };
 
 bool config_remote_knows(const char *option, const char **ret_near)
@@ -291,6 +293,21 @@ static int option_uint(const struct remote_options *options, const char *name, u
 	return 0;
 }
 
+/* Seconds, of which dvc takes fractions. */
+static int option_seconds(const struct remote_options *options, const char *name, unsigned *ret, struct err *err)
+{
+	enum data_level level;
+	const char *value = option_text(options, name, &level);
+	char *end;
+	if (!value)
+		return 0;
+	double seconds = strtod(value, &end);
+	if (end == value || *end || !(seconds >= 0 && seconds <= 100000))
+		return err_set(err, ERR_CONFIG, "'%s' of %s must be a number, not '%s'", name, options->sections[0], value);
+	*ret = (unsigned)seconds + (seconds > (unsigned)seconds);
+	return 0;
+}
+
 static int option_bool(const struct remote_options *options, const char *name, bool fallback, bool *ret, struct err *err)
 {
 	*ret = fallback;
@@ -332,7 +349,7 @@ static int remote_url(struct remote_options *options, const char *name, struct b
 	return err_set(err, ERR_CONFIG, "the url of the remote '%s' leads through too many remotes", name);
 }
 
-static void fill_headers(const struct remote_options *options, struct remote_spec *ret)
+static void fill_texts(const struct remote_options *options, struct remote_spec *ret)
 {
 	const struct {
 		const char *name, **to;
@@ -346,6 +363,12 @@ static void fill_headers(const struct remote_options *options, struct remote_spe
 		{ "grant_read_acp", &ret->grant_read_acp },
 		{ "grant_write_acp", &ret->grant_write_acp },
 		{ "grant_full_control", &ret->grant_full_control },
+		{ "user", &ret->user },
+		{ "password", &ret->password },
+		{ "auth", &ret->auth },
+		{ "custom_auth_header", &ret->custom_auth_header },
+		{ "token", &ret->token },
+		{ "method", &ret->method },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		*texts[i].to = option_text(options, texts[i].name, NULL);
@@ -364,6 +387,8 @@ static int fill_spec(const struct remote_options *options, struct remote_spec *r
 	ret->session_token = option_text(options, "session_token", &level);
 	ret->credential_path = option_path(options, "credentialpath");
 	ret->config_path = option_path(options, "configpath");
+	ret->cert_path = option_path(options, "cert_path");
+	ret->key_path = option_path(options, "key_path");
 	if (!ret->access_key_id != !ret->secret_access_key) {
 		err_set(err, ERR_CONFIG, "the remote '%s' has only one of access_key_id and secret_access_key", ret->name);
 		return err_hint(err, "set both, or neither and let the environment or ~/.aws/credentials say them");
@@ -371,27 +396,30 @@ static int fill_spec(const struct remote_options *options, struct remote_spec *r
 	if (option_bool(options, "use_ssl", true, &use_ssl, err) < 0 ||
 	    option_bool(options, "allow_anonymous_login", false, &ret->anonymous, err) < 0 ||
 	    option_uint(options, "jobs", &ret->jobs, err) < 0 ||
-	    option_uint(options, "connect_timeout", &ret->connect_timeout_s, err) < 0 ||
-	    option_uint(options, "read_timeout", &ret->read_timeout_s, err) < 0)
+	    option_seconds(options, "timeout", &ret->connect_timeout_s, err) < 0 ||
+	    option_seconds(options, "timeout", &ret->read_timeout_s, err) < 0 ||
+	    option_seconds(options, "connect_timeout", &ret->connect_timeout_s, err) < 0 ||
+	    option_seconds(options, "read_timeout", &ret->read_timeout_s, err) < 0)
 		return -1;
+	if (!ret->token && option_text(options, "bearer_token_command", &level)) {
+		err_set(err, ERR_CONFIG, "the remote '%s' has a bearer_token_command, which is not run", ret->name);
+		return err_hint(err, "set token to what it prints: mlmake data remote modify --local %s token ...", ret->name);
+	}
 	if (ssl_verify && strcasecmp(ssl_verify, "true") != 0 && strcasecmp(ssl_verify, "false") != 0)
 		ret->ca_bundle = ssl_verify;
 	else if (option_bool(options, "ssl_verify", true, &verify, err) < 0)
 		return -1;
 	ret->no_ssl_verify = !verify;
 	ret->no_ssl = !use_ssl;
-	fill_headers(options, ret);
+	fill_texts(options, ret);
 	return 0;
 }
 
 static int check_kind(const struct remote_options *options, const struct remote_spec *spec, struct err *err)
 {
 	bool aware = false, worktree = false;
-	const char *scheme_end = strstr(spec->url, "://");
-	if (scheme_end && !text_starts(spec->url, "s3://")) {
-		err_set(err, ERR_CONFIG, "the remote '%s' has the url %s, and remotes of that kind are not supported", spec->name, spec->url);
-		return err_hint(err, "supported are directories and s3://bucket/prefix");
-	}
+	if (remote_check_url(spec->name, spec->url, err) < 0)
+		return -1;
 	if (option_bool(options, "version_aware", false, &aware, err) < 0 || option_bool(options, "worktree", false, &worktree, err) < 0)
 		return -1;
 	if (aware || worktree) {

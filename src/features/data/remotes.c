@@ -85,25 +85,18 @@ static int check_exists(const struct data_repo *repo, enum data_level level, con
 	return err_hint(err, "mlmake data remote list shows those there are");
 }
 
-static int check_url(const char *url, struct err *err)
+static int check_url(const char *name, const char *url, struct err *err)
 {
 	size_t scheme = strspn(url, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
-	if ((text_starts(url, "s3://") && url[5] && url[5] != '/') || (text_starts(url, "remote://") && url[9] && url[9] != '/'))
+	if ((text_starts(url, "remote://") && url[9] && url[9] != '/') || !scheme || !text_starts(url + scheme, text_starts(url, "s3:") ? ":" : "://"))
 		return 0;
-	if (text_starts(url, "s3:")) {
-		err_set(err, ERR_CONFIG, "'%s' names no bucket", url);
-		return err_hint(err, "write s3://bucket/prefix");
-	}
-	if (!scheme || !text_starts(url + scheme, "://") || text_starts(url, "file:///"))
-		return 0;
-	err_set(err, ERR_CONFIG, "mlmake cannot use a remote of the kind '%.*s://'", (int)scheme, url);
-	return err_hint(err, "supported are directories and s3://bucket/prefix; `dvc remote add` takes the others, for dvc alone");
+	return remote_check_url(name, url, err);
 }
 
 int data_remote_add(struct data_repo *repo, enum data_level level, const char *name, const char *url, bool make_default, bool force,
 		    struct err *err)
 {
-	if (check_name(name, err) < 0 || check_url(url, err) < 0 || config_edit_begin(repo, level, err) < 0)
+	if (check_name(name, err) < 0 || check_url(name, url, err) < 0 || config_edit_begin(repo, level, err) < 0)
 		return -1;
 	struct ini *ini = &repo->config.files[level];
 	char *section OWNED = config_remote_section(name);

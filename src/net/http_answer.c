@@ -1,0 +1,75 @@
+#include "net/http_answer.h"
+
+#include "base/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool http_is_redirect(unsigned status)
+{
+	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+int http_redirect_target(const char *url, const char *location, struct buf *ret, struct err *err)
+{
+	const char *host = strstr(url, "://") + 3;
+	size_t root = (size_t)(host - url) + strcspn(host, "/?#");
+	buf_reset(ret);
+	if (strstr(location, "://") && strcspn(location, ":") < strcspn(location, "/?#"))
+		buf_addstr(ret, location);
+	else if (text_starts(location, "//"))
+		buf_addf(ret, "%.*s%s", (int)(host - 2 - url), url, location);
+	else if (location[0] == '/')
+		buf_addf(ret, "%.*s%s", (int)root, url, location);
+	else {
+		size_t end = root + strcspn(url + root, "?#");
+		while (end > root && url[end - 1] != '/')
+			end--;
+		buf_addf(ret, "%.*s%s%s", (int)end, url, end == root ? "/" : "", location);
+	}
+	bool web = text_starts(ret->data, "https://") || text_starts(ret->data, "http://");
+	if (!web || (text_starts(url, "https://") && !text_starts(ret->data, "https://")))
+		return err_set(err, ERR_NET, "%s leads to %s, which is not followed", url, ret->data);
+	return 0;
+}
+
+void http_url_decode(struct buf *text, bool plus_is_blank)
+{
+	size_t to = 0;
+	for (size_t from = 0; from < text->len; from++) {
+		uint8_t byte;
+		char digits[3] = { 0 };
+		if (text->data[from] == '%' && text->len - from > 2) {
+			memcpy(digits, text->data + from + 1, 2);
+			if (text_unhex(&byte, 1, digits)) {
+				text->data[to++] = (char)byte;
+				from += 2;
+				continue;
+			}
+		}
+		text->data[to++] = plus_is_blank && text->data[from] == '+' ? ' ' : text->data[from];
+	}
+	buf_truncate(text, to);
+}
+
+void http_stamp(const struct http_request *request, uint8_t ret[REMOTE_STAMP_LEN])
+{
+	static const char *const names[] = { "etag", "last-modified", "content-length" };
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	struct buf value CLEANUP(buf_release) = BUF_INIT;
+	struct digest digest;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		buf_addf(&text, "%s\n", http_header(request, names[i], &value) ? value.data : "");
+	digest_bytes(DIGEST_MD5, text.data, text.len, &digest);
+	memcpy(ret, digest.bytes, REMOTE_STAMP_LEN);
+}
+
+uint64_t http_pause_ms(const struct http_request *request, unsigned tries, unsigned first_ms, unsigned most_ms, unsigned *random)
+{
+	struct buf value CLEANUP(buf_release) = BUF_INIT;
+	uint64_t seconds;
+	if (http_header(request, "retry-after", &value) && text_parse_u64(value.data, &seconds))
+		return seconds < most_ms / 1000 ? 1000 * seconds : most_ms;
+	uint64_t full = (uint64_t)first_ms << tries;
+	return full / 2 + (uint64_t)rand_r(random) % (full / 2 + 1);
+}
