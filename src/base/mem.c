@@ -162,6 +162,16 @@ char *arena_strdup(struct arena *arena, const char *text)
 	return text ? arena_strndup(arena, text, strlen(text)) : NULL;
 }
 
+char *arena_join(struct arena *arena, const char *dir, const char *name)
+{
+	size_t dir_len = strlen(dir), name_len = strlen(name);
+	char *text = take(arena, dir_len + 1 + name_len + 1, 1);
+	memcpy(text, dir, dir_len);
+	text[dir_len] = '/';
+	memcpy(text + dir_len + 1, name, name_len + 1);
+	return text;
+}
+
 char *arena_printf(struct arena *arena, const char *fmt, ...)
 {
 	va_list args, again;

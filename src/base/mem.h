@@ -33,6 +33,7 @@ struct arena {
 void *arena_alloc(struct arena *arena, size_t size); /* zeroed, aligned for any type of that size, or for an array */
 char *arena_strdup(struct arena *arena, const char *text);
 char *arena_strndup(struct arena *arena, const char *text, size_t len);
+char *arena_join(struct arena *arena, const char *dir, const char *name); /* "dir/name" */
 char *arena_printf(struct arena *arena, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void arena_release(struct arena *arena);
 

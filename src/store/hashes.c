@@ -30,6 +30,7 @@ struct dir_record {
 	struct statrec saved;
 	struct map fresh; /* name -> struct fresh */
 	enum digest_kind kind;
+	bool loaded; /* saved is what the database held */
 	bool dirty;
 };
 
@@ -52,6 +53,7 @@ struct hashes {
 	int64_t seen_clock;     /* what it last said */
 	uint64_t boot;
 	uint64_t files_read;
+	size_t unsaved;
 };
 
 int hashes_new(struct state *state, const char *root, struct hashes **ret, struct err *err)
@@ -108,6 +110,7 @@ static void load_saved(struct hashes *hashes, const char *key, struct dir_record
 	const void *bytes;
 	size_t len;
 	statrec_release(&record->saved);
+	record->loaded = true;
 	if (hashes->state && state_get(hashes->state, STATE_STAT, key, &bytes, &len))
 		statrec_load(&record->saved, record->kind, bytes, len);
 }
@@ -125,14 +128,12 @@ static struct dir_record *record_of(struct hashes *hashes, enum digest_kind kind
 	buf_addch(last, (char)('0' + (char)kind));
 	buf_add(last, path, dir_len);
 	struct map_entry *entry = map_entry(&hashes->dirs, last->data);
-	if (!entry->value) {
-		struct dir_record *record = mem_alloc(sizeof(*record));
-		record->kind = kind;
-		entry->value = record;
+	struct dir_record *record = entry->value ? entry->value : mem_alloc(sizeof(*record));
+	record->kind = kind;
+	hashes->last_record = entry->value = record;
+	if (!record->loaded)
 		load_saved(hashes, last->data, record);
-	}
-	hashes->last_record = entry->value;
-	return entry->value;
+	return record;
 }
 
 /* The device is left out: its number may differ after a boot. */
@@ -168,8 +169,10 @@ static void remember(struct hashes *hashes, enum digest_kind kind, const char *p
 	const char *name;
 	struct dir_record *record = record_of(hashes, kind, path, &name);
 	struct map_entry *entry = map_entry(&record->fresh, name);
-	if (!entry->value)
+	if (!entry->value) {
 		entry->value = mem_alloc(sizeof(struct fresh));
+		hashes->unsaved++;
+	}
 	*(struct fresh *)entry->value = (struct fresh){ .stamp = *stamp, .digest = *digest, .verify = verify };
 	record->dirty = true;
 }
@@ -607,6 +610,21 @@ static int compare_entries(const void *a, const void *b)
 	return strcmp((*(const struct map_entry *const *)a)->key, (*(const struct map_entry *const *)b)->key);
 }
 
+void hashes_trim(struct hashes *hashes)
+{
+	hashes->last_record = NULL;
+	for (size_t i = 0; i < hashes->dirs.len; i++) {
+		struct dir_record *record = hashes->dirs.entries[i].value;
+		statrec_release(&record->saved);
+		record->loaded = false;
+	}
+}
+
+size_t hashes_unsaved(const struct hashes *hashes)
+{
+	return hashes->unsaved;
+}
+
 /* What is written is known from there from now on; what is not stays fresh. */
 static void settle_record(struct dir_record *record, struct map *unwritten, const struct buf *bytes)
 {
@@ -669,7 +687,9 @@ int hashes_save(struct hashes *hashes, struct err *err)
 		struct buf bytes CLEANUP(buf_release) = BUF_INIT;
 		saving.dir = key + 1;
 		load_saved(hashes, key, record);
+		hashes->unsaved -= record->fresh.len;
 		merge_record(&saving, record, &bytes);
+		hashes->unsaved += record->fresh.len;
 		if (state_put(hashes->state, STATE_STAT, key, bytes.data, bytes.len, err) < 0)
 			return -1;
 		record->dirty = false;

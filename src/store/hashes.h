@@ -53,6 +53,11 @@ void hashes_learn(struct hashes *hashes, enum digest_kind kind, const char *path
 		  const struct fs_stamp *stamp, int64_t clock);
 void hash_items_release(struct hash_item *items, size_t count); /* their errors */
 
+/* For those who go through very many files in pieces. trim drops what was read of records and can be read again; hashes_unsaved counts what
+ * hashes_save would write, 160 bytes each until then. */
+void hashes_trim(struct hashes *hashes);
+size_t hashes_unsaved(const struct hashes *hashes);
+
 /* The same for one path; the item's error is the call's. item->err stays NULL. */
 int hashes_lookup(struct hashes *hashes, enum digest_kind kind, struct hash_item *item, struct err *err) MUST_CHECK;
 

@@ -57,17 +57,19 @@ static int check_odd(const struct walk *walk, struct err *err)
 
 struct import_progress {
 	struct data_repo *repo;
-	size_t total;
+	size_t total, before;
+	uint64_t bytes_before, bytes;
 };
 
 static bool import_progress(void *ctx, size_t items_done, uint64_t bytes_done)
 {
 	struct import_progress *progress = ctx;
-	repo_progress(progress->repo, "adding", items_done, progress->total, bytes_done);
+	progress->bytes = progress->bytes_before + bytes_done;
+	repo_progress(progress->repo, "adding", progress->before + items_done, progress->total, progress->bytes);
 	return true;
 }
 
-static int check_imported(const struct walk *walk, const size_t *index, const struct odb_import *items, size_t count, struct err *err)
+static int check_imported(const struct walk *walk, const uint32_t *index, const struct odb_import *items, size_t count, struct err *err)
 {
 	for (size_t i = 0; i < count; i++) {
 		if (digest_eq(&walk->files.at[index[i]].digest, &items[i].ret_digest))
@@ -86,6 +88,7 @@ struct presence {
 
 #define LOOKS_PER_TASK 256
 #define MANY_FILES 1000 /* from here on listing is faster than looking */
+#define IMPORTED_AT_ONCE ((size_t)65536)
 
 static void look_for_some(void *ctx, size_t task)
 {
@@ -111,7 +114,7 @@ static void list_present(const struct presence *presence)
 }
 
 /* What was read on the way into the cache need not be read again. */
-static int learn(struct data_repo *repo, struct walk *walk, const size_t *index, const struct odb_import *items, size_t count,
+static int learn(struct data_repo *repo, struct walk *walk, const uint32_t *index, const struct odb_import *items, size_t count,
 		 int64_t clock, struct err *err)
 {
 	struct hashes *hashes;
@@ -130,50 +133,83 @@ static int learn(struct data_repo *repo, struct walk *walk, const size_t *index,
 	return 0;
 }
 
+/* The files of the walk that the cache lacks, by their index. */
+static uint32_t *find_missing(struct data_repo *repo, const struct walk *walk, bool by_listing, size_t *ret_count)
+{
+	size_t total = walk->files.len, count = 0;
+	bool *cached OWNED = mem_alloc(total + 1);
+	struct presence presence = { &repo->odb, walk, cached };
+	if (by_listing && total >= MANY_FILES)
+		list_present(&presence);
+	else
+		pool_each(0, (total + LOOKS_PER_TASK - 1) / LOOKS_PER_TASK, look_for_some, &presence);
+	for (size_t i = 0; i < total; i++)
+		count += !cached[i];
+	*ret_count = count;
+	if (!count)
+		return NULL;
+	uint32_t *index = mem_alloc(count * sizeof(*index));
+	for (size_t i = 0, next = 0; i < total; i++)
+		if (!cached[i])
+			index[next++] = (uint32_t)i;
+	return index;
+}
+
+/* What is known of so many new files, and more the more there are, goes to the database at once. */
+static int save_some(struct data_repo *repo, const struct hashes *hashes, size_t done, struct err *err)
+{
+	size_t unsaved = hashes_unsaved(hashes);
+	return unsaved < 2 * IMPORTED_AT_ONCE || unsaved < done / 4 ? 0 : repo_save_hashes(repo, err);
+}
+
+static int import_some(struct import_progress *progress, struct walk *walk, const uint32_t *index, size_t count, struct err *err)
+{
+	struct data_repo *repo = progress->repo;
+	struct arena paths CLEANUP(arena_release) = { 0 };
+	struct odb_import *items OWNED = mem_alloc(count * sizeof(*items));
+	char *abs OWNED = repo_abs(repo, walk->path);
+	struct hashes *hashes;
+	if (repo_hashes(repo, &hashes, err) < 0)
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		const char *rel = walk->files.at[index[i]].rel;
+		items[i].path = *rel ? arena_join(&paths, abs, rel) : abs;
+	}
+	int64_t clock = hashes_clock(hashes);
+	struct odb_sink sink = { import_progress, progress };
+	if (odb_import(&repo->odb, items, count, &sink, err) < 0 || learn(repo, walk, index, items, count, clock, err) < 0 ||
+	    check_imported(walk, index, items, count, err) < 0)
+		return -1;
+	progress->before += count;
+	progress->bytes_before = progress->bytes;
+	return save_some(repo, hashes, progress->before, err);
+}
+
 /* Brings the files of the walk that the cache lacks into it. One that has no record goes in, which is when it is hashed, even if its
  * object is there: that is the moment to find the object damaged while a sound copy is at hand. again: each object was looked at a moment
  * ago, and only a gc since then matters. */
 static int import_files(struct data_repo *repo, struct walk *walk, bool again, struct err *err)
 {
-	struct arena paths CLEANUP(arena_release) = { 0 };
-	struct hashes *hashes;
-	size_t count = 0, total = walk->files.len;
-	struct odb_import *items OWNED = mem_alloc((total + 1) * sizeof(*items));
-	size_t *index OWNED = mem_alloc((total + 1) * sizeof(*index));
-	bool *cached OWNED = mem_alloc(total + 1);
-	struct presence presence = { &repo->odb, walk, cached };
-	if (again && total >= MANY_FILES)
-		list_present(&presence);
-	else
-		pool_each(0, (total + LOOKS_PER_TASK - 1) / LOOKS_PER_TASK, look_for_some, &presence);
-	for (size_t i = 0; i < total; i++) {
-		const struct walk_file *file = &walk->files.at[i];
-		if (cached[i])
-			continue;
-		items[count].path = arena_printf(&paths, "%s/%s%s%s", repo->root, walk->path, *file->rel ? "/" : "", file->rel);
-		index[count++] = i;
+	size_t count;
+	uint32_t *index OWNED = find_missing(repo, walk, again, &count);
+	struct import_progress progress = { .repo = repo, .total = count };
+	for (size_t at = 0; at < count; at += IMPORTED_AT_ONCE) {
+		size_t some = count - at < IMPORTED_AT_ONCE ? count - at : IMPORTED_AT_ONCE;
+		if (import_some(&progress, walk, index + at, some, err) < 0)
+			return -1;
 	}
-	if (!count)
-		return 0;
-	if (repo_hashes(repo, &hashes, err) < 0)
-		return -1;
-	int64_t clock = hashes_clock(hashes);
-	struct import_progress progress = { repo, count };
-	struct odb_sink sink = { import_progress, &progress };
-	if (odb_import(&repo->odb, items, count, &sink, err) < 0 || learn(repo, walk, index, items, count, clock, err) < 0)
-		return -1;
-	return check_imported(walk, index, items, count, err);
+	return 0;
 }
 
 static int put_manifest(const struct add_run *run, const struct dvc_dir *dir, struct odb_id *ret, struct err *err)
 {
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
-	dvc_dir_render(&text, dir);
+	uint64_t size, len;
 	*ret = (struct odb_id){ .is_dir = true };
-	digest_bytes(DIGEST_MD5, text.data, text.len, &ret->digest);
-	uint64_t size;
-	if (run->options->no_commit || (odb_has(&run->repo->odb, ret, &size) && size == text.len))
+	dvc_dir_digest(dir, &ret->digest, &len);
+	if (run->options->no_commit || (odb_has(&run->repo->odb, ret, &size) && size == len))
 		return 0;
+	dvc_dir_render(&text, dir);
 	return odb_put(&run->repo->odb, ret, text.data, text.len, err);
 }
 

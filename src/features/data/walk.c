@@ -192,7 +192,7 @@ static int take_found(struct walk *walk, const struct listing *listing, const st
 	if (found->failed)
 		return err_set_errno(err, ERR_FAILED, found->failed, "cannot look at '%s/%s%s%s'", walk->path, listing->rel,
 				     *listing->rel ? "/" : "", name);
-	const char *rel = *listing->rel ? arena_printf(&walk->arena, "%s/%s", listing->rel, name) : arena_strdup(&walk->arena, name);
+	const char *rel = *listing->rel ? arena_join(&walk->arena, listing->rel, name) : arena_strdup(&walk->arena, name);
 	if (found->bad_name) {
 		add_odd(walk, rel, "has a name that is not UTF-8");
 	} else if (found->type == DT_DIR) {
@@ -296,26 +296,23 @@ int walk_path(struct data_repo *repo, const char *path, struct walk *ret, struct
 	return 0;
 }
 
-static int hash_files(struct data_repo *repo, struct walk *walk, bool known_only, struct err *err)
+/* What a look-up needs is larger than what is kept of it, so that it goes in pieces; large ones, for the sake of all processors. */
+#define HASHED_AT_ONCE 65536
+
+static int hash_some(struct hashes *hashes, struct walk *walk, size_t from, size_t count, bool known_only, struct err *err)
 {
-	struct hashes *hashes;
-	if (!walk->files.len)
-		return 0;
-	if (repo_hashes(repo, &hashes, err) < 0)
-		return -1;
 	struct arena paths CLEANUP(arena_release) = { 0 };
-	size_t count = walk->files.len;
 	struct hash_item *items OWNED = mem_alloc(count * sizeof(*items));
 	for (size_t i = 0; i < count; i++) {
-		const char *rel = walk->files.at[i].rel;
-		items[i].path = *rel ? arena_printf(&paths, "%s/%s", walk->path, rel) : walk->path;
+		const struct walk_file *file = &walk->files.at[from + i];
+		items[i].path = *file->rel ? arena_join(&paths, walk->path, file->rel) : walk->path;
 		items[i].follow = true;
-		items[i].seen = &walk->files.at[i].stamp;
+		items[i].seen = &file->stamp;
 	}
 	(known_only ? hashes_known_many : hashes_lookup_many)(hashes, DIGEST_MD5, items, count);
 	int status = 0;
 	for (size_t i = 0; i < count && status == 0; i++) {
-		struct walk_file *file = &walk->files.at[i];
+		struct walk_file *file = &walk->files.at[from + i];
 		if (items[i].err)
 			status = err_move(err, items[i].err);
 		else if (items[i].type != HASH_FILE) {
@@ -330,6 +327,22 @@ static int hash_files(struct data_repo *repo, struct walk *walk, bool known_only
 	}
 	hash_items_release(items, count);
 	return status;
+}
+
+static int hash_files(struct data_repo *repo, struct walk *walk, bool known_only, struct err *err)
+{
+	struct hashes *hashes;
+	size_t count = walk->files.len;
+	if (!count)
+		return 0;
+	if (repo_hashes(repo, &hashes, err) < 0)
+		return -1;
+	for (size_t at = 0; at < count; at += HASHED_AT_ONCE)
+		if (hash_some(hashes, walk, at, count - at < HASHED_AT_ONCE ? count - at : HASHED_AT_ONCE, known_only, err) < 0)
+			return -1;
+	if (count > HASHED_AT_ONCE)
+		hashes_trim(hashes);
+	return 0;
 }
 
 int walk_hash(struct data_repo *repo, struct walk *walk, struct err *err)

@@ -158,6 +158,7 @@ static void test_arena(void **state)
 		assert_int_equal(strtoul(kept[i], NULL, 10), i);
 		assert_int_equal(kept[i][strlen(kept[i]) - 1], '7');
 	}
+	assert_string_equal(arena_join(&arena, "a/b", "c"), "a/b/c");
 }
 
 static const char *word_at(const void *ctx, uint32_t number)

@@ -191,6 +191,32 @@ static void many_in_one_batch(void **ctx)
 }
 
 /* Wrong elsewhere: zero-byte aggregates hash equal. */
+/* In pieces: what is dropped is read again, what is new is counted until it is saved. */
+static void what_is_trimmed_is_still_known(void **ctx)
+{
+	struct scratch *s = *ctx;
+	scratch_write(s, "a/x", "x");
+	scratch_write(s, "a/y", "y");
+	scratch_tick(s);
+	struct session session = begin(s);
+	look(s, &session, "a/x");
+	assert_int_equal(hashes_unsaved(session.hashes), 1);
+	OK(hashes_save(session.hashes, &s->err));
+	assert_int_equal(hashes_unsaved(session.hashes), 0);
+	hashes_trim(session.hashes);
+	look(s, &session, "a/y");
+	hashes_trim(session.hashes);
+	assert_int_equal(hashes_unsaved(session.hashes), 1);
+	struct hash_item x = look(s, &session, "a/x"), y = look(s, &session, "a/y");
+	expect_sha256(&x, "x");
+	expect_sha256(&y, "y");
+	assert_int_equal(end(s, &session), 2);
+	session = begin(s);
+	look(s, &session, "a/x");
+	look(s, &session, "a/y");
+	assert_int_equal(end(s, &session), 0);
+}
+
 static void trees_are_framed(void **ctx)
 {
 	struct scratch *s = *ctx;
@@ -225,6 +251,7 @@ int main(void)
 		TEST(an_unchanged_file_is_read_once), TEST(a_racy_file_is_read_again),
 		TEST(a_file_of_the_clocks_own_tick_is_read_again), TEST(same_size_and_mtime_is_not_enough),
 		TEST(mode_links_and_absence_are_told), TEST(a_recorded_digest_is_believed), TEST(many_in_one_batch),
+		TEST(what_is_trimmed_is_still_known),
 		TEST(trees_are_framed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
