@@ -13,14 +13,30 @@
 #include <stdio.h>
 
 /* Options: a table, read by cli_parse. Short and long forms, "-j4", "-j 4", "--jobs=4", "--jobs 4", joined flags "-kn"; options may follow operands; "--" ends them. */
-enum option_kind { OPTION_FLAG, OPTION_STRING, OPTION_UINT, OPTION_DECIMAL, OPTION_LIST /* may be repeated */ };
+enum option_kind {
+	OPTION_FLAG,
+	OPTION_STRING,
+	OPTION_UINT,
+	OPTION_DECIMAL,
+	OPTION_LIST,     /* may be repeated */
+	OPTION_WORDS,    /* a list that takes every word up to the next option, as dvc's --targets does */
+	OPTION_PAIRS,    /* a list of NAME=VALUE that takes more such words behind the first */
+	OPTION_CHOICE,   /* arg_name "no|all": alone, it is the last of them; the next word is taken if it is one */
+	/* What another tool's users type, in neither help nor completion: done anyway (arg_name: with a value), and not done (help is the hint). */
+	OPTION_ACCEPTED,
+	OPTION_REFUSED,
+};
+static inline bool option_is_hidden(enum option_kind kind)
+{
+	return kind == OPTION_ACCEPTED || kind == OPTION_REFUSED;
+}
 struct option {
 	char short_name;        /* 0: none */
 	const char *long_name;
 	const char *arg_name;   /* "N", "FILE"; NULL for flags */
 	const char *help;       /* one line */
 	enum option_kind kind;
-	void *value;            /* bool *, const char **, unsigned *, double *, struct strlist * */
+	void *value;            /* bool *, const char **, unsigned *, double *, struct strlist *; of a choice const char ** */
 };
 #define OPTION_END { 0, NULL, NULL, NULL, OPTION_FLAG, NULL }
 /* For commands that read mlmake.yaml. */
@@ -46,7 +62,13 @@ struct command {
 	bool yields;            /* to a target of the same name */
 	/* Returns an exit code, or -1 with err. argv[0] is the command's name. Calls cli_parse first. */
 	int (*run)(struct cli *cli, int argc, char **argv, struct err *err);
+	const struct command_word *elsewhere; /* what is no subcommand, but may be typed as one; NULL or ended by {NULL} */
 	const struct command *const *subcommands; /* NULL-terminated; run may be NULL then; shown in help and completed */
+};
+
+/* A word that is no command here, and where its work is done. */
+struct command_word {
+	const char *word, *hint;
 };
 
 /* What a command's options look like, for completion. */

@@ -154,15 +154,26 @@ void data_show_added(struct cli *cli, const struct data_add_report *report)
 		show_added_text(cli, report);
 }
 
+static const char no_to_remote[] = "add it and push it: mlmake data add PATH && mlmake data push -r NAME PATH; the cache's copy goes with mlmake data gc";
+
 static int run_add(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	const char *wait = NULL;
 	uint64_t wait_ms = 0;
+	const char *out = NULL;
+	bool force = false;
 	struct data_add_options add = { .no_commit = false };
 	const struct option options[] = {
 		{ 0, "no-commit", NULL, "record it without putting it into the cache; mlmake data commit does that later", OPTION_FLAG,
 		  &add.no_commit },
+		{ 0, "glob", NULL, "PATHs are patterns: *, ?, [a-z], ** for any directories", OPTION_FLAG, &add.glob },
+		{ 'o', "out", "OUT", "copy PATH, which may lie elsewhere or be a URL, to OUT and add that", OPTION_STRING, &out },
+		{ 'f', "force", NULL, "with --out: replace what is there", OPTION_FLAG, &force },
+		{ 0, "no-relink", NULL, "leave the files as they are, whatever cache.type says", OPTION_FLAG, &add.no_relink },
 		{ 0, "lock-timeout", "TIME", "wait this long for .dvc/tmp/lock (60s)", OPTION_STRING, &wait },
+		{ 0, "to-remote", NULL, no_to_remote, OPTION_REFUSED, NULL },
+		{ 'r', "remote", NULL, no_to_remote, OPTION_REFUSED, NULL },
+		{ 0, "remote-jobs", NULL, no_to_remote, OPTION_REFUSED, NULL },
 		OPTION_END,
 	};
 	struct args args;
@@ -171,23 +182,32 @@ static int run_add(struct cli *cli, int argc, char **argv, struct err *err)
 		return go_on;
 	if (wait && !text_parse_duration(wait, &wait_ms))
 		return err_set(err, ERR_CONFIG, "'%s' is no time: 30s, 2m", wait);
+	if (out && (args.len != 1 || add.glob || add.no_commit)) {
+		err_set(err, ERR_CONFIG, "--out takes one PATH, and neither --glob nor --no-commit");
+		return err_hint(err, "for example mlmake data add ../raw/train.csv --out data/train.csv");
+	}
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct data_add_report report CLEANUP(data_add_report_release) = { .staged = false };
 	if (data_cli_open(cli, &repo, err) < 0)
 		return -1;
 	if (wait)
 		data_set_lock_wait(repo, wait_ms);
-	if (data_add(repo, args.at, args.len, &add, &report, err) < 0)
+	if (out ? data_add_copy(repo, args.at[0], out, force, &report, err) < 0 : data_add(repo, args.at, args.len, &add, &report, err) < 0)
 		return -1;
 	data_show_added(cli, &report);
 	return 0;
 }
 
+const char data_no_with_deps[] = "name what it depends on, too, or give no path at all: then it is done for all data";
+
 static int run_commit(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	bool force = false;
+	struct data_add_options add = { .no_commit = false };
 	const struct option options[] = {
-		{ 'f', "force", NULL, "nothing is asked anyway; for scripts that give it to dvc", OPTION_FLAG, &force },
+		{ 'f', "force", NULL, "", OPTION_ACCEPTED, NULL },
+		{ 'R', "recursive", NULL, "", OPTION_ACCEPTED, NULL },
+		{ 'd', "with-deps", NULL, data_no_with_deps, OPTION_REFUSED, NULL },
+		{ 0, "no-relink", NULL, "leave the files as they are, whatever cache.type says", OPTION_FLAG, &add.no_relink },
 		OPTION_END,
 	};
 	struct args args;
@@ -198,7 +218,7 @@ static int run_commit(struct cli *cli, int argc, char **argv, struct err *err)
 	struct data_add_report report CLEANUP(data_add_report_release) = { .staged = false };
 	struct strlist absent CLEANUP(strlist_release) = { 0 };
 	if (data_cli_open(cli, &repo, err) < 0 ||
-	    data_commit(repo, args.at, args.len, &report, &absent, err) < 0)
+	    data_commit(repo, args.at, args.len, &add, &report, &absent, err) < 0)
 		return -1;
 	data_show_added(cli, &report);
 	data_warn_list(cli, "not here, so left as recorded:", &absent);
@@ -227,19 +247,22 @@ static const struct command cmd_data_add = {
 		"A path inside of a tracked directory changes that part alone and keeps members that are not there; the directory itself\n"
 		"is taken exactly as it is, and members that are gone are listed. What cannot be versioned (links to directories, broken\n"
 		"links, FIFOs, names that are not UTF-8) is an error that names it, and then nothing is recorded.\n\n"
-		"  mlmake data add data/raw models/model.onnx",
+		"Examples:\n"
+		"  mlmake data add data/raw models/model.onnx\n"
+		"  mlmake data add --glob 'data/**/*.parquet'\n"
+		"  mlmake data add /mnt/share/train.csv --out data/train.csv\n",
 	.has_json = true,
 	.least = 1,
 	.most = MANY,
 	.run = run_add,
 };
 
-int data_show_checkout(struct cli *cli, const struct data_checkout_report *report, bool missing_told)
+int data_show_checkout(struct cli *cli, const struct data_checkout_report *report, bool counted, bool missing_told)
 {
 	static const char letters[] = "AMD";
 	const struct strlist *changed[] = { &report->added, &report->modified, &report->deleted };
 	cli_progress_clear(cli);
-	for (size_t k = 0; k < ARRAY_LEN(changed) && !cli->json; k++)
+	for (size_t k = 0; k < ARRAY_LEN(changed) && !cli->json && !counted; k++)
 		for (size_t i = 0; i < changed[k]->len; i++)
 			cli_out(cli, "%c       %s\n", letters[k], changed[k]->at[i]);
 	if (!missing_told)
@@ -267,9 +290,14 @@ void data_json_checkout(struct json_writer *w, const struct data_checkout_report
 static int run_checkout(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct data_checkout_options checkout = { .force = false };
+	bool allow_missing = false, summary = false;
 	const struct option options[] = {
 		{ 'f', "force", NULL, "overwrite changed files that are in no cache; untracked ones stay", OPTION_FLAG, &checkout.force },
 		{ 0, "relink", NULL, "make every file anew, by the links that cache.type asks for", OPTION_FLAG, &checkout.relink },
+		{ 0, "allow-missing", NULL, "exit with 0 even if the cache lacks data; it is listed all the same", OPTION_FLAG, &allow_missing },
+		{ 0, "summary", NULL, "only print how many outputs changed", OPTION_FLAG, &summary },
+		{ 'R', "recursive", NULL, "", OPTION_ACCEPTED, NULL },
+		{ 'd', "with-deps", NULL, data_no_with_deps, OPTION_REFUSED, NULL },
 		OPTION_END,
 	};
 	struct args args;
@@ -289,8 +317,12 @@ static int run_checkout(struct cli *cli, int argc, char **argv, struct err *err)
 		data_json_checkout(&w, &report);
 		json_end(&w);
 		data_json_print(cli, &text);
-	}
-	return data_show_checkout(cli, &report, false);
+	} else if (summary)
+		cli_out(cli, "%zu modified, %zu added, %zu deleted\n", report.modified.len, report.added.len, report.deleted.len);
+	int code = data_show_checkout(cli, &report, summary, false);
+	if (allow_missing && !report.damaged.len && !report.broken.len)
+		return report.unsafe.len ? ERR_FAILED : 0;
+	return code;
 }
 
 static const struct command cmd_data_checkout = {
@@ -337,6 +369,42 @@ static const struct command *const subcommands[] = {
 	&cmd_data_migrate, NULL,
 };
 
+/* dvc's commands that are none of ours, or go by another name. */
+static const struct command_word elsewhere[] = {
+	{ "list", "mlmake data ls" },
+	{ "mv", "mlmake data move" },
+	{ "rm", "mlmake data remove" },
+	{ "get-url", "mlmake data import-url URL OUT, then mlmake data remove OUT, leaves the plain file; curl or aws s3 cp take it, too" },
+	{ "list-url", "aws s3 ls lists a bucket; mlmake data ls URL lists a data repository" },
+	{ "ls-url", "aws s3 ls lists a bucket; mlmake data ls URL lists a data repository" },
+	{ "import-db", "databases are dvc's part: dvc import-db writes the .dvc file, and mlmake data pushes and pulls the result" },
+	{ "repro", "mlmake runs targets: mlmake run TARGET. Stages of dvc.yaml are run by dvc repro" },
+	{ "run", "mlmake runs targets: mlmake run TARGET. Stages of dvc.yaml are run by dvc repro" },
+	{ "stage", "mlmake list shows the targets here; stages of dvc.yaml are made by dvc stage add" },
+	{ "dag", "mlmake graph shows the targets and what needs what" },
+	{ "cache", "mlmake data config cache.dir DIR sets where the cache lies" },
+	{ "destroy", "remove .dvc and the .dvc files with git rm; mlmake data remove --outs PATH does it path by path" },
+	{ "install", "mlmake hook install sets up git's hooks and merge driver" },
+	{ "git-hook", "mlmake hook run is what the installed hooks call" },
+	{ "version", "mlmake version" },
+	{ "doctor", "mlmake doctor" },
+	{ "completion", "mlmake completion bash|zsh|fish" },
+	{ "check-ignore", "mlmake data add says what .dvcignore leaves out; git check-ignore tells of .gitignore" },
+	{ "du", "mlmake data ls -R --size lists sizes" },
+	{ "freeze", "dvc freeze STAGE writes frozen: true into dvc.yaml" },
+	{ "unfreeze", "dvc unfreeze STAGE takes frozen: true out of dvc.yaml" },
+	{ "exp", "experiments are dvc's part: dvc exp" },
+	{ "experiments", "experiments are dvc's part: dvc exp" },
+	{ "queue", "experiments are dvc's part: dvc queue" },
+	{ "params", "dvc params diff compares parameters" },
+	{ "metrics", "dvc metrics show and dvc metrics diff" },
+	{ "plots", "dvc plots show and dvc plots diff" },
+	{ "artifacts", "dvc artifacts get; mlmake data get URL PATH --rev TAG takes a file at a tag" },
+	{ "dataset", "datasets are dvc's part: dvc dataset" },
+	{ "studio", "dvc studio" },
+	{ NULL, NULL },
+};
+
 const struct command cmd_data = {
 	.name = "data",
 	.summary = "version data and models, in DVC's formats",
@@ -348,5 +416,6 @@ const struct command cmd_data = {
 		"  mlmake data add data/raw && git add . && git commit -m 'Add the data'\n"
 		"  mlmake data push\n"
 		"  mlmake data pull            in another clone",
+	.elsewhere = elsewhere,
 	.subcommands = subcommands,
 };

@@ -33,8 +33,11 @@ void data_json_print(struct cli *cli, struct buf *text);
 /* Prints what add, commit and the imports did. */
 void data_show_added(struct cli *cli, const struct data_add_report *report);
 
-/* Prints what a checkout did and could not do; the exit code. missing_told: what is missing was named already. */
-int data_show_checkout(struct cli *cli, const struct data_checkout_report *report, bool missing_told);
+/* Why there is no --with-deps, and no --config of another repository. */
+extern const char data_no_with_deps[], data_no_config[];
+
+/* Prints what a checkout did (counted: it was said already) and could not do; the exit code. missing_told: what is missing was named already. */
+int data_show_checkout(struct cli *cli, const struct data_checkout_report *report, bool counted, bool missing_told);
 void data_json_checkout(struct json_writer *w, const struct data_checkout_report *report);
 
 #endif

@@ -114,7 +114,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 'T', "all-tags", NULL, "keep what the tags record", OPTION_FLAG, &gc->tags },
 		{ 'A', "all-commits", NULL, "keep what any commit of any branch or tag records", OPTION_FLAG, &gc->commits },
 		{ 0, "rev", "REV", "keep what that revision records (may be repeated)", OPTION_LIST, &gc->revs },
-		{ 'p', "projects", "DIR", "keep what that data repository records, too (may be repeated)", OPTION_LIST, &gc->projects },
+		{ 'p', "projects", "DIR", "keep what that data repository records, too (several, and repeated)", OPTION_WORDS, &gc->projects },
 		{ 0, "strict", NULL, "delete what only other branches and tags record", OPTION_FLAG, &gc->strict },
 		{ 'c', "cloud", NULL, "the default remote's objects, too", OPTION_FLAG, &gc->with_remote },
 		{ 'r', "remote", "NAME", "that remote's objects, too", OPTION_STRING, &gc->remote },
@@ -122,6 +122,11 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 0, "dry", NULL, "list what would be deleted", OPTION_FLAG, &gc->dry },
 		{ 'f', "force", NULL, "do not ask", OPTION_FLAG, &flags.force },
 		{ 'j', "jobs", "N", "requests at once", OPTION_UINT, &gc->jobs },
+		{ 'n', "num", NULL, "--rev names single revisions, and may be repeated; -A keeps what all of them record", OPTION_REFUSED, NULL },
+		{ 0, "date", NULL, "--rev names revisions, and may be repeated: git rev-list --since=DATE HEAD lists them", OPTION_REFUSED, NULL },
+		{ 0, "all-experiments", NULL, "dvc's experiments are commits below refs/exps: --rev keeps what one records, and may be repeated",
+		  OPTION_REFUSED, NULL },
+		{ 0, "not-in-remote", NULL, "mlmake data push first, so that the remote has what the cache loses", OPTION_REFUSED, NULL },
 		OPTION_END,
 	};
 	struct args args;

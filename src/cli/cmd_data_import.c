@@ -13,6 +13,9 @@ static int run_import(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 0, "no-exec", NULL, "only write the .dvc file", OPTION_FLAG, &import.no_exec },
 		{ 0, "no-download", NULL, "record the commit, and leave the data where it is", OPTION_FLAG, &import.no_download },
 		{ 'f', "force", NULL, "replace what is there", OPTION_FLAG, &import.force },
+		{ 'j', "jobs", "N", "", OPTION_ACCEPTED, NULL },
+		{ 0, "config", NULL, data_no_config, OPTION_REFUSED, NULL },
+		{ 0, "remote-config", NULL, data_no_config, OPTION_REFUSED, NULL },
 		OPTION_END,
 	};
 	struct args args;
@@ -46,14 +49,21 @@ const struct command cmd_data_import = {
 	.run = run_import,
 };
 
+static const char no_to_remote[] = "the data comes here first: mlmake data push -r NAME PATH uploads it then";
+
 static int run_import_url(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct data_import_options import = { .out = NULL };
 	const struct option options[] = {
 		{ 0, "no-exec", NULL, "only write the .dvc file", OPTION_FLAG, &import.no_exec },
 		{ 0, "no-download", NULL, "record the source's state, and leave the data where it is", OPTION_FLAG, &import.no_download },
-		{ 0, "fs-config", "OPTION=VALUE", "of the server: endpointurl, region, profile; may be repeated", OPTION_LIST, &import.fs_config },
+		{ 0, "fs-config", "OPTION=VALUE", "of the server: endpointurl, region, profile; several, and repeated", OPTION_PAIRS, &import.fs_config },
 		{ 'f', "force", NULL, "replace what is there", OPTION_FLAG, &import.force },
+		{ 'j', "jobs", "N", "", OPTION_ACCEPTED, NULL },
+		{ 0, "to-remote", NULL, no_to_remote, OPTION_REFUSED, NULL },
+		{ 'r', "remote", NULL, no_to_remote, OPTION_REFUSED, NULL },
+		{ 0, "version-aware", NULL, "mlmake records the etag, and takes a copy that stays; dvc import-url --version-aware records S3's version",
+		  OPTION_REFUSED, NULL },
 		OPTION_END,
 	};
 	struct args args;
@@ -100,6 +110,10 @@ static int run_update(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 0, "rev", "REV", "the branch, tag or commit to go to", OPTION_STRING, &import.rev },
 		{ 0, "no-download", NULL, "record the source's state, and leave the data where it is", OPTION_FLAG, &import.no_download },
 		{ 'f', "force", NULL, "overwrite changed files that are in no cache", OPTION_FLAG, &import.force },
+		{ 'R', "recursive", NULL, "", OPTION_ACCEPTED, NULL },
+		{ 'j', "jobs", "N", "", OPTION_ACCEPTED, NULL },
+		{ 0, "to-remote", NULL, no_to_remote, OPTION_REFUSED, NULL },
+		{ 'r', "remote", NULL, no_to_remote, OPTION_REFUSED, NULL },
 		OPTION_END,
 	};
 	struct args args;

@@ -1,6 +1,8 @@
 /* mlmake data status */
 #include "cli/cmd_data.h"
 
+#include "base/text.h"
+
 struct status_flags {
 	struct data_status_options status;
 	bool exit_code;
@@ -41,6 +43,7 @@ static void print_json(struct cli *cli, const struct data_status *status, bool u
 	data_json_list(&w, "not_in_remote", &status->not_in_remote);
 	json_changes(&w, "committed", &status->committed);
 	json_changes(&w, "uncommitted", &status->uncommitted);
+	data_json_list(&w, "untracked", &status->untracked);
 	if (unchanged)
 		data_json_list(&w, "unchanged", &status->unchanged);
 	json_end(&w);
@@ -91,6 +94,7 @@ static void print_text(struct cli *cli, const struct data_status *status, bool u
 	changes(cli, &any, "Changed in .dvc files since the last commit:", "git commit records the .dvc files", &status->committed);
 	changes(cli, &any, "Changed data that no .dvc file records yet:",
 		"mlmake data add PATH records it, mlmake data checkout PATH takes it back", &status->uncommitted);
+	list(cli, &any, "Untracked files:", "mlmake data add PATH versions them as data, git add PATH as text", &status->untracked);
 	if (unchanged)
 		list(cli, &any, "Unchanged:", "as recorded", &status->unchanged);
 	if (!any && !status->broken.len)
@@ -121,12 +125,15 @@ static int show(struct cli *cli, const struct data_status *status, const struct 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct status_flags flags = { .exit_code = false };
+	const char *untracked = "no";
 	const struct option options[] = {
 		{ 0, "granular", NULL, "list what is in directories, too", OPTION_FLAG, &flags.status.granular },
 		{ 'c', "cloud", NULL, "compare with the remote", OPTION_FLAG, &flags.status.not_in_remote },
 		{ 0, "not-in-remote", NULL, "the same", OPTION_FLAG, &flags.status.not_in_remote },
 		{ 'r', "remote", "NAME", "that remote instead of the default one", OPTION_STRING, &flags.status.remote },
 		{ 'j', "jobs", "N", "requests at once", OPTION_UINT, &flags.status.jobs },
+		{ 0, "untracked-files", "no|all", "list files that neither git nor the data tracks", OPTION_CHOICE, &untracked },
+		{ 0, "no-remote-refresh", NULL, "what the remote has is not remembered: without -c nothing is asked", OPTION_REFUSED, NULL },
 		{ 0, "unchanged", NULL, "list what is unchanged, too", OPTION_FLAG, &flags.status.unchanged },
 		{ 0, "exit-code", NULL, "exit with 1 if data is not recorded or not in the cache", OPTION_FLAG, &flags.exit_code },
 		{ 'q', NULL, NULL, "the same, and print nothing", OPTION_FLAG, &flags.silent },
@@ -136,6 +143,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	int go_on = cli_parse(cli, options, argc, argv, &args, err);
 	if (go_on <= 0)
 		return go_on;
+	flags.status.untracked = text_eq(untracked, "all");
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct data_status status CLEANUP(data_status_release) = { .has_git = false };
 	if (data_cli_open(cli, &repo, err) < 0 ||

@@ -65,6 +65,9 @@ static int show_transfer(struct cli *cli, const char *word, bool push, const str
 	return code;
 }
 
+static const char no_revisions[] = "one revision at a time: check it out with git, or in a worktree of its own, and run this there; "
+				   "mlmake data get PATH --rev REV takes a single path";
+
 static int parse(struct cli *cli, struct transfer_flags *flags, bool for_push, bool with_checkout, int argc, char **argv, struct args *ret,
 		 struct err *err)
 {
@@ -73,6 +76,17 @@ static int parse(struct cli *cli, struct transfer_flags *flags, bool for_push, b
 		{ 'j', "jobs", "N", "transfers at once", OPTION_UINT, &flags->transfer.jobs },
 		{ 0, "limit-rate", "RATE", "bytes a second at most: 500k, 10M", OPTION_STRING, &flags->limit_rate },
 		{ 'n', "dry-run", NULL, "say what would be moved, and move nothing", OPTION_FLAG, &flags->transfer.dry },
+		{ 'R', "recursive", NULL, "", OPTION_ACCEPTED, NULL },
+		{ 0, "no-run-cache", NULL, "", OPTION_ACCEPTED, NULL },
+		{ 'd', "with-deps", NULL, data_no_with_deps, OPTION_REFUSED, NULL },
+		{ 'a', "all-branches", NULL, no_revisions, OPTION_REFUSED, NULL },
+		{ 'T', "all-tags", NULL, no_revisions, OPTION_REFUSED, NULL },
+		{ 'A', "all-commits", NULL, no_revisions, OPTION_REFUSED, NULL },
+		{ 0, "run-cache", NULL, "results of targets are shared by cache.remote of mlmake.yaml; dvc's run cache is moved by dvc", OPTION_REFUSED, NULL },
+		{ 0, "glob", NULL, "name the directory, or leave the pattern unquoted for the shell", OPTION_REFUSED, NULL },
+		{ 0, "max-size", NULL, "name the paths that are wanted; mlmake data ls -R --size lists sizes", OPTION_REFUSED, NULL },
+		{ 0, "type", NULL, "name the paths that are wanted", OPTION_REFUSED, NULL },
+		{ 0, "allow-missing", NULL, "what is missing is named, all else is done, and the exit code is 3", OPTION_REFUSED, NULL },
 		for_push ? (struct option){ 0, "verify", NULL, "ask for every object, also of directories that were seen whole before",
 					    OPTION_FLAG, &flags->transfer.verify }
 		: with_checkout
@@ -163,7 +177,7 @@ static int run_pull(struct cli *cli, int argc, char **argv, struct err *err)
 	int transfer_code = show_transfer(cli, "fetched", false, &moved);
 	if (dry)
 		return transfer_code;
-	int checkout_code = data_show_checkout(cli, &report, transfer_code != 0);
+	int checkout_code = data_show_checkout(cli, &report, false, transfer_code != 0);
 	if (transfer_code == ERR_NET && checkout_code == ERR_DATA)
 		return ERR_NET;
 	return transfer_code ? transfer_code : checkout_code;

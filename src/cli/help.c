@@ -14,7 +14,7 @@ static void add_option_line(struct buf *out, const struct option *option)
 	if (option->long_name)
 		buf_addf(&left, "%s--%s", option->short_name ? ", " : "  ", option->long_name);
 	if (option->arg_name)
-		buf_addf(&left, option->long_name ? "=%s" : " %s", option->arg_name);
+		buf_addf(&left, option->kind == OPTION_CHOICE ? "[=%s]" : option->long_name ? "=%s" : " %s", option->arg_name);
 	buf_addf(out, "  %-26s %s\n", left.data, option->help);
 }
 
@@ -38,6 +38,8 @@ void help_add(struct buf *out, const char *full_name, const struct command *comm
 	const struct option *const tables[] = { options, common };
 	for (size_t t = 0, shown = 0; t < ARRAY_LEN(tables); t++)
 		for (const struct option *option = tables[t]; option && option->help; option++) {
+			if (option_is_hidden(option->kind))
+				continue;
 			buf_addstr(out, shown++ ? "" : "\nOptions:\n");
 			add_option_line(out, option);
 		}

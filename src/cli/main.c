@@ -64,7 +64,8 @@ static bool take_leading_option(struct cli *cli, int argc, char **argv, int *at,
 	return true;
 }
 
-static int unknown_command(const struct command *const *list, const char *full_name, const char *word, struct err *err)
+static int unknown_command(const struct command *const *list, const struct command_word *elsewhere, const char *full_name, const char *word,
+			   struct err *err)
 {
 	VEC(const char *) names = { 0 };
 	for (; *list; list++)
@@ -72,6 +73,9 @@ static int unknown_command(const struct command *const *list, const char *full_n
 	const char *near = text_nearest(word, names.at, names.len);
 	vec_release(&names);
 	err_set(err, ERR_CONFIG, "'%s' has no command '%s'", full_name, word);
+	for (; elsewhere && elsewhere->word; elsewhere++)
+		if (text_eq(elsewhere->word, word))
+			return err_hint(err, "%s", elsewhere->hint);
 	if (near)
 		return err_hint(err, "did you mean '%s %s'?", full_name, near);
 	return err_hint(err, "'%s --help' lists the commands", full_name);
@@ -107,7 +111,7 @@ int cli_dispatch(struct cli *cli, const struct command *const *subcommands, int 
 	if (!command && strcmp(word, "help") == 0)
 		return cli_dispatch(cli, subcommands, 2, (char *[]){ argv[0], (char[]){ "--help" }, NULL }, err);
 	if (!command)
-		return unknown_command(subcommands, cli->full_name, word, err);
+		return unknown_command(subcommands, cli->command ? cli->command->elsewhere : NULL, cli->full_name, word, err);
 	return run_command(cli, command, argc - 1, argv + 1, err);
 }
 

@@ -22,15 +22,28 @@ struct parse {
 	struct err *err;
 };
 
-/* -C, -h, --json, --quiet and the end. */
-#define COMMON_OPTIONS 5
+/* -C, -h, --json, --quiet, --verbose and the end. */
+#define COMMON_OPTIONS 6
+
+static const struct option *find_short(const struct option *table, char name)
+{
+	for (; table->help; table++)
+		if (table->short_name == name)
+			return table;
+	return NULL;
+}
 
 static void common_options(struct parse *parse, struct option ret[COMMON_OPTIONS])
 {
+	/* dvc's commands have both, and scripts give them. */
+	bool as_dvc = text_starts(parse->cli->full_name, "mlmake data ");
+	bool short_quiet = as_dvc && !find_short(parse->options, 'q');
 	*ret++ = (struct option){ 'C', NULL, "DIR", "go to DIR first", OPTION_STRING, &parse->dir };
 	if (parse->cli->command->has_json)
 		*ret++ = (struct option){ 0, "json", NULL, "print the result as JSON", OPTION_FLAG, &parse->cli->json };
-	*ret++ = (struct option){ 0, "quiet", NULL, "no notes and no progress", OPTION_FLAG, &parse->cli->quiet };
+	if (as_dvc)
+		*ret++ = (struct option){ 'v', "verbose", NULL, "", OPTION_ACCEPTED, NULL };
+	*ret++ = (struct option){ short_quiet ? 'q' : 0, "quiet", NULL, "no notes and no progress", OPTION_FLAG, &parse->cli->quiet };
 	*ret++ = (struct option){ 'h', "help", NULL, "show this help", OPTION_FLAG, &parse->help };
 	*ret = (struct option)OPTION_END;
 }
@@ -39,14 +52,6 @@ static const struct option *find_long(const struct option *table, const char *na
 {
 	for (; table->help; table++)
 		if (table->long_name && strlen(table->long_name) == len && strncmp(table->long_name, name, len) == 0)
-			return table;
-	return NULL;
-}
-
-static const struct option *find_short(const struct option *table, char name)
-{
-	for (; table->help; table++)
-		if (table->short_name == name)
 			return table;
 	return NULL;
 }
@@ -61,6 +66,35 @@ static int take_decimal(struct parse *parse, const struct option *option, const 
 	}
 	*(double *)option->value = number;
 	return 0;
+}
+
+/* The choice that a word is, of "no|all"; NULL if it is none. */
+static const char *find_choice(const struct option *option, const char *word)
+{
+	for (const char *at = option->arg_name;; at++) {
+		size_t len = strcspn(at, "|");
+		if (strlen(word) == len && strncmp(word, at, len) == 0)
+			return word;
+		at += len;
+		if (!*at)
+			return NULL;
+	}
+}
+
+static int take_choice(struct parse *parse, const struct option *option, const char *shown, const char *value)
+{
+	const char *last = strrchr(option->arg_name, '|') + 1;
+	*(const char **)option->value = value ? find_choice(option, value) : last;
+	if (*(const char **)option->value)
+		return 0;
+	err_set(parse->err, ERR_CONFIG, "option '%s' takes %s, not '%s'", shown, option->arg_name, value);
+	return err_hint(parse->err, "for example %s=%s", shown, last);
+}
+
+static int refuse(struct parse *parse, const struct option *option, const char *shown)
+{
+	err_set(parse->err, ERR_CONFIG, "'%s' does not take '%s', as dvc does", parse->cli->full_name, shown);
+	return err_hint(parse->err, "%s", option->help);
 }
 
 static int take_value(struct parse *parse, const struct option *option, const char *shown, const char *value)
@@ -78,8 +112,16 @@ static int take_value(struct parse *parse, const struct option *option, const ch
 		*(const char **)option->value = value;
 		return 0;
 	case OPTION_LIST:
+	case OPTION_WORDS:
+	case OPTION_PAIRS:
 		strlist_add(option->value, value);
 		return 0;
+	case OPTION_CHOICE:
+		return take_choice(parse, option, shown, value);
+	case OPTION_ACCEPTED:
+		return 0;
+	case OPTION_REFUSED:
+		return refuse(parse, option, shown);
 	case OPTION_DECIMAL:
 		return take_decimal(parse, option, shown, value);
 	case OPTION_UINT:
@@ -97,7 +139,9 @@ static int take_value(struct parse *parse, const struct option *option, const ch
 static int next_value(struct parse *parse, const struct option *option, const char *shown, const char **ret)
 {
 	*ret = NULL;
-	if (option->kind == OPTION_FLAG)
+	if (option->kind == OPTION_FLAG || option->kind == OPTION_REFUSED || (option->kind == OPTION_ACCEPTED && !option->arg_name))
+		return 0;
+	if (option->kind == OPTION_CHOICE && (parse->at + 1 >= parse->argc || !find_choice(option, parse->argv[parse->at + 1])))
 		return 0;
 	if (parse->at + 1 >= parse->argc) {
 		err_set(parse->err, ERR_CONFIG, "option '%s' wants a value (%s)", shown, option->arg_name);
@@ -107,13 +151,34 @@ static int next_value(struct parse *parse, const struct option *option, const ch
 	return 0;
 }
 
+/* NAME=VALUE, and neither a URL nor a path. */
+static bool is_pair(const char *word)
+{
+	size_t name = strspn(word, "abcdefghijklmnopqrstuvwxyz_");
+	return name && word[name] == '=';
+}
+
+/* The words behind the first one of a list that takes more. */
+static int more_values(struct parse *parse, const struct option *option, const char *shown)
+{
+	while ((option->kind == OPTION_WORDS || option->kind == OPTION_PAIRS) && parse->at + 1 < parse->argc) {
+		const char *word = parse->argv[parse->at + 1];
+		if (option->kind == OPTION_WORDS ? word[0] == '-' && word[1] : !is_pair(word))
+			break;
+		if (take_value(parse, option, shown, word) < 0)
+			return -1;
+		parse->at++;
+	}
+	return 0;
+}
+
 static int unknown_option(struct parse *parse, const struct option *common, const char *shown)
 {
 	VEC(const char *) names = { 0 };
 	const struct option *const tables[] = { parse->options, common };
 	for (size_t t = 0; t < 2; t++)
 		for (const struct option *o = tables[t]; o->help; o++)
-			if (o->long_name)
+			if (o->long_name && !option_is_hidden(o->kind))
 				vec_push(&names, o->long_name);
 	const char *word = shown + strspn(shown, "-");
 	const char *near = text_starts(shown, "--") ? text_nearest(word, names.at, names.len) : NULL;
@@ -139,7 +204,7 @@ static int parse_long(struct parse *parse, const struct option *common)
 		return unknown_option(parse, common, shown);
 	if (!value && next_value(parse, option, shown, &value) < 0)
 		return -1;
-	return take_value(parse, option, shown, value);
+	return take_value(parse, option, shown, value) < 0 ? -1 : more_values(parse, option, shown);
 }
 
 /* "-kn", "-j4", "-j 4". */
@@ -152,7 +217,7 @@ static int parse_short(struct parse *parse, const struct option *common)
 			option = find_short(common, *at);
 		if (!option)
 			return unknown_option(parse, common, shown);
-		if (option->kind == OPTION_FLAG) {
+		if (option->kind == OPTION_FLAG || (option->kind == OPTION_ACCEPTED && !option->arg_name)) {
 			if (take_value(parse, option, shown, NULL) < 0)
 				return -1;
 			continue;
@@ -160,7 +225,7 @@ static int parse_short(struct parse *parse, const struct option *common)
 		const char *value = at + 1;
 		if (!*value && next_value(parse, option, shown, &value) < 0)
 			return -1;
-		return take_value(parse, option, shown, value);
+		return take_value(parse, option, shown, value) < 0 ? -1 : more_values(parse, option, shown);
 	}
 	return 0;
 }
@@ -207,10 +272,12 @@ static int check_count(const struct parse *parse, size_t count)
 static void add_words(struct option_words *words, const struct option *table)
 {
 	for (; table->help; table++) {
+		if (option_is_hidden(table->kind))
+			continue;
 		char short_form[] = { '-', table->short_name, '\0' };
 		OWNED char *form = table->long_name ? mem_printf("--%s", table->long_name) : mem_strdup(short_form);
 		strlist_take(&words->names, mem_printf("%s\t%s", form, table->help));
-		if (table->kind == OPTION_FLAG)
+		if (table->kind == OPTION_FLAG || table->kind == OPTION_CHOICE)
 			continue;
 		strlist_add(&words->with_value, form);
 		if (table->short_name)

@@ -47,6 +47,23 @@ int git_changed_paths(struct git_repo *repo, const char *from, const char *to, s
 	return 0;
 }
 
+int git_untracked_paths(struct git_repo *repo, struct strlist *ret, struct err *err)
+{
+	git_diff *diff CLEANUP(free_diff) = NULL;
+	git_diff_options options = { .version = GIT_DIFF_OPTIONS_VERSION, .ignore_submodules = GIT_SUBMODULE_IGNORE_ALL };
+	options.flags = GIT_DIFF_INCLUDE_UNTRACKED | GIT_DIFF_RECURSE_UNTRACKED_DIRS | GIT_DIFF_SKIP_BINARY_CHECK;
+	if (git_lib.git_diff_index_to_workdir(&diff, repo->repo, NULL, &options) < 0)
+		return git_lib_err(err, "cannot list what git does not track");
+	size_t count = git_lib.git_diff_num_deltas(diff);
+	for (size_t i = 0; i < count; i++) {
+		const git_diff_delta *delta = git_lib.git_diff_get_delta(diff, i);
+		if (delta->status == GIT_DELTA_UNTRACKED)
+			strlist_add(ret, delta->new_file.path);
+	}
+	strlist_sort(ret);
+	return 0;
+}
+
 int git_common_ancestor(struct git_repo *repo, const char *one, const char *other, char ret_commit[GIT_HEX], struct err *err)
 {
 	git_oid a, b, base;

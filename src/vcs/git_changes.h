@@ -15,6 +15,9 @@
  * path of git's work tree, sorted. A renamed file is one that was deleted and one that was added. */
 int git_changed_paths(struct git_repo *repo, const char *from, const char *to, struct strlist *ret, struct err *err) MUST_CHECK;
 
+/* Files that are neither in the index nor ignored, sorted. Repositories in it end in '/'. */
+int git_untracked_paths(struct git_repo *repo, struct strlist *ret, struct err *err) MUST_CHECK;
+
 /* The best common ancestor of two commits. ERR_CONFIG if there is none. */
 int git_common_ancestor(struct git_repo *repo, const char *one, const char *other, char ret_commit[GIT_HEX], struct err *err) MUST_CHECK;
 

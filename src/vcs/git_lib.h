@@ -30,6 +30,7 @@
 	X(git_diff_num_deltas)           \
 	X(git_diff_tree_to_index)        \
 	X(git_diff_tree_to_tree)         \
+	X(git_diff_index_to_workdir)     \
 	X(git_diff_tree_to_workdir_with_index) \
 	X(git_error_last)                \
 	X(git_ignore_path_is_ignored)    \

@@ -7,6 +7,7 @@
 #include "base/pool.h"
 #include "base/text.h"
 #include "features/data/checkout.h"
+#include "features/data/glob_paths.h"
 #include "features/data/outs.h"
 #include "features/data/record.h"
 #include "features/data/rwlock.h"
@@ -409,7 +410,7 @@ static int commit(struct add_run *run, struct data_add_report *ret, struct err *
 
 static int relink(struct add_run *run, struct err *err)
 {
-	if (run->repo->config.links[0] == ODB_COPY || run->options->no_commit)
+	if (run->repo->config.links[0] == ODB_COPY || run->options->no_commit || run->options->no_relink)
 		return 0;
 	for (size_t i = 0; i < run->list.len; i++)
 		if (checkout_relink(run->repo, &run->list.at[i].walk, err) < 0)
@@ -456,7 +457,7 @@ static int add_group(struct data_repo *repo, const struct data_add_options *opti
 }
 
 /* What is added as a whole, and parts of what is tracked: these are recorded one after the other, each on top of the one before. */
-struct add_paths {
+struct add_sorted {
 	struct data_repo *repo;
 	const char *const *paths;
 	size_t count;
@@ -466,7 +467,7 @@ struct add_paths {
 
 static int name_paths(void *ctx, struct rwlock *held, struct err *err)
 {
-	struct add_paths *add = ctx;
+	struct add_sorted *add = ctx;
 	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
 	add->wholes.len = add->parts.len = 0;
 	if (outs_load(add->repo, &outs, err) < 0)
@@ -486,18 +487,15 @@ static int name_paths(void *ctx, struct rwlock *held, struct err *err)
 	return 0;
 }
 
-int data_add(struct data_repo *repo, const char *const *paths, size_t count, const struct data_add_options *options,
-	     struct data_add_report *ret, struct err *err)
+static int add_paths(struct data_repo *repo, const char *const *paths, size_t count, const struct data_add_options *options,
+		     struct data_add_report *ret, struct err *err)
 {
-	static const struct data_add_options plain = { .no_commit = false };
 	struct rwlock held CLEANUP(rwlock_release) = RWLOCK_INIT;
-	struct add_paths add = { .repo = repo, .paths = paths, .count = count };
-	*ret = (struct data_add_report){ .staged = false };
+	struct add_sorted add = { .repo = repo, .paths = paths, .count = count };
 	repo_git_begin(repo);
 	int status = rwlock_enter(repo, name_paths, &add, &held, err);
 	if (status == 0) {
 		repo_unlock(repo);
-		options = options ? options : &plain;
 		if (add.wholes.len)
 			status = add_group(repo, options, add.wholes.at, add.wholes.len, ret, err);
 		for (size_t i = 0; status == 0 && i < add.parts.len; i++)
@@ -510,6 +508,19 @@ int data_add(struct data_repo *repo, const char *const *paths, size_t count, con
 	vec_release(&add.wholes);
 	vec_release(&add.parts);
 	return status;
+}
+
+int data_add(struct data_repo *repo, const char *const *paths, size_t count, const struct data_add_options *options,
+	     struct data_add_report *ret, struct err *err)
+{
+	static const struct data_add_options plain = { .no_commit = false };
+	struct strlist found CLEANUP(strlist_release) = { 0 };
+	*ret = (struct data_add_report){ .staged = false };
+	if (!options || !options->glob)
+		return add_paths(repo, paths, count, options ? options : &plain, ret, err);
+	if (glob_paths(repo, paths, count, &found, err) < 0)
+		return -1;
+	return add_paths(repo, (const char *const *)found.at, found.len, options, ret, err);
 }
 
 void data_add_report_release(struct data_add_report *report)

@@ -29,8 +29,8 @@ static int choose(struct data_repo *repo, const struct selection *chosen, bool n
 	return 0;
 }
 
-int data_commit(struct data_repo *repo, const char *const *paths, size_t count, struct data_add_report *ret, struct strlist *ret_absent,
-		struct err *err)
+int data_commit(struct data_repo *repo, const char *const *paths, size_t count, const struct data_add_options *options,
+		struct data_add_report *ret, struct strlist *ret_absent, struct err *err)
 {
 	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
 	struct selection chosen CLEANUP(selection_release) = SELECTION_INIT;
@@ -47,6 +47,6 @@ int data_commit(struct data_repo *repo, const char *const *paths, size_t count, 
 		status = choose(repo, &chosen, count > 0, &wanted, ret_absent, err);
 	repo_unlock(repo);
 	if (status == 0 && wanted.len)
-		status = data_add(repo, (const char *const *)wanted.at, wanted.len, NULL, ret, err);
+		status = data_add(repo, (const char *const *)wanted.at, wanted.len, options, ret, err);
 	return status;
 }

@@ -58,11 +58,18 @@ struct data_add_report {
 };
 struct data_add_options {
 	bool no_commit; /* record the content without bringing it into the cache; data_commit does that later */
+	bool no_relink; /* leave the files as they are, whatever cache.type says */
+	bool glob;      /* paths are patterns: *, ?, [a-z], and ** for any number of directories. What is hidden and .dvc files are left out */
 };
 /* options NULL: none. */
 int data_add(struct data_repo *repo, const char *const *paths, size_t count, const struct data_add_options *options,
 	     struct data_add_report *ret, struct err *err) MUST_CHECK;
 void data_add_report_release(struct data_add_report *report);
+
+/* What a path, http(s)://, s3:// or remote://NAME/path holds goes into the cache and to out, and is recorded there as data_add records it. Something
+ * else that stands at out is replaced with force alone. */
+int data_add_copy(struct data_repo *repo, const char *source, const char *out, bool force, struct data_add_report *ret, struct err *err)
+	MUST_CHECK;
 
 /* import: a file or directory of another data or git repository, by a directory or a git URL. update: imports again, at their revision as it
  * is now or at rev. Reports are those of add. */
@@ -84,9 +91,9 @@ int data_update(struct data_repo *repo, const char *const *paths, size_t count, 
 		struct data_add_report *ret, struct err *err) MUST_CHECK;
 
 /* commit: add for what is tracked already; no paths: all of it. Outputs whose data is not here go to ret_absent and stay as recorded;
- * those of stages and imports are recorded by who makes them. */
-int data_commit(struct data_repo *repo, const char *const *paths, size_t count, struct data_add_report *ret, struct strlist *ret_absent,
-		struct err *err) MUST_CHECK;
+ * those of stages and imports are recorded by who makes them. options NULL: none. */
+int data_commit(struct data_repo *repo, const char *const *paths, size_t count, const struct data_add_options *options,
+		struct data_add_report *ret, struct strlist *ret_absent, struct err *err) MUST_CHECK;
 
 /* remove: forgets outputs, named by path or by their .dvc. Their data stays, as files of its own; with with_data it goes too, unless
  * that would lose bytes that are in no cache (force). ret_to_stage: files for `git add`. */
@@ -128,6 +135,7 @@ struct data_status {
 	struct strlist not_in_cache, not_in_remote;
 	struct data_changes committed, uncommitted;
 	struct strlist unchanged;
+	struct strlist untracked; /* by git, and not ignored: paths below the root */
 	struct strlist broken;   /* messages about .dvc files that cannot be read */
 	struct strlist warnings; /* what lies in tracked directories and cannot be tracked */
 	bool has_git, git_dirty;
@@ -136,6 +144,7 @@ struct data_status_options {
 	bool granular;     /* members of directories too */
 	bool not_in_remote;
 	bool unchanged;
+	bool untracked;
 	const char *remote; /* NULL: the default one */
 	unsigned jobs;
 };

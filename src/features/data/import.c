@@ -15,6 +15,7 @@
 struct importing {
 	struct data_repo *repo;
 	const struct data_import_options *options;
+	bool plain;              /* where it is from is not recorded: data_add_copy */
 	char *rel;               /* of the output */
 	char *dvc_path;
 	const char *reads;       /* a path of this machine that is read; NULL */
@@ -57,7 +58,8 @@ static int check_new(struct importing *importing, const struct outs *outs, struc
 	char *abs OWNED = repo_abs(repo, importing->rel), *dvc OWNED = repo_abs(repo, importing->dvc_path);
 	struct stat st;
 	bool exists, recorded;
-	bool same = owner && text_eq(owner->path, importing->rel) && text_eq(owner->dvc_path, importing->dvc_path);
+	bool same = owner && text_eq(owner->path, importing->rel) && text_eq(owner->dvc_path, importing->dvc_path) &&
+		    !(importing->plain && owner->has_source);
 	if (owner && !same) {
 		err_set(err, ERR_CONFIG, "%s is tracked by %s already", owner->path, owner->dvc_path);
 		return err_hint(err, "-o OUT names another place");
@@ -69,6 +71,8 @@ static int check_new(struct importing *importing, const struct outs *outs, struc
 	if (importing->options->force || (!exists && !recorded))
 		return 0;
 	err_set(err, ERR_FAILED, "%s exists already", exists ? importing->rel : importing->dvc_path);
+	if (importing->plain)
+		return err_hint(err, "--force replaces it, --out names another place");
 	return recorded ? err_hint(err, "mlmake data update %s imports it again; --force replaces it", importing->dvc_path)
 			: err_hint(err, "--force replaces it, -o OUT names another place");
 }
@@ -109,13 +113,29 @@ static int bring(struct importing *importing, struct err *err)
 		return -1;
 	if (!options->no_download)
 		intake_describe(&importing->intake, out);
+	if (importing->plain)
+		return 0;
 	free(importing->file.md5);
 	importing->file.md5 = dvc_file_stage_md5(&importing->file);
 	return 0;
 }
 
+/* As add does: what else the .dvc says stays. */
+static int write_plain(struct importing *importing, struct data_added *added, struct data_add_report *ret, struct err *err)
+{
+	const struct intake *intake = &importing->intake;
+	char *abs OWNED = repo_abs(importing->repo, importing->rel);
+	if (fs_mkdirs_for(abs, err) < 0)
+		return -1;
+	const struct record record = { .path = importing->rel, .dvc_path = importing->dvc_path, .id = intake->id, .has_size = true,
+				       .size = intake->size, .nfiles = intake->nfiles, .exec = importing->file.outs[0].isexec };
+	return record_write(importing->repo, &record, &added->changed, &ret->to_stage, &ret->staged, err);
+}
+
 static int write_record(struct importing *importing, struct data_added *added, struct data_add_report *ret, struct err *err)
 {
+	if (importing->plain)
+		return write_plain(importing, added, ret, err);
 	struct data_repo *repo = importing->repo;
 	struct strlist files CLEANUP(strlist_release) = { 0 };
 	struct git_repo *git;
@@ -170,7 +190,7 @@ static int import_new(struct importing *importing, struct data_add_report *ret, 
 	struct data_repo *repo = importing->repo;
 	const struct data_import_options *options = importing->options;
 	struct data_added added = { .changed = false };
-	importing->file.frozen = true;
+	importing->file.frozen = !importing->plain;
 	dvc_file_add_out(&importing->file, path_base(importing->rel));
 	if (rwlock_enter(repo, name_place, importing, &held, err) < 0)
 		return -1;
@@ -233,10 +253,12 @@ static char *path_for_record(const struct importing *importing, const char *url)
 	return buf_detach(&relative);
 }
 
-int data_import_url(struct data_repo *repo, const char *url, const struct data_import_options *options, struct data_add_report *ret,
-		    struct err *err)
+static int import_url(struct data_repo *repo, const char *url, const struct data_import_options *options, bool plain,
+		      struct data_add_report *ret, struct err *err)
 {
-	struct importing importing CLEANUP(importing_release) = { .repo = repo, .options = options, .file = DVC_FILE_INIT, .intake = INTAKE_INIT };
+	struct importing importing CLEANUP(importing_release) = {
+		.repo = repo, .options = options, .plain = plain, .file = DVC_FILE_INIT, .intake = INTAKE_INIT
+	};
 	struct buf normal CLEANUP(buf_release) = BUF_INIT, joined CLEANUP(buf_release) = BUF_INIT, local CLEANUP(buf_release) = BUF_INIT;
 	*ret = (struct data_add_report){ .staged = false };
 	const char *scheme = strstr(url, "://");
@@ -257,6 +279,18 @@ int data_import_url(struct data_repo *repo, const char *url, const struct data_i
 	if (repo_save_hashes(repo, &late) < 0)
 		repo_warn(repo, "the stat records could not be saved: %s", late.message);
 	return status;
+}
+
+int data_import_url(struct data_repo *repo, const char *url, const struct data_import_options *options, struct data_add_report *ret,
+		    struct err *err)
+{
+	return import_url(repo, url, options, false, ret, err);
+}
+
+int data_add_copy(struct data_repo *repo, const char *source, const char *out, bool force, struct data_add_report *ret, struct err *err)
+{
+	const struct data_import_options options = { .out = out, .force = force };
+	return import_url(repo, source, &options, true, ret, err);
 }
 
 /* update */

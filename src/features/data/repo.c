@@ -138,7 +138,7 @@ int repo_path(const struct data_repo *repo, const char *given, struct buf *ret, 
 	path_normalize(&path, joined.data);
 	if (!path_inside(repo->root, path.data)) {
 		err_set(err, ERR_CONFIG, "%s is outside of the data repository %s", given, repo->root);
-		return err_hint(err, "copy or move it into the repository first");
+		return err_hint(err, "move it into the repository first; mlmake data add PATH --out NAME takes a copy");
 	}
 	path_relative(ret, repo->root, path.data);
 	return 0;

@@ -10,6 +10,7 @@
 #include "features/data/walk.h"
 #include "store/clock.h"
 #include "store/state.h"
+#include "vcs/git_changes.h"
 
 #include <string.h>
 
@@ -309,6 +310,38 @@ static int look_at_all(struct status_run *run, const struct selection *chosen, s
 	return 0;
 }
 
+/* What git would list as untracked, below our root. */
+static int find_untracked(struct data_repo *repo, const char *const *paths, size_t count, struct strlist *ret, struct err *err)
+{
+	struct buf top CLEANUP(buf_release) = BUF_INIT;
+	struct strlist found CLEANUP(strlist_release) = { 0 }, wanted CLEANUP(strlist_release) = { 0 };
+	struct git_repo *git;
+	if (repo_git(repo, &git, err) < 0)
+		return -1;
+	if (!git)
+		return 0;
+	if (repo_git_path(repo, ".", &top, err) < 0 || git_untracked_paths(git, &found, err) < 0)
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		struct buf rel CLEANUP(buf_release) = BUF_INIT;
+		if (repo_path(repo, paths[i], &rel, err) < 0)
+			return -1;
+		strlist_take(&wanted, buf_detach(&rel));
+	}
+	bool whole = !top.len || text_eq(top.data, ".");
+	for (size_t i = 0; i < found.len; i++) {
+		if (!whole && !path_inside(top.data, found.at[i]))
+			continue;
+		const char *rel = whole ? found.at[i] : found.at[i] + top.len + 1;
+		bool meant = !count;
+		for (size_t k = 0; k < wanted.len && !meant; k++)
+			meant = text_eq(wanted.at[k], ".") || path_inside(wanted.at[k], rel);
+		if (meant)
+			strlist_add(ret, rel);
+	}
+	return 0;
+}
+
 int data_status(struct data_repo *repo, const char *const *paths, size_t count, const struct data_status_options *options,
 		struct data_status *ret, struct err *err)
 {
@@ -322,6 +355,8 @@ int data_status(struct data_repo *repo, const char *const *paths, size_t count, 
 	outs_add_broken(repo, &outs, paths, count, &ret->broken);
 	if (outs_select(repo, &outs, paths, count, &chosen, err) < 0 || look_at_all(&run, &chosen, err) < 0 ||
 	    find_committed(&run, &outs, &chosen, count == 0, err) < 0)
+		return -1;
+	if (options->untracked && find_untracked(repo, paths, count, &ret->untracked, err) < 0)
 		return -1;
 	if (options->not_in_remote && transfer_find_not_in_remote(repo, &chosen, options, &ret->not_in_remote, err) < 0)
 		return -1;
@@ -346,7 +381,8 @@ static void changes_release(struct data_changes *changes)
 
 void data_status_release(struct data_status *status)
 {
-	struct strlist *lists[] = { &status->not_in_cache, &status->not_in_remote, &status->unchanged, &status->broken, &status->warnings };
+	struct strlist *lists[] = { &status->not_in_cache, &status->not_in_remote, &status->unchanged, &status->untracked,
+				    &status->broken, &status->warnings };
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 		strlist_release(lists[i]);
 	changes_release(&status->committed);
