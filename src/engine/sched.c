@@ -517,8 +517,14 @@ static void lay_out(struct run *run)
 static void tell_notices(struct run *run)
 {
 	const struct strlist *notices = state_notices(run->state);
+	struct strlist of_cache = { 0 };
 	while (run->notices_told < notices->len)
 		run_warn(run, NULL, "%s", notices->at[run->notices_told++]);
+	state_told(run->state);
+	outputs_take_notices(run->cache, &of_cache);
+	for (size_t i = 0; i < of_cache.len; i++)
+		run_warn(run, NULL, "%s", of_cache.at[i]);
+	strlist_release(&of_cache);
 }
 
 static int open_locks(struct run *run, struct err *err)
@@ -611,11 +617,12 @@ static int run_all(struct run *run, struct err *err)
 	run_emit(run, &planned);
 	run->saved_ms = loop_now_ms();
 	sharing_begin(run);
-	if (run_loop(run, err) < 0 || hashes_save(run->hashes, err) < 0 || state_flush(run->state, err) < 0 || sharing_finish(run, err) < 0)
+	int failed = run_loop(run, err);
+	tell_notices(run);
+	if (failed || hashes_save(run->hashes, err) < 0 || state_flush(run->state, err) < 0 || sharing_finish(run, err) < 0)
 		return -1;
 	flush_cache(run);
 	trim_cache(run);
-	tell_notices(run);
 	return run->failed ? -1 : 0;
 }
 

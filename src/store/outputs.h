@@ -51,6 +51,9 @@ void outputs_close(struct outputs *cache); /* what was not flushed goes out as f
 int outputs_flush(struct outputs *cache, struct err *err) MUST_CHECK;
 bool outputs_have_unflushed(const struct outputs *cache);
 
+/* Adds what the user should know of the index, once. cache may be NULL. */
+void outputs_take_notices(struct outputs *cache, struct strlist *out);
+
 /* Copies what the manifest lists into the cache. What does not fit into it (manifest_check) is an error, which leaves no record. */
 int outputs_store(struct outputs *cache, const char *root, const struct action *action, const char *const *paths, size_t count,
 		  struct err *err) MUST_CHECK;

@@ -152,3 +152,14 @@ bool outputs_have_unflushed(const struct outputs *cache)
 	TAKE_TURN;
 	return cache && cache->index && state_pending(cache->index);
 }
+
+void outputs_take_notices(struct outputs *cache, struct strlist *out)
+{
+	TAKE_TURN;
+	if (!cache || !cache->index)
+		return;
+	const struct strlist *notices = state_notices(cache->index);
+	while (cache->notices_taken < notices->len)
+		strlist_add(out, notices->at[cache->notices_taken++]);
+	state_told(cache->index);
+}

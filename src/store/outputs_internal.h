@@ -20,6 +20,7 @@ struct outputs {
 	uint64_t stored_bytes; /* of new records and objects */
 	struct state *index;   /* NULL until needed */
 	bool no_index;         /* there can be none: files alone */
+	size_t notices_taken;  /* of the index */
 };
 
 /* All objects of one directory share the index's database, which is for one thread only: these functions take turns. */

@@ -1,47 +1,18 @@
-#include "store/state.h"
+#include "store/state_internal.h"
 
-#include "base/fs.h"
 #include "base/path.h"
 #include "store/codec.h"
 #include "store/state_place.h"
 
 #include <errno.h>
-#include <lmdb.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define RECORD_MAGIC 0x314b4d4cu /* "LMK1" */
 #define RECORD_VERSION 1u
-#define DATABASE_VERSION 1u
-#define MAP_START ((size_t)64 << 20)
 #define MAP_STEP_MAX ((size_t)4 << 30)
 #define MAP_LIMIT ((size_t)1 << 40)
-
-struct pending {
-	enum state_table table;
-	uint64_t key;
-	char *bytes; /* the whole record; NULL: it goes */
-	size_t len;
-};
-
-struct state {
-	struct state *next;
-	unsigned users;
-	char *dir;  /* that the database lies in */
-	char *path;
-	unsigned wanted; /* tables, a bit each */
-	MDB_env *env;
-	MDB_dbi tables[STATE_TABLE_COUNT];
-	MDB_txn *view;
-	bool view_open;
-	size_t seen;      /* the transaction that all so far was read from; 0: nothing was */
-	bool seen_others; /* or there was more than one */
-	VEC(struct pending) pending;
-	uint32_t *slots;   /* where a key's record waits in pending, + 1 */
-	size_t slot_count; /* a power of 2, or 0 */
-	struct strlist notices;
-};
 
 /* LMDB locks with fcntl: opening a database twice in one process and closing one of the two drops the locks of
  * both. So that the engine and a feature that it calls may both open it, this list knows what is open. */
@@ -49,167 +20,6 @@ static struct {
 	struct state *first;
 	pthread_mutex_t lock;
 } open_states = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-#define OF_PROJECT (1u << STATE_META | 1u << STATE_STAT | 1u << STATE_RESULTS | 1u << STATE_TOOLS | 1u << STATE_HISTORY | 1u << STATE_PAST)
-#define OF_CACHE (1u << STATE_META | 1u << STATE_ACTIONS | 1u << STATE_OBJECTS)
-
-static const char *const table_names[STATE_TABLE_COUNT] = { "meta", "stat", "results", "tools", "history", "past", "actions", "objects" };
-
-static const char *what_it_is(const struct state *state)
-{
-	return state->wanted == OF_CACHE ? "index of the output cache" : "state database";
-}
-
-static int mdb_fail(struct err *err, const struct state *state, int code, const char *doing)
-{
-	if (code > 0)
-		err_set_errno(err, ERR_FAILED, code, "cannot %s the %s in '%s'", doing, what_it_is(state), state->path);
-	else
-		err_set(err, ERR_FAILED, "cannot %s the %s in '%s': %s", doing, what_it_is(state), state->path, mdb_strerror(code));
-	if (code == EACCES || code == EROFS || code == EPERM)
-		return err_hint(err, "make it writable for you, or let MLMAKE_STATE_DIR name another directory");
-	if (code == ENOSPC || code == EDQUOT)
-		return -1; /* err_set_errno has given a hint */
-	return err_hint(err, "removing that directory costs time, never data");
-}
-
-static void close_env(struct state *state)
-{
-	if (state->view)
-		mdb_txn_abort(state->view);
-	state->view = NULL;
-	state->view_open = false;
-	if (state->env)
-		mdb_env_close(state->env);
-	state->env = NULL;
-}
-
-/* LMDB maps the file and reads what it says: a file shorter than its own account would end in SIGBUS. */
-static bool file_is_whole(const struct state *state)
-{
-	MDB_envinfo info;
-	MDB_stat stat_info;
-	struct stat st;
-	int fd;
-	if (mdb_env_info(state->env, &info) || mdb_env_stat(state->env, &stat_info) || mdb_env_get_fd(state->env, &fd))
-		return false;
-	if (sys.fstat(fd, &st) < 0)
-		return false;
-	/* A fresh database has two meta pages (0 and 1) and may not have written them both. */
-	return info.me_last_txnid == 0 || (uint64_t)st.st_size >= ((uint64_t)info.me_last_pgno + 1) * stat_info.ms_psize;
-}
-
-static int open_each(struct state *state, MDB_txn *txn, unsigned flags)
-{
-	int code = 0;
-	for (unsigned i = 0; i < STATE_TABLE_COUNT && !code; i++)
-		if (state->wanted & 1u << i)
-			code = mdb_dbi_open(txn, table_names[i], MDB_INTEGERKEY | flags, &state->tables[i]);
-	return code;
-}
-
-static int open_tables(struct state *state)
-{
-	MDB_txn *txn;
-	int code = mdb_txn_begin(state->env, NULL, MDB_RDONLY, &txn);
-	if (code)
-		return code;
-	code = open_each(state, txn, 0);
-	if (!code)
-		return mdb_txn_commit(txn);
-	mdb_txn_abort(txn);
-	if (code != MDB_NOTFOUND)
-		return code;
-	if ((code = mdb_txn_begin(state->env, NULL, 0, &txn)))
-		return code;
-	code = open_each(state, txn, MDB_CREATE);
-	if (!code)
-		return mdb_txn_commit(txn);
-	mdb_txn_abort(txn);
-	return code;
-}
-
-static void add_pending(struct state *state, enum state_table table, const char *name, const void *bytes, size_t len);
-
-static void add_version(struct state *state)
-{
-	struct buf version CLEANUP(buf_release) = BUF_INIT;
-	codec_add_u32(&version, DATABASE_VERSION);
-	add_pending(state, STATE_META, "version", version.data, version.len);
-}
-
-static int open_env(struct state *state)
-{
-	int code = mdb_env_create(&state->env);
-	if (code)
-		return code;
-	mdb_env_set_maxdbs(state->env, STATE_TABLE_COUNT);
-	mdb_env_set_maxreaders(state->env, 1024);
-	mdb_env_set_mapsize(state->env, MAP_START);
-	/* Without the synchronous meta page a power cut may undo the last transaction; the database stays whole. */
-	if ((code = mdb_env_open(state->env, state->path, MDB_NOTLS | MDB_NOMETASYNC, 0666)))
-		return code;
-	if (!file_is_whole(state))
-		return MDB_CORRUPTED;
-	int dead;
-	mdb_reader_check(state->env, &dead);
-	return open_tables(state);
-}
-
-/* Not MDB_PANIC: then a write has failed, and what is on disk is what was before it. */
-static bool is_damage(int code)
-{
-	return code == MDB_CORRUPTED || code == MDB_INVALID || code == MDB_VERSION_MISMATCH || code == MDB_PAGE_NOTFOUND ||
-	       code == MDB_INCOMPATIBLE || code == MDB_BAD_DBI;
-}
-
-static int set_aside(struct state *state, const char *why, struct err *err)
-{
-	close_env(state);
-	char *aside OWNED = mem_printf("%s.aside", state->path);
-	if (fs_remove_tree(aside, err) < 0 || fs_rename(state->path, aside, err) < 0 || fs_mkdirs(state->path, err) < 0)
-		return -1;
-	strlist_take(&state->notices, mem_printf("the state database %s: it is set aside as '%s' and a new one begun; targets are looked at anew",
-						 why, aside));
-	return 0;
-}
-
-/* Whether what is there is of a version that this program understands; writes the version into a new database. */
-static int check_version(struct state *state, bool *ret_newer, struct err *err)
-{
-	const void *bytes;
-	size_t len;
-	*ret_newer = false;
-	if (state_get(state, STATE_META, "version", &bytes, &len)) {
-		struct codec_in in = codec_in(bytes, len);
-		*ret_newer = codec_u32(&in) > DATABASE_VERSION;
-		state_refresh(state);
-		return 0;
-	}
-	add_version(state);
-	return state_flush(state, err);
-}
-
-static int open_or_rebuild(struct state *state, struct err *err)
-{
-	for (int attempt = 0;; attempt++) {
-		int code = open_env(state);
-		if (code && (!is_damage(code) || attempt))
-			return mdb_fail(err, state, code, "open");
-		if (code) {
-			if (set_aside(state, "is damaged", err) < 0)
-				return -1;
-			continue;
-		}
-		bool newer;
-		if (check_version(state, &newer, err) < 0)
-			return -1;
-		if (!newer)
-			return 0;
-		if (set_aside(state, "was written by a newer mlmake", err) < 0)
-			return -1;
-	}
-}
 
 static struct state *find_open(const char *dir, const char *name)
 {
@@ -257,7 +67,7 @@ static int open_in(const char *dir, const char *name, unsigned wanted, struct st
 	state->dir = mem_strdup(dir);
 	state->path = path_joined(dir, name);
 	list_open(state);
-	if ((!fs_is_dir(state->path) && fs_mkdirs(state->path, err) < 0) || open_or_rebuild(state, err) < 0) {
+	if (state_open_or_rebuild(state, err) < 0) {
 		state_close(state);
 		return -1;
 	}
@@ -323,7 +133,8 @@ void state_close(struct state *state)
 	if (state->env && state_flush(state, &ignored) < 0)
 		drop_pending(state);
 	unlist_open(state);
-	close_env(state);
+	state_note_written(state);
+	state_close_env(state);
 	drop_pending(state);
 	vec_release(&state->pending);
 	free(state->slots);
@@ -372,20 +183,6 @@ static void note_transaction(struct state *state, size_t id, bool is_ours)
 uint64_t state_seen(const struct state *state)
 {
 	return state->seen_others ? 0 : state->seen;
-}
-
-uint64_t state_last(const char *dir)
-{
-	char *path OWNED = path_joined(dir, "state");
-	MDB_env *env;
-	MDB_envinfo info;
-	uint64_t last = 0;
-	if (mdb_env_create(&env))
-		return 0;
-	if (mdb_env_open(env, path, MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS, 0666) == 0 && mdb_env_info(env, &info) == 0)
-		last = info.me_last_txnid;
-	mdb_env_close(env);
-	return last;
 }
 
 static int open_view(struct state *state)
@@ -462,7 +259,7 @@ static void push_pending(struct state *state, struct pending new)
 	*slot = (uint32_t)state->pending.len;
 }
 
-static void add_pending(struct state *state, enum state_table table, const char *name, const void *bytes, size_t len)
+void state_add_pending(struct state *state, enum state_table table, const char *name, const void *bytes, size_t len)
 {
 	struct buf record = BUF_INIT;
 	codec_add_u32(&record, RECORD_MAGIC);
@@ -483,7 +280,7 @@ static void add_pending(struct state *state, enum state_table table, const char 
 
 int state_put(struct state *state, enum state_table table, const char *name, const void *bytes, size_t len, struct err *err)
 {
-	add_pending(state, table, name, bytes, len);
+	state_add_pending(state, table, name, bytes, len);
 	return state->pending.len >= STATE_GROUP ? state_flush(state, err) : 0;
 }
 
@@ -508,6 +305,7 @@ static int write_pending(struct state *state)
 	code = mdb_txn_commit(txn);
 	if (!code)
 		note_transaction(state, id, true);
+	state->wrote = true;
 	return code;
 }
 
@@ -539,9 +337,14 @@ static int write_growing(struct state *state)
 	}
 }
 
-int state_remove(struct state *state, enum state_table table, const char *name, struct err *err)
+void state_drop(struct state *state, enum state_table table, const char *name)
 {
 	push_pending(state, (struct pending){ .table = table, .key = key_of(name) });
+}
+
+int state_remove(struct state *state, enum state_table table, const char *name, struct err *err)
+{
+	state_drop(state, table, name);
 	return state->pending.len >= STATE_GROUP ? state_flush(state, err) : 0;
 }
 
@@ -556,7 +359,7 @@ int state_each(struct state *state, enum state_table table, state_visit_fn *visi
 	if (!code)
 		code = mdb_cursor_open(state->view, state->tables[table], &cursor);
 	if (code)
-		return mdb_fail(err, state, code, "read");
+		return state_fail(err, state, code, "read");
 	int failed = 0;
 	while (!failed && (code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
 		const void *bytes;
@@ -569,7 +372,7 @@ int state_each(struct state *state, enum state_table table, state_visit_fn *visi
 	state_refresh(state);
 	if (failed)
 		return -1;
-	return code == MDB_NOTFOUND ? 0 : mdb_fail(err, state, code, "read");
+	return code == MDB_NOTFOUND ? 0 : state_fail(err, state, code, "read");
 }
 
 int state_flush(struct state *state, struct err *err)
@@ -578,17 +381,17 @@ int state_flush(struct state *state, struct err *err)
 		return 0;
 	state_refresh(state);
 	int code = write_growing(state);
-	if (is_damage(code)) {
+	if (state_is_damage(code)) {
 		/* Found only now: what is pending begins the new database. */
-		if (set_aside(state, "is damaged", err) < 0)
+		if (state_set_aside(state, "is damaged", err) < 0)
 			return -1;
-		add_version(state);
-		code = open_env(state);
+		state_add_version(state);
+		code = state_open_env(state);
 		if (!code)
 			code = write_growing(state);
 	}
 	if (code)
-		return mdb_fail(err, state, code, "write");
+		return state_fail(err, state, code, "write");
 	drop_pending(state);
 	return 0;
 }

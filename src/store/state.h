@@ -13,7 +13,7 @@
  * system, where a memory-mapped database does not belong, below the user's cache directory (a notice says so).
  *
  * Every record carries a magic number, a version, the name it belongs to and a checksum; one that does not fit is
- * as good as absent. A database that is damaged as a whole, or that a newer mlmake wrote, is set aside as
+ * as good as absent. A database that is damaged as a whole (store/state_check.h), or that a newer mlmake wrote, is set aside as
  * `state.aside` and a new one begun (a notice says so).
  *
  * Writes are collected and go out STATE_GROUP at a time in one synced transaction, or with state_flush. Any
@@ -51,8 +51,9 @@ int state_open_index(const char *dir, struct state **ret, struct err *err) MUST_
 /* Writes what is pending as far as that succeeds. NULL is fine. */
 void state_close(struct state *state);
 
-/* What happened at open that the user should know; empty as a rule. */
+/* What the user should know; empty as a rule. That a database was set aside is said again to whoever opens the new one, until state_told. */
 const struct strlist *state_notices(const struct state *state);
+void state_told(struct state *state);
 
 /* The directory that stands for `.mlmake` where locks are concerned: the parent of the database. */
 const char *state_dir(const struct state *state);
@@ -82,7 +83,7 @@ void state_refresh(struct state *state);
 uint64_t state_seen(const struct state *state);
 
 /* The last transaction of the database in dir (state_find_dir); 0 if there is no database that can be read. Takes no lock and leaves
- * no trace: for a look from outside, in a process that has it not open. */
+ * no trace: for a look from outside. */
 uint64_t state_last(const char *dir);
 
 /* Appends what state_dir would be for a project; creates nothing. */

@@ -204,6 +204,7 @@ int repo_hashes(struct data_repo *repo, struct hashes **ret, struct err *err)
 		const struct strlist *notices = state_notices(repo->state);
 		for (size_t i = 0; i < notices->len; i++)
 			repo_note(repo, "%s", notices->at[i]);
+		state_told(repo->state);
 		if (hashes_new(repo->state, repo->root, &repo->hashes, err) < 0)
 			return -1;
 	}

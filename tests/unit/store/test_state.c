@@ -136,6 +136,7 @@ static void expect_rebuilt(struct scratch *s, const char *word)
 	assert_non_null(strstr(state_notices(state)->at[0], word));
 	assert_null(get(state, "train"));
 	put(s, state, "train", "again");
+	state_told(state);
 	state_close(state);
 	OK(state_open(s->root.data, &state, &s->err));
 	assert_int_equal(state_notices(state)->len, 0);
