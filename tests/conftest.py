@@ -212,6 +212,32 @@ def bucket(s3_server):
 
 
 @pytest.fixture(scope="session")
+def named_server():
+    """An S3 server that the tester has and names: MinIO, Ceph, a bucket store on this machine. docs/testing.md says how."""
+    endpoint = os.environ.get("MLMAKE_S3_ENDPOINT")
+    if not endpoint:
+        pytest.skip("MLMAKE_S3_ENDPOINT names no S3 server (MinIO, ...) to run this against as well")
+    s3 = S3(0, os.environ.get("MLMAKE_S3_KEY", "minioadmin"), os.environ.get("MLMAKE_S3_SECRET", "minioadmin"))
+    s3.endpoint = endpoint.rstrip("/")
+    return s3
+
+
+@pytest.fixture
+def make_bucket():
+    """Makes a bucket on any S3 server, with its keys."""
+    try:
+        import botocore.session
+    except ImportError:
+        is_missing("botocore")
+
+    def make(s3, name):
+        client = botocore.session.get_session().create_client("s3", "us-east-1", endpoint_url=s3.endpoint, aws_access_key_id=s3.access,
+                                                              aws_secret_access_key=s3.secret)
+        client.create_bucket(Bucket=name)
+    return make
+
+
+@pytest.fixture(scope="session")
 def moto_server():
     """moto: S3 that believes any signature and takes any session token."""
     program = need_peer("moto")

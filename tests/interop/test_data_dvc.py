@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import pathlib
+import time
 
 import pytest
 
@@ -215,10 +216,21 @@ def tree(path):
     return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("kind", ["dir", "s3"])
+def make_server(kind, request):
+    """(server, a fresh bucket on it)"""
+    if kind == "dir":
+        return None
+    if kind == "s3":
+        return request.getfixturevalue("s3_server"), request.getfixturevalue("bucket")
+    server, bucket = request.getfixturevalue(f"{kind}_server"), f"b{time.time_ns()}"
+    request.getfixturevalue("make_bucket")(server, bucket)
+    return server, bucket
+
+
+@pytest.mark.parametrize("kind", ["dir", "s3", "moto", "named"])
 def test_data_goes_both_ways(kind, tmp_path, request):
     need_peer("dvc")
-    s3 = (request.getfixturevalue("s3_server"), request.getfixturevalue("bucket")) if kind == "s3" else None
+    s3 = make_server(kind, request)
     one, two, three = (Sandbox(tmp_path / n) for n in ("one", "two", "three"))
     one.git("init", "-q", "-b", "main")
     one.mlmake("data", "init")
@@ -232,7 +244,7 @@ def test_data_goes_both_ways(kind, tmp_path, request):
 
     def clone(box):
         box.git("clone", "-q", one.path, ".")
-        if kind == "s3":
+        if s3:
             box.write(".dvc/config.local", one.read(".dvc/config.local"))
             box.env["AWS_DEFAULT_REGION"] = "us-east-1"
 

@@ -4,6 +4,7 @@ import http.server
 import os
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -188,6 +189,11 @@ def run_s3(pair, s3, bucket, how):
 @pytest.mark.slow
 def test_versitygw(pair, s3_server, bucket):
     run_s3(pair, s3_server, bucket, "there")
+
+
+@pytest.mark.slow
+def test_named_server(pair, named_server):
+    run_s3(pair, named_server, f"b{time.time_ns()}", "make")
 
 
 @pytest.mark.slow

@@ -1,10 +1,11 @@
-"""src/net against a real S3 server (versitygw, moto), botocore, and the real dvc's directory remote."""
+"""src/net against real S3 servers (versitygw, moto, the one that is named), botocore, and the real dvc's directory remote."""
 import json
 import os
 import socket
 import stat
 import sys
 import threading
+import time
 import http.server
 
 import conftest
@@ -28,7 +29,7 @@ def target(tmp_path):
     return path
 
 
-@pytest.fixture(params=["directory", "s3", "moto"])
+@pytest.fixture(params=["directory", "s3", "moto", "named"])
 def remote(request, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
@@ -39,9 +40,9 @@ def remote(request, tmp_path):
         s3, bucket = request.getfixturevalue("s3_server"), request.getfixturevalue("bucket")
         yield Remote(f"s3://{bucket}/some prefix", {**clean(home), **s3.env}, endpoint_url=s3.endpoint)
         return
-    s3 = request.getfixturevalue("moto_server")
-    bucket = f"b{os.getpid()}{tmp_path.name[-8:].replace('_', '-')}".lower().strip("-")
-    request.getfixturevalue("moto_buckets")(bucket)
+    s3 = request.getfixturevalue(f"{request.param}_server")
+    bucket = f"b{time.time_ns()}"
+    request.getfixturevalue("make_bucket")(s3, bucket)
     yield Remote(f"s3://{bucket}", {**clean(home), **s3.env}, endpoint_url=s3.endpoint)
 
 
