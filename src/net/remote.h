@@ -31,6 +31,7 @@ struct remote_spec {
 	const char *credential_path, *config_path; /* instead of ~/.aws/credentials and ~/.aws/config */
 	const char *ca_bundle;
 	const char *resume_dir; /* where records of interrupted uploads are kept (net/s3_resume.h); NULL: nowhere, and they are aborted */
+	const char *partial_dir; /* where interrupted downloads are kept (net/s3_partial.h), on the file system of what is fetched; NULL: nowhere */
 	bool no_ssl_verify;
 	bool no_ssl;      /* http to AWS itself; an endpoint_url says by its scheme */
 	bool anonymous;

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "net/remote_s3_impl.h"
 #include "net/s3_list.h"
+#include "net/s3_partial.h"
 
 #include <stdlib.h>
 
@@ -166,6 +167,7 @@ static int put_items(struct remote *remote, struct remote_item *items, size_t co
 static int get_items(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err)
 {
 	struct s3_run run = { .remote = (struct remote_s3 *)remote, .items = items, .count = count, .begin = s3_begin_get, .sink = sink };
+	run.partials = s3_partial_any(run.remote->partial_dir);
 	return s3_run_items(&run, err);
 }
 
@@ -248,6 +250,7 @@ static void close_remote(struct remote *remote)
 	s3_free(s3->s3);
 	loop_free(s3->loop);
 	free(s3->resume_dir);
+	free(s3->partial_dir);
 	free(s3);
 }
 
@@ -269,6 +272,7 @@ int remote_s3_open(const struct remote_spec *spec, struct remote **ret, struct e
 		return -1;
 	}
 	s3->resume_dir = mem_strdup(spec->resume_dir);
+	s3->partial_dir = mem_strdup(spec->partial_dir);
 	*ret = &s3->remote;
 	return 0;
 }

@@ -199,6 +199,8 @@ static void on_fetched(struct s3_op *op)
 void s3_begin_get(struct s3_slot *slot, struct remote_item *item)
 {
 	s3_slot_use(slot, item, "GET");
+	if (slot->run->partials && s3_large_go_on(slot))
+		return;
 	if (item->size == REMOTE_SIZE_UNKNOWN || item->size > S3_LARGE)
 		strlist_take(&slot->op.headers, mem_printf("range: bytes=0-%llu", S3_PART - 1));
 	slot->op.bulk = item->size != REMOTE_SIZE_UNKNOWN && item->size > S3_SMALL;

@@ -20,7 +20,8 @@ struct remote_s3 {
 	struct remote remote;
 	struct loop *loop;
 	struct s3 *s3;
-	char *resume_dir; /* NULL: uploads that are interrupted are aborted */
+	char *resume_dir;  /* NULL: uploads that are interrupted are aborted */
+	char *partial_dir; /* NULL: of downloads that are interrupted nothing is kept */
 };
 
 struct s3_run;
@@ -38,7 +39,8 @@ struct s3_slot {
 	char *small;              /* up to S3_SMALL bytes, kept for the next item */
 	size_t small_cap;
 	struct digest_stream *stream;
-	uint64_t moved;           /* by this try */
+	uint64_t moved;           /* by this try; of a part: what is there of it */
+	uint64_t from;            /* get of a part: where this try began */
 	struct s3_large *large;   /* a part of it */
 	unsigned part;
 	struct hash_job *hash;    /* of the part to send */
@@ -54,6 +56,7 @@ struct s3_run {
 	uint64_t bytes;
 	s3_begin_fn *begin; /* starts slot->op for slot->item, or settles the item at once */
 	bool put;
+	bool partials;      /* get: earlier runs left some (net/s3_partial.h) */
 	bool etags_are_md5; /* as one answer at least has shown */
 	struct s3_slot *slots;
 	size_t slot_count, running;
@@ -91,6 +94,8 @@ void s3_begin_get(struct s3_slot *slot, struct remote_item *item);
 /* Takes over the slot's descriptor; the slot is cleared. Of a get, the first part is in the file already. */
 void s3_large_put(struct s3_slot *slot, uint64_t size);
 void s3_large_get(struct s3_slot *slot, uint64_t size);
+/* Goes on with the slot's item where an earlier run stopped; false, and the slot is as it was, if there is nothing of it. */
+bool s3_large_go_on(struct s3_slot *slot);
 /* Gives the slot a part of something large; false if there is none waiting. */
 bool s3_large_take_part(struct s3_slot *slot);
 bool s3_large_enough(const struct s3_run *run); /* no more of them at once */

@@ -3,14 +3,12 @@
  *
  * Up: the digest of the whole file is computed by one thread while parts are sent, and the upload is completed only if it is the
  * expected one; each part is signed with its own sha256, which the server compares with what arrives. What the server took is recorded, so
- * that a later run goes on with it (net/s3_resume.h). Down: parts are written at their
- * place, all of the version that the first answer named (If-Match); a thread hashes as far as the parts are there without a gap.
+ * that a later run goes on with it (net/s3_resume.h). Down: remote_s3_large_get.c.
  */
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "net/remote_s3_impl.h"
-#include "net/s3_resume.h"
+#include "net/remote_s3_large.h"
 #include "net/sigv4.h"
 #include "net/xml.h"
 
@@ -25,28 +23,6 @@
 #define ABORT_WAIT_MS 3000
 #define MAX_LISTING (1024 * 1024) /* of parts: a page has a thousand */
 
-struct s3_large {
-	struct s3_run *run;
-	struct remote_item *item;
-	int fd;
-	uint64_t size, part_size;
-	unsigned parts, next, running, done;
-	bool ready;              /* parts may be taken */
-	bool hashed;
-	bool ended;              /* settled, or about to be once the upload is aborted */
-	bool is_gone;            /* put: the server knows the upload no more */
-	bool second;             /* get: fetched again after a wrong digest */
-	struct hash_job *hash;
-	char *key;
-	char **etags;            /* put: of each part */
-	struct s3_resume resume; /* put */
-	char *upload_id;         /* put */
-	char *etag;              /* get: of the version that is fetched */
-	bool *have;              /* get */
-	unsigned frontier;       /* get: parts there without a gap */
-	struct s3_op op;         /* start, complete, abort */
-};
-
 static void large_free(struct s3_large *large)
 {
 	hash_job_drop(large->hash);
@@ -60,10 +36,11 @@ static void large_free(struct s3_large *large)
 	free(large->upload_id);
 	free(large->etag);
 	free(large->have);
+	s3_partial_release(&large->partial);
 	free(large);
 }
 
-static void large_remove(struct s3_large *large)
+void s3_large_remove(struct s3_large *large)
 {
 	struct s3_run *run = large->run;
 	for (size_t i = 0; i < run->larges.len; i++) {
@@ -78,9 +55,10 @@ static void settle(struct s3_large *large)
 {
 	struct s3_run *run = large->run;
 	if (!run->put && large->item->ret_state != REMOTE_DONE)
-		sys.unlinkat(AT_FDCWD, large->item->path, 0);
+		s3_large_leave(large);
+	s3_large_uncount(large);
 	s3_run_settled(run, large->item);
-	large_remove(large);
+	s3_large_remove(large);
 	s3_run_fill(run);
 }
 
@@ -120,17 +98,23 @@ static bool may_go_on_later(const struct s3_large *large)
 	return large->resume.path && !large->is_gone && large->item->ret_state != REMOTE_DAMAGED;
 }
 
-/* Ends the object with the state and error that its item has. */
-static void give_up(struct s3_large *large)
+void s3_large_stop(struct s3_large *large)
 {
 	struct s3_run *run = large->run;
-	large->ended = true;
 	for (size_t i = 0; i < run->slot_count; i++) {
 		if (run->slots[i].large == large)
 			s3_slot_clear(&run->slots[i], true);
 	}
 	hash_job_drop(large->hash);
 	large->hash = NULL;
+}
+
+/* Ends the object with the state and error that its item has. */
+static void give_up(struct s3_large *large)
+{
+	struct s3_run *run = large->run;
+	large->ended = true;
+	s3_large_stop(large);
 	if (large->upload_id && !run->stopped && !may_go_on_later(large)) {
 		s3_resume_end(&large->resume);
 		start_abort(large, on_aborted);
@@ -139,17 +123,17 @@ static void give_up(struct s3_large *large)
 	}
 }
 
-static void give_up_for(struct s3_large *large, struct err *why)
+void s3_large_give_up_for(struct s3_large *large, struct err *why)
 {
 	remote_item_failed(large->item, why);
 	give_up(large);
 }
 
 /* For an op that ended badly. */
-static void give_up_for_op(struct s3_large *large, struct s3_op *op)
+void s3_large_give_up_for_op(struct s3_large *large, struct s3_op *op)
 {
 	struct s3_run *run = large->run;
-	large->is_gone = run->put && op->ret_outcome == S3_ABSENT;
+	large->is_gone = large->is_gone || (run->put && op->ret_outcome == S3_ABSENT);
 	if (op->ret_outcome != S3_FAILED)
 		err_set(&op->ret_err, ERR_NET, "the server refuses '%s' (status %u)", large->item->key, op->request.ret_status);
 	if (op->ret_hopeless && !run->stopped) {
@@ -157,10 +141,8 @@ static void give_up_for_op(struct s3_large *large, struct s3_op *op)
 		err_move(run->err, &op->ret_err);
 		err_set(&op->ret_err, ERR_NET, "not moved: the remote cannot be used");
 	}
-	give_up_for(large, &op->ret_err);
+	s3_large_give_up_for(large, &op->ret_err);
 }
-
-static void maybe_finish(struct s3_large *large);
 
 static void on_hashed(void *ctx, int status, const struct digest *digest, struct err *err)
 {
@@ -168,46 +150,69 @@ static void on_hashed(void *ctx, int status, const struct digest *digest, struct
 	large->hash = NULL;
 	large->hashed = true;
 	if (status < 0) {
-		give_up_for(large, err);
+		s3_large_give_up_for(large, err);
 	} else if (digest_eq(digest, &large->item->expect)) {
-		maybe_finish(large);
+		s3_large_maybe_finish(large);
 	} else if (!large->run->put && !large->second) {
 		large->second = true;
 		large->hashed = false;
 		large->next = large->done = large->frontier = 0;
 		memset(large->have, 0, large->parts * sizeof(*large->have));
+		s3_partial_void(&large->partial);
+		s3_large_uncount(large);
 		struct err failure CLEANUP(err_release) = ERR_INIT;
 		large->hash = hash_job_start(large->run->remote->loop, large->item->expect.kind, large->fd, 0, large->size, 0, on_hashed, large,
 					     &failure);
 		if (large->hash)
 			s3_run_fill(large->run);
 		else
-			give_up_for(large, &failure);
+			s3_large_give_up_for(large, &failure);
 	} else {
 		remote_item_wrong_digest(large->item, large->run->put ? "the local copy" : "the remote copy", digest);
 		give_up(large);
 	}
 }
 
-static struct s3_large *large_new(struct s3_slot *slot, uint64_t size)
+struct s3_large *s3_large_new(struct s3_slot *slot, uint64_t size, uint64_t part_size)
 {
 	struct s3_large *large = mem_alloc(sizeof(*large));
 	large->run = slot->run;
 	large->item = slot->item;
 	large->fd = slot->fd;
+	slot->fd = -1;
 	large->size = size;
 	large->key = mem_strdup(slot->key);
 	large->op = (struct s3_op)S3_OP_INIT;
-	large->part_size = S3_PART;
+	large->partial = (struct s3_partial)S3_PARTIAL_INIT;
+	large->part_size = part_size ? part_size : S3_PART;
 	while (large->part_size * S3_MAX_PARTS < size)
 		large->part_size *= 2;
 	large->parts = (unsigned)((size + large->part_size - 1) / large->part_size);
+	large->have = mem_alloc(large->parts * sizeof(*large->have));
 	large->hashed = slot->item->expect.kind == DIGEST_NONE;
 	vec_push(&slot->run->larges, large);
 	return large;
 }
 
-static int start_hash(struct s3_large *large, uint64_t allowed, struct err *err)
+uint64_t s3_large_part_len(const struct s3_large *large, unsigned part)
+{
+	uint64_t from = part * large->part_size;
+	return large->size - from < large->part_size ? large->size - from : large->part_size;
+}
+
+void s3_large_count(struct s3_large *large, uint64_t bytes)
+{
+	large->counted += bytes;
+	large->run->bytes += bytes;
+}
+
+void s3_large_uncount(struct s3_large *large)
+{
+	large->run->bytes -= large->counted;
+	large->counted = 0;
+}
+
+int s3_large_start_hash(struct s3_large *large, uint64_t allowed, struct err *err)
 {
 	if (large->hashed)
 		return 0;
@@ -227,12 +232,12 @@ static void on_upload_started(struct s3_op *op)
 	struct s3_large *large = op->ctx;
 	struct buf id CLEANUP(buf_release) = BUF_INIT;
 	if (op->ret_outcome != S3_OK) {
-		give_up_for_op(large, op);
+		s3_large_give_up_for_op(large, op);
 		return;
 	}
 	if (!xml_find(op->response.data, op->response.len, "UploadId", &id) || id.len == 0) {
 		err_set(&op->ret_err, ERR_NET, "the server gave no UploadId for '%s'", large->item->key);
-		give_up_for(large, &op->ret_err);
+		s3_large_give_up_for(large, &op->ret_err);
 		return;
 	}
 	large->upload_id = buf_detach(&id);
@@ -280,7 +285,7 @@ static void on_parts_listed(struct s3_op *op)
 {
 	struct s3_large *large = op->ctx;
 	if (op->ret_outcome == S3_FAILED) {
-		give_up_for_op(large, op);
+		s3_large_give_up_for_op(large, op);
 		return;
 	}
 	if (op->ret_outcome != S3_OK) { /* it was ended by somebody, or by age */
@@ -306,15 +311,14 @@ static void list_parts(struct s3_large *large)
 
 void s3_large_put(struct s3_slot *slot, uint64_t size)
 {
-	struct s3_large *large = large_new(slot, size);
+	struct s3_large *large = s3_large_new(slot, size, 0);
 	struct err err CLEANUP(err_release) = ERR_INIT;
-	slot->fd = -1;
 	s3_slot_clear(slot, true);
 	large->etags = mem_alloc(large->parts * sizeof(*large->etags));
-	if (start_hash(large, size, &err) < 0) {
+	if (s3_large_start_hash(large, size, &err) < 0) {
 		remote_item_failed(large->item, &err);
 		s3_run_settled(large->run, large->item);
-		large_remove(large);
+		s3_large_remove(large);
 		return;
 	}
 	const struct remote_s3 *remote = large->run->remote;
@@ -331,10 +335,10 @@ static void take_part(struct s3_slot *slot, char *etag)
 	large->etags[slot->part] = etag;
 	large->running--;
 	large->done++;
-	large->run->bytes += slot->op.body_len;
+	s3_large_count(large, slot->op.body_len);
 	large->run->flow.work += slot->op.body_len;
 	s3_slot_clear(slot, true);
-	maybe_finish(large);
+	s3_large_maybe_finish(large);
 }
 
 static void on_part_sent(struct s3_op *op)
@@ -348,7 +352,7 @@ static void on_part_sent(struct s3_op *op)
 	}
 	if (op->ret_outcome != S3_OK) {
 		buf_release(&etag);
-		give_up_for_op(large, op);
+		s3_large_give_up_for_op(large, op);
 		return;
 	}
 	s3_resume_note(&large->resume, slot->part, slot->payload_hash, etag.data);
@@ -360,7 +364,7 @@ static void on_part_hashed(void *ctx, int status, const struct digest *digest, s
 	struct s3_slot *slot = ctx;
 	slot->hash = NULL;
 	if (status < 0) {
-		give_up_for(slot->large, err);
+		s3_large_give_up_for(slot->large, err);
 		return;
 	}
 	digest_hex(digest, slot->payload_hash);
@@ -387,20 +391,19 @@ static void begin_put_part(struct s3_slot *slot, struct s3_large *large, uint64_
 	add_upload_id(large, &op->query);
 	slot->hash = hash_job_start(slot->run->remote->loop, DIGEST_SHA256, large->fd, from, len, len, on_part_hashed, slot, &err);
 	if (!slot->hash)
-		give_up_for(large, &err);
+		s3_large_give_up_for(large, &err);
 }
 
 static void on_completed(struct s3_op *op)
 {
 	struct s3_large *large = op->ctx;
 	if (op->ret_outcome != S3_OK) {
-		give_up_for_op(large, op);
+		s3_large_give_up_for_op(large, op);
 		return;
 	}
 	s3_resume_end(&large->resume);
 	large->item->ret_state = REMOTE_DONE;
 	large->item->ret_size = large->size;
-	large->run->bytes -= large->size; /* counted part by part; s3_run_settled adds the whole */
 	settle(large);
 }
 
@@ -423,117 +426,6 @@ static void complete_upload(struct s3_large *large)
 	s3_start(large->run->remote->s3, &large->op);
 }
 
-/* Down. */
-
-void s3_large_get(struct s3_slot *slot, uint64_t size)
-{
-	struct s3_large *large = large_new(slot, size);
-	struct s3_run *run = slot->run;
-	struct err err CLEANUP(err_release) = ERR_INIT;
-	struct buf etag = BUF_INIT;
-	large->etag = http_header(&slot->op.request, "etag", &etag) ? buf_detach(&etag) : NULL;
-	large->have = mem_alloc(large->parts * sizeof(*large->have));
-	large->next = large->done = large->frontier = 1; /* the first is there, if parts are of the usual size */
-	if (large->part_size != S3_PART)
-		large->next = large->done = large->frontier = 0;
-	slot->fd = -1;
-	slot->created = false;
-	s3_slot_clear(slot, true);
-	if (sys.fallocate(large->fd, 0, 0, (off_t)size) < 0 && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL) {
-		err_set_errno(&err, ERR_FAILED, errno, "no room for '%s'", large->item->path);
-		give_up_for(large, &err);
-		return;
-	}
-	run->bytes += large->done * large->part_size;
-	large->ready = true;
-	if (start_hash(large, large->done * large->part_size, &err) < 0)
-		give_up_for(large, &err);
-	else
-		s3_run_fill(run);
-}
-
-static uint64_t part_len(const struct s3_large *large, unsigned part)
-{
-	uint64_t from = part * large->part_size;
-	return large->size - from < large->part_size ? large->size - from : large->part_size;
-}
-
-static bool restart_part(struct s3_op *op)
-{
-	struct s3_slot *slot = op->ctx;
-	slot->moved = 0;
-	return true;
-}
-
-static bool take_part_bytes(struct http_request *request, const void *bytes, size_t len)
-{
-	struct s3_op *op = request->ctx;
-	struct s3_slot *slot = op->ctx;
-	struct s3_large *large = slot->large;
-	if (len > part_len(large, slot->part) - slot->moved) {
-		err_set(&request->ret_err, ERR_NET, "the server sent more of '%s' than was asked for", large->item->key);
-		return false;
-	}
-	const char *from = bytes;
-	for (size_t left = len; left > 0;) {
-		ssize_t put = sys.pwrite(large->fd, from, left, (off_t)(slot->part * large->part_size + slot->moved));
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0) {
-			err_set_errno(&request->ret_err, ERR_FAILED, errno, "cannot write '%s'", large->item->path);
-			return false;
-		}
-		from += put;
-		left -= (size_t)put;
-		slot->moved += (uint64_t)put;
-	}
-	return true;
-}
-
-static void on_part_fetched(struct s3_op *op)
-{
-	struct s3_slot *slot = op->ctx;
-	struct s3_large *large = slot->large;
-	uint64_t len = part_len(large, slot->part);
-	if (op->ret_outcome == S3_OK && slot->moved != len) {
-		op->ret_outcome = S3_FAILED;
-		err_set(&op->ret_err, ERR_NET, "the server sent %" PRIu64 " bytes of '%s' where %" PRIu64 " were asked for", slot->moved,
-			large->item->key, len);
-	} else if (op->ret_outcome == S3_CHANGED) {
-		op->ret_outcome = S3_FAILED;
-		err_set(&op->ret_err, ERR_DATA, "'%s' changed on the remote while it was fetched", large->item->key);
-	}
-	if (op->ret_outcome != S3_OK) {
-		give_up_for_op(large, op);
-		return;
-	}
-	large->have[slot->part] = true;
-	large->running--;
-	large->done++;
-	large->run->bytes += len;
-	large->run->flow.work += len;
-	s3_slot_clear(slot, true);
-	while (large->frontier < large->parts && (large->have[large->frontier]))
-		large->frontier++;
-	if (large->hash)
-		hash_job_allow(large->hash, large->frontier * large->part_size);
-	maybe_finish(large);
-}
-
-static void begin_get_part(struct s3_slot *slot, struct s3_large *large, uint64_t from, uint64_t len)
-{
-	struct s3_op *op = &slot->op;
-	op->method = "GET";
-	op->on_try = restart_part;
-	op->on_data = take_part_bytes;
-	op->done = on_part_fetched;
-	op->use = S3_USE_READ;
-	strlist_take(&op->headers, mem_printf("range: bytes=%" PRIu64 "-%" PRIu64, from, from + len - 1));
-	if (large->etag)
-		strlist_take(&op->headers, mem_printf("if-match: %s", large->etag));
-	s3_start(slot->run->remote->s3, op);
-}
-
 /* Both. */
 
 bool s3_large_take_part(struct s3_slot *slot)
@@ -541,6 +433,8 @@ bool s3_large_take_part(struct s3_slot *slot)
 	struct s3_run *run = slot->run;
 	for (size_t i = 0; i < run->larges.len; i++) {
 		struct s3_large *large = run->larges.at[i];
+		while (large->next < large->parts && large->have[large->next])
+			large->next++;
 		if (!large->ready || large->ended || large->next == large->parts || large->running == MAX_PARTS_AT_ONCE)
 			continue;
 		s3_slot_use(slot, large->item, "GET");
@@ -548,17 +442,16 @@ bool s3_large_take_part(struct s3_slot *slot)
 		slot->part = large->next++;
 		large->running++;
 		slot->op.bulk = true;
-		uint64_t from = slot->part * large->part_size;
 		if (run->put)
-			begin_put_part(slot, large, from, part_len(large, slot->part));
+			begin_put_part(slot, large, slot->part * large->part_size, s3_large_part_len(large, slot->part));
 		else
-			begin_get_part(slot, large, from, part_len(large, slot->part));
+			s3_large_begin_get_part(slot, large);
 		return true;
 	}
 	return false;
 }
 
-static void maybe_finish(struct s3_large *large)
+void s3_large_maybe_finish(struct s3_large *large)
 {
 	struct s3_run *run = large->run;
 	if (large->ended || large->done < large->parts || !large->hashed) {
@@ -571,9 +464,7 @@ static void maybe_finish(struct s3_large *large)
 		s3_run_fill(run);
 		return;
 	}
-	large->item->ret_state = REMOTE_DONE;
-	large->item->ret_size = large->size;
-	run->bytes -= large->size < run->bytes ? large->size : run->bytes;
+	s3_large_finish_get(large);
 	settle(large);
 }
 
@@ -612,7 +503,7 @@ void s3_large_drop_all(struct s3_run *run)
 		if (!large->ended)
 			start_abort(large, note_aborted);
 		if (!run->put)
-			sys.unlinkat(AT_FDCWD, large->item->path, 0);
+			s3_large_leave(large);
 	}
 	for (size_t i = 0; i < run->larges.len; i++) {
 		while (!run->larges.at[i]->ended && loop_now_ms() < until) {

@@ -120,6 +120,11 @@ int odb_temp_path(struct odb *odb, struct buf *out, struct err *err)
 	return 0;
 }
 
+void odb_partial_dir(const struct odb *odb, struct buf *out)
+{
+	buf_addf(out, "%s/%s/partial", odb->dir, TEMP_NAME);
+}
+
 /* Publishing: sync the temporaries, rename them, sync the directories. */
 
 struct sync_job {

@@ -75,6 +75,9 @@ int odb_put(struct odb *odb, const struct odb_id *id, const void *bytes, size_t 
 /* A fresh name for a file that odb_publish will take; appended to out. */
 int odb_temp_path(struct odb *odb, struct buf *out, struct err *err) MUST_CHECK;
 
+/* Where interrupted downloads of objects are kept: on the same file system, not swept with the temporaries. Appended to out; need not exist. */
+void odb_partial_dir(const struct odb *odb, struct buf *out);
+
 /* Makes objects of temporaries whose bytes the caller has verified. Those that it did not get to are left. */
 struct odb_publish {
 	const char *temp;

@@ -1,10 +1,13 @@
 """S3 remotes behind a proxy that breaks things: success after a retry with verified bytes, or a clear error and state; never a
 wrong file left behind; never late."""
+import fcntl
 import os
 import pathlib
+import subprocess
 import sys
 import time
 
+import conftest
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "interop"))
@@ -230,3 +233,121 @@ def test_abandoned_uploads_are_ended(remote, proxy, tmp_path):
     assert remote.states("put", [small]) == ["done"] and record.exists() and not proxy.count("DELETE")
     os.utime(record, (1, 1))
     assert remote.states("put", [small]) == ["done"] and not record.exists() and proxy.count("DELETE", "uploadId") == 1
+
+
+MIB = 1 << 20
+
+
+def asked_for(proxy):
+    """Bytes that the parts' requests asked for."""
+    total = 0
+    for first, headers in proxy.requests:
+        span = {name.lower(): value for name, value in headers}.get("range")
+        if first.startswith("GET ") and span:
+            begin, end = span.removeprefix("bytes=").split("-")
+            total += int(end) - int(begin) + 1
+    return total
+
+
+def recorded(partial):
+    """Bytes that the record of the one interrupted download counts as there; 0 while there is none."""
+    records = list(partial.glob("*.parts"))
+    return sum(int(number, 16) for number in records[0].read_text().splitlines()[6:]) if records else 0
+
+
+@pytest.fixture
+def killed(remote, proxy, tmp_path, target):
+    """An object of 80 MiB whose download was killed when 16 MiB and 6 MiB of each of the four parts behind them had come,
+    as far as the record says it: to a MiB a part."""
+    item = make_object(tmp_path, os.urandom(80 * MIB))
+    remote.options.update(partial_dir=tmp_path / "partial", read_timeout_s=60)
+    assert remote.states("put", [item], timeout=200) == ["done"]
+    proxy.rules[:] = [Rule("GET", "files/", "stall_body", skip=1, at=6 * MIB)]
+    argv = [conftest.BUILD / "tests" / "remote_driver", "get", remote.url, *[f"{k}={v}" for k, v in remote.options.items()]]
+    with subprocess.Popen([str(a) for a in argv], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=remote.env, text=True) as process:
+        process.stdin.write(to(target, [item])[0].line())
+        process.stdin.close()
+        deadline = time.monotonic() + 60
+        while recorded(tmp_path / "partial") < 36 * MIB and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.kill()
+    assert 36 * MIB <= recorded(tmp_path / "partial") <= 40 * MIB and not list(target.iterdir())
+    proxy.rules.clear()
+    proxy.requests.clear()
+    return item
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("then", ["goes on", "unsized", "another version", "wrong bytes", "wrong size", "cut record", "somebody is at it"])
+def test_killed_get_goes_on(remote, proxy, tmp_path, target, killed, then):
+    record, = (tmp_path / "partial").glob("*.parts")
+    rest = 80 * MIB - recorded(tmp_path / "partial")
+    lines = record.read_text().splitlines(keepends=True)
+    if then == "another version":
+        record.write_text("".join([*lines[:5], '"0123"\n', *lines[6:]]))
+    elif then == "wrong size":
+        record.write_text("".join([*lines[:3], f"{79 * MIB}\n", *lines[4:]]))
+    elif then == "cut record":
+        record.write_text("".join(lines)[:-3])
+    elif then == "wrong bytes":
+        with open(record.with_suffix(""), "r+b") as file:
+            file.seek(3 * MIB)
+            file.write(b"wrong")
+    with open(record, "rb") as held:
+        if then == "somebody is at it":
+            fcntl.flock(held, fcntl.LOCK_EX)
+        assert [a.state for a in moved(remote, "get", to(target, [killed], then != "unsized"), 60)] == ["done"]
+    assert_fetched(target, [killed], ["done"])
+    if then in ("goes on", "unsized"):
+        assert asked_for(proxy) == rest
+    elif then == "wrong bytes":
+        assert asked_for(proxy) == rest + 80 * MIB
+    else:
+        assert asked_for(proxy) >= 80 * MIB
+    assert len(list((tmp_path / "partial").iterdir())) == (2 if then == "somebody is at it" else 0)
+
+
+@pytest.mark.slow
+def test_killed_get_of_an_object_that_is_gone(remote, proxy, tmp_path, target, killed):
+    proxy.rules.append(Rule("GET", "files/", "status", code=404, name="NoSuchKey"))
+    assert [a.state for a in moved(remote, "get", to(target, [killed]), 60)] == ["missing"]
+    assert not list((tmp_path / "partial").iterdir()) and not list(target.iterdir())
+
+
+@pytest.mark.slow
+def test_killed_get_is_forgotten_after_days(remote, proxy, tmp_path, target, killed):
+    small = make_object(tmp_path, b"small")
+    assert remote.states("put", [small]) == ["done"]
+    assert remote.states("get", to(target, [small])) == ["done"] and len(list((tmp_path / "partial").iterdir())) == 2
+    for path in (tmp_path / "partial").iterdir():
+        os.utime(path, (1, 1))
+    (target / small.md5).unlink()
+    assert remote.states("get", to(target, [small])) == ["done"] and not list((tmp_path / "partial").iterdir())
+
+
+@pytest.mark.slow
+def test_refused_get_goes_on(remote, proxy, tmp_path, target):
+    """What fails is kept, too; bytes that do not belong to the object are not."""
+    item = make_object(tmp_path, os.urandom(80 * MIB))
+    remote.options.update(partial_dir=tmp_path / "partial")
+    assert [a.state for a in moved(remote, "put", [item], 60)] == ["done"]
+    proxy.rules[:] = [Rule("GET", "files/", "status", skip=3, code=403, name="AccessDenied")]
+    assert [a.state for a in moved(remote, "get", to(target, [item]), 60)] == ["failed"]
+    there = recorded(tmp_path / "partial")
+    assert there >= 16 * MIB and not list(target.iterdir())
+    proxy.rules.clear()
+    proxy.requests.clear()
+    assert [a.state for a in moved(remote, "get", to(target, [item]), 60)] == ["done"]
+    assert asked_for(proxy) <= 80 * MIB - there
+    assert_fetched(target, [item], ["done"])
+
+
+@pytest.mark.slow
+def test_broken_part_goes_on_where_it_was(remote, proxy, tmp_path, target):
+    item = make_object(tmp_path, os.urandom(80 * MIB))
+    assert [a.state for a in moved(remote, "put", [item], 60)] == ["done"]
+    proxy.requests.clear()
+    proxy.rules[:] = [Rule("GET", "files/", "cut", times=3, skip=1, at=10 * MIB)]
+    assert [a.state for a in moved(remote, "get", to(target, [item]), 60)] == ["done"]
+    assert asked_for(proxy) == (80 + 3 * 6) * MIB
+    assert_fetched(target, [item], ["done"])

@@ -44,6 +44,7 @@ static bool take_option(struct options *options, char *text)
 		{ "secret_access_key", &options->spec.secret_access_key }, { "session_token", &options->spec.session_token },
 		{ "credential_path", &options->spec.credential_path }, { "config_path", &options->spec.config_path },
 		{ "ca_bundle", &options->spec.ca_bundle }, { "sse", &options->spec.sse }, { "resume_dir", &options->spec.resume_dir },
+		{ "partial_dir", &options->spec.partial_dir },
 		{ "sse_kms_key_id", &options->spec.sse_kms_key_id }, { "sse_customer_algorithm", &options->spec.sse_customer_algorithm },
 		{ "sse_customer_key", &options->spec.sse_customer_key }, { "acl", &options->spec.acl },
 		{ "grant_read", &options->spec.grant_read }, { "grant_read_acp", &options->spec.grant_read_acp },

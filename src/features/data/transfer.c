@@ -63,6 +63,9 @@ static int open_remote(struct data_repo *repo, const char *name, unsigned jobs, 
 	if (state_find_dir(repo->root, &state, err) < 0)
 		return -1;
 	spec.resume_dir = arena_printf(arena, "%s/uploads", state.data);
+	struct buf partial CLEANUP(buf_release) = BUF_INIT;
+	odb_partial_dir(&repo->odb, &partial);
+	spec.partial_dir = arena_strdup(arena, partial.data);
 	return remote_open(&spec, ret, err);
 }
 
