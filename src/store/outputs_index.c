@@ -21,7 +21,7 @@ static pthread_mutex_t *lock(void)
 }
 
 /* For the rest of the function. */
-#define TAKE_TURN pthread_mutex_t *held CLEANUP(unlock) = lock()
+#define TAKE_TURN pthread_mutex_t *held UNUSED CLEANUP(unlock) = lock()
 
 static struct state *open_index(struct outputs *cache, bool may_create)
 {

@@ -93,7 +93,7 @@ static void a_fifo_of_make_is_joined(void **state)
 	assert_int_equal(write(fd, "ab", 2), 2);
 	jobserver_join("ks -j3 --jobserver-auth=3,4 --jobserver-auth=fifo:tokens --jobserver-style=fifo -- CC=gcc --jobserver-auth=5,6", &joined, &why_not);
 	assert_null(why_not);
-	char first, second, third;
+	char first = 0, second = 0, third = 0;
 	assert_true(jobserver_take(joined, &first) && jobserver_take(joined, &second) && !jobserver_take(joined, &third));
 	assert_true(first == 'a' && second == 'b');
 	jobserver_give(joined, second);
