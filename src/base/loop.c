@@ -176,7 +176,7 @@ static void on_signal_fd(void *ctx, int fd, uint32_t events)
 
 int loop_catch_signals(struct loop *loop, loop_signal_fn *fn, void *ctx, struct err *err)
 {
-	static const int caught[] = { SIGINT, SIGTERM, SIGHUP, SIGWINCH };
+	static const int caught[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH };
 	sigset_t set;
 	sigemptyset(&set);
 	for (size_t i = 0; i < ARRAY_LEN(caught); i++)

@@ -33,7 +33,7 @@ void loop_remove_fd(struct loop *loop, struct loop_source *source);
 struct loop_timer *loop_add_timer(struct loop *loop, uint64_t after_ms, loop_timer_fn *fn, void *ctx);
 void loop_remove_timer(struct loop *loop, struct loop_timer *timer);
 
-/* Blocks SIGINT, SIGTERM, SIGHUP (and SIGWINCH) for the process and delivers them here until loop_free. */
+/* Blocks SIGINT, SIGTERM, SIGHUP, SIGQUIT (and SIGWINCH) for the process and delivers them here until loop_free. */
 int loop_catch_signals(struct loop *loop, loop_signal_fn *fn, void *ctx, struct err *err) MUST_CHECK;
 
 /* Waits for at least one event (at most max_wait_ms; -1: for ever) and runs its callbacks. */

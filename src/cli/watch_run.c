@@ -209,7 +209,7 @@ static void stop_circle(struct watcher *watcher, unsigned *rounds)
 /* A signal that comes between two loops waits for the next one. */
 static void hold_signals(sigset_t *ret_before)
 {
-	static const int held[] = { SIGINT, SIGTERM, SIGHUP };
+	static const int held[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 	sigset_t set;
 	sigemptyset(&set);
 	for (size_t i = 0; i < ARRAY_LEN(held); i++)

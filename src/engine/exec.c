@@ -75,6 +75,7 @@ static void drop_process(struct job *job)
 void exec_free(struct job *job)
 {
 	drop_process(job);
+	ahead_free(job->ahead);
 	drop_timer(job, &job->lock_timer);
 	drop_timer(job, &job->timeout_timer);
 	drop_timer(job, &job->retry_timer);
@@ -470,9 +471,13 @@ static void command_ended(struct job *job, int status)
 	if (is_success(job)) {
 		if (job->exit_code)
 			warn_of_code(job);
-		if (++job->command < target->run.len)
+		if (++job->command < target->run.len) {
 			start_command(job);
-		else
+			return;
+		}
+		drop_timer(job, &job->timeout_timer);
+		job->ended_ms = loop_now_ms();
+		if (!ahead_begin(job))
 			finish_success(job);
 		return;
 	}

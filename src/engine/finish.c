@@ -204,7 +204,7 @@ void finish_success(struct job *job)
 	const struct target *target = job->node->target;
 	struct err err CLEANUP(err_release) = ERR_INIT;
 	struct manifest outputs = { 0 };
-	uint64_t duration = loop_now_ms() - job->started_ms;
+	uint64_t duration = job->ended_ms - job->started_ms;
 	OWNED char *missing = NULL;
 	if (job->restored) {
 		write_log(job);

@@ -8,6 +8,7 @@
  *     slots.c    the jobserver and the load average
  *     sharing.c  results of others, and for others
  *     changes.c  what --watch sees while targets run
+ *     ahead.c    large outputs, read and copied by another thread
  *     finish.c   after the last command: outputs verified, kept and recorded; interrupted work put aside
  */
 #ifndef ENGINE_RUN_H
@@ -61,6 +62,7 @@ struct job {
 	bool said_waiting;
 	bool restored;
 	uint64_t saved_ms;           /* restored: what making it took */
+	struct ahead *ahead;         /* its large outputs are being read; NULL: not */
 
 	struct proc proc;
 	struct loop_source *exit_source;
@@ -76,7 +78,7 @@ struct job {
 	bool timed_out, interrupted;
 	bool stale;                  /* --watch: it is being ended, to start again */
 	int exit_code;
-	uint64_t started_ms;
+	uint64_t started_ms, ended_ms; /* ended: of its last command */
 	struct buf log;              /* bounded by OUTPUTS_LOG_MAX, for the output cache */
 	int log_fd;                  /* -1 until something is printed */
 };
@@ -198,6 +200,12 @@ void slots_wait(struct run *run);  /* after TAKE_WAIT: the loop is woken when tr
 bool slots_load_is_high(struct run *run); /* too high to start another; looked at again soon */
 void slots_offer(struct job *job); /* puts MAKEFLAGS into its environment */
 size_t slots_fds(const struct job *job, int ret[2]); /* that its processes must inherit: 0 or 2 */
+
+/* ahead.c */
+/* True if large outputs of the job, whose commands have ended, are read by another thread: finish_success is called when that is done.
+ * False if there is nothing to wait for. */
+bool ahead_begin(struct job *job);
+void ahead_free(struct ahead *ahead); /* waits for the thread, which then stops soon; NULL is fine */
 
 /* finish.c */
 void finish_success(struct job *job);

@@ -418,7 +418,7 @@ static void on_tick(void *ctx)
 static void on_signal(void *ctx, int signal_number)
 {
 	struct run *run = ctx;
-	if (signal_number != SIGINT && signal_number != SIGTERM && signal_number != SIGHUP)
+	if (signal_number == SIGWINCH)
 		return;
 	bool again = run->summary->signal_number != 0;
 	run->summary->signal_number = signal_number;

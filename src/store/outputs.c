@@ -108,6 +108,47 @@ static int store_object(struct outputs *cache, const char *root, const struct ma
 	return -1;
 }
 
+/* The copy is hashed when it is restored, as all are; here the one that is renamed is the one that is whole. */
+static int bring_through(const char *tmp, const char *from, const char *place, struct err *err)
+{
+	OWNED char *staged = path_joined(tmp, "0");
+	if (fs_copy_file(from, staged, 0444, err) < 0)
+		return -1;
+	if (fs_mkdirs_for(place, err) == 0 && fs_rename(staged, place, err) == 0)
+		return 0;
+	(void)sys.unlinkat(AT_FDCWD, staged, 0);
+	return -1;
+}
+
+int outputs_bring(const struct outputs *cache, const char *from, const struct digest *digest, uint64_t size, uint64_t *ret_bytes,
+		  struct err *err)
+{
+	struct buf place CLEANUP(buf_release) = BUF_INIT;
+	struct buf tmp CLEANUP(buf_release) = BUF_INIT;
+	struct stat st;
+	bool exists;
+	*ret_bytes = 0;
+	if (size <= OUTPUTS_SMALL_MAX)
+		return 0;
+	add_place(cache, "objects", digest, &place);
+	if (fs_lstat(place.data, &st, &exists, err) < 0)
+		return -1;
+	if (exists && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size)
+		return 0;
+	OWNED char *parent = path_joined(cache->dir, "tmp");
+	if (fs_mkdirs(parent, err) < 0 || fs_temp_dir(parent, "store-", &tmp, err) < 0)
+		return -1;
+	int failed = bring_through(tmp.data, from, place.data, err);
+	(void)sys.unlinkat(AT_FDCWD, tmp.data, AT_REMOVEDIR);
+	*ret_bytes = failed ? 0 : size;
+	return failed;
+}
+
+void outputs_brought(struct outputs *cache, uint64_t bytes)
+{
+	cache->stored_bytes += bytes;
+}
+
 /* Into the index. What was read is what the manifest says, or nothing is kept. */
 static int store_small(struct outputs *cache, const char *root, const struct manifest_entry *entry, struct err *err)
 {

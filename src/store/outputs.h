@@ -58,6 +58,12 @@ void outputs_take_notices(struct outputs *cache, struct strlist *out);
 int outputs_store(struct outputs *cache, const char *root, const struct action *action, const char *const *paths, size_t count,
 		  struct err *err) MUST_CHECK;
 
+/* Copies a large file into the cache ahead of outputs_store, which then finds it there. For any thread: of the cache it reads the place alone.
+ * *ret_bytes: 0 if it was there; the caller passes their sum to outputs_brought. */
+int outputs_bring(const struct outputs *cache, const char *from, const struct digest *digest, uint64_t size, uint64_t *ret_bytes,
+		  struct err *err) MUST_CHECK;
+void outputs_brought(struct outputs *cache, uint64_t bytes);
+
 /* Fills *ret if there is a record of that key; whether its objects are still whole shows on restoring. */
 int outputs_find(struct outputs *cache, const struct digest *key, struct action *ret, bool *ret_found, struct err *err) MUST_CHECK;
 

@@ -485,7 +485,7 @@ targets:
 """
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGQUIT, 131)])
 def test_interruption_leaves_nothing_half_done(box, number, code):
     box.write("mlmake.yaml", INTERRUPTED)
     box.write("in", "")

@@ -8,6 +8,7 @@
  *     MLMAKE_FAULT=any:KILL:57         before the 57th call that changes the file system
  *     MLMAKE_FAULT_LOG=FILE            appends the number of counted calls at exit
  *     MLMAKE_FAULT_TICK_MS=40          files' times seem to advance 40 ms at a time, as on file systems with coarse clocks
+ *     MLMAKE_FAULT_SLOW_MS=50          each read of 64 KiB or more takes that long
  */
 #include "base/sys.h"
 
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static struct sys_table real;
 static struct {
@@ -113,6 +115,15 @@ static int coarse_fstatat(int dir, const char *path, struct stat *ret, int flags
 	return failed;
 }
 
+static struct timespec slow;
+
+static ssize_t slow_read(int fd, void *to, size_t len)
+{
+	if (len >= 65536)
+		nanosleep(&slow, NULL);
+	return read(fd, to, len);
+}
+
 static int errno_by_name(const char *name)
 {
 	static const struct {
@@ -143,6 +154,11 @@ __attribute__((constructor)) static void install(void)
 	if (tick && (tick_ns = strtol(tick, NULL, 10) * 1000000) > 0) {
 		sys.fstat = coarse_fstat;
 		sys.fstatat = coarse_fstatat;
+	}
+	const char *slow_ms = getenv("MLMAKE_FAULT_SLOW_MS");
+	if (slow_ms) {
+		slow.tv_nsec = strtol(slow_ms, NULL, 10) * 1000000;
+		sys.read = slow_read;
 	}
 	if (!text)
 		return;

@@ -1,0 +1,83 @@
+"""Large outputs are read beside the loop: what else runs does not wait for that."""
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import BUILD
+
+FAULTY = BUILD / "mlmake-fault"
+SLOW_MS = 60
+MEGABYTES = 40  # read in that many pieces: 2.4 s
+LINES = 60
+
+
+def project(box, output, made, cache):
+    chain = {f"b{i}": {"run": f"echo start {i}; sleep 0.05", "needs": [f"b{i - 1}"] if i else []} for i in range(LINES)}
+    box.write("mlmake.yaml", json.dumps({"version": 1, "rules": [], "targets": {
+        "a": {"inputs": ["in"], "outputs": [output], "cache": cache, "run": made},
+        "all": {"needs": ["a", f"b{LINES - 1}"]}, **chain}}))
+    box.write("in", "")
+
+
+def follow(process):
+    """When each event came: [(seconds, event)]."""
+    return [(time.monotonic(), json.loads(line)) for line in process.stdout]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output, made", [("big", f"truncate -s {MEGABYTES}M big"),
+                                          ("dir", f"mkdir -p dir/deep; truncate -s {MEGABYTES}M dir/deep/big; echo x > dir/small")])
+@pytest.mark.parametrize("cache", [True, False])
+def test_others_do_not_wait_for_the_reading_of_a_large_output(box, output, made, cache):
+    project(box, output, made, cache)
+    box.env["MLMAKE_FAULT_SLOW_MS"] = str(SLOW_MS)
+    process = box.popen(FAULTY, "-j", "2", "--json", "all", stdout=subprocess.PIPE, text=True)
+    events = follow(process)
+    assert process.wait(30) == 0
+    began = next(at for at, event in events if event["event"] == "started" and event["target"] == "a")
+    ended = next(at for at, event in events if event["event"] == "finished" and event["target"] == "a")
+    assert ended - began > 0.8 * SLOW_MS * MEGABYTES / 1000, "reading it takes its time"
+    meanwhile = [at for at, event in events if event["event"] in ("started", "output") and event["target"] != "a" and began <= at <= ended]
+    gaps = [after - before for before, after in zip(meanwhile, meanwhile[1:])]
+    assert len(meanwhile) > 10 and max(gaps) < SLOW_MS * MEGABYTES / 1000 / 3, sorted(gaps)[-3:]
+    del box.env["MLMAKE_FAULT_SLOW_MS"]
+    box.mlmake("a", "-q")
+    if cache:
+        (box.path / "in").write_text("other")
+        box.mlmake("a")
+        (box.path / "in").write_text("")
+        assert "restored" in box.mlmake("a", "--json").stdout
+        assert (box.path / ("big" if output == "big" else "dir/deep/big")).stat().st_size == MEGABYTES << 20
+
+
+@pytest.mark.slow
+def test_an_interruption_does_not_wait_for_it(box):
+    project(box, "big", "truncate -s 40M big; touch made", True)
+    box.env["MLMAKE_FAULT_SLOW_MS"] = "500"
+    process = box.popen(FAULTY, "a")
+    deadline = time.monotonic() + 10
+    while not (box.path / "made").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert time.monotonic() - began < 5
+    assert not (box.path / "big").exists() and (box.path / ".mlmake/interrupted/a/big").exists()
+    del box.env["MLMAKE_FAULT_SLOW_MS"]
+    assert "no record of a success" in box.mlmake("-n", "a").stdout
+
+
+@pytest.mark.slow
+def test_a_large_output_is_read_once(box):
+    project(box, "big", "truncate -s 9M big", False)
+    box.env["MLMAKE_FAULT_SLOW_MS"] = "100"
+    began = time.monotonic()
+    box.run(FAULTY, "a", check=0)
+    took = time.monotonic() - began
+    began = time.monotonic()
+    box.run(FAULTY, "a", check=0)
+    assert took > 0.9 > time.monotonic() - began
