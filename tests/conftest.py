@@ -55,7 +55,7 @@ def find_peer(name):
         path = PEERS / PEER_PATHS[name]
         if path.exists():
             return str(path)
-    return shutil.which({"moto": "moto_server"}.get(name, name))
+    return shutil.which({"moto": "moto_server"}.get(name, name), path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
 
 
 def is_missing(name):

@@ -149,7 +149,7 @@ static const struct command cmd_add = {
 	.name = "add",
 	.summary = "name a remote",
 	.usage = "[OPTIONS] NAME URL",
-	.help = "URL is a directory, s3://bucket/prefix, https://host/path or webdavs://host/path:\n\n    mlmake data remote add -d storage s3://ml-data/project\n"
+	.help = "URL is a directory, s3://bucket/prefix, ssh://host/path, https://host/path or webdavs://host/path:\n\n    mlmake data remote add -d storage s3://ml-data/project\n"
 		"    mlmake data remote modify storage endpointurl http://127.0.0.1:9000",
 	.least = 2,
 	.most = 2,

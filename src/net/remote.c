@@ -1,9 +1,12 @@
 #include "net/remote.h"
 
+#include "base/fs.h"
+#include "base/mem.h"
 #include "base/path.h"
 #include "base/text.h"
 #include "net/remote_impl.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -18,6 +21,7 @@ static const struct {
 	{ "https", remote_web_open, "https://host/path", NULL },
 	{ "webdav", remote_web_open, "webdav://host/path", NULL },
 	{ "webdavs", remote_web_open, "webdavs://host/path", NULL },
+	{ "ssh", remote_sftp_open, "ssh://user@host:port/path", NULL },
 	{ "gs", NULL, NULL,
 	  "Google Cloud Storage speaks S3, too: the same objects are at url = s3://BUCKET/PREFIX with endpointurl = https://storage.googleapis.com "
 	  "and an HMAC key (gcloud storage hmac create ACCOUNT) as access_key_id and secret_access_key" },
@@ -58,7 +62,7 @@ int remote_check_url(const char *name, const char *url, struct err *err)
 		return err_hint(err, "write it as %s", kinds[kind].example);
 	}
 	err_set(err, ERR_CONFIG, "the remote '%s' has the url '%s', and remotes of that kind are not supported", name ? name : "", url);
-	return err_hint(err, "%s", kind >= 0 ? kinds[kind].instead : "supported are directories, s3://, http(s):// and webdav(s)://");
+	return err_hint(err, "%s", kind >= 0 ? kinds[kind].instead : "supported are directories, s3://, ssh://, http(s):// and webdav(s)://");
 }
 
 int remote_open(const struct remote_spec *spec, struct remote **ret, struct err *err)
@@ -139,6 +143,90 @@ int remote_tell(const struct remote_sink *sink, size_t items_done, uint64_t byte
 	if (!sink || !sink->progress || sink->progress(sink->ctx, items_done, bytes_done))
 		return 0;
 	return err_set(err, ERR_SIGINT, "interrupted");
+}
+
+int remote_item_open(struct remote_item *item, int *ret_fd, uint64_t *ret_size)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct stat st;
+	int fd = *ret_fd = sys.openat(AT_FDCWD, item->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+	if (fd < 0 && errno == ENOENT) {
+		remote_item_missing(item, "here");
+		return -1;
+	}
+	if (fd < 0 || sys.fstat(fd, &st) < 0) {
+		err_set_errno(&err, ERR_FAILED, errno, "cannot read '%s'", item->path);
+		remote_item_failed(item, &err);
+		return -1;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		err_set(&err, ERR_FAILED, "'%s' is not a regular file", item->path);
+		remote_item_failed(item, &err);
+		return -1;
+	}
+	*ret_size = (uint64_t)st.st_size;
+	if (item->size != REMOTE_SIZE_UNKNOWN && item->size != *ret_size) {
+		remote_item_wrong_size(item, "the local copy", *ret_size);
+		return -1;
+	}
+	return 0;
+}
+
+int remote_item_create(const struct remote_item *item, int *ret_fd, struct err *err)
+{
+	*ret_fd = sys.openat(AT_FDCWD, item->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	return *ret_fd < 0 ? err_set_errno(err, ERR_FAILED, errno, "cannot create '%s'", item->path) : 0;
+}
+
+int remote_write_at(int fd, const void *bytes, size_t len, uint64_t at)
+{
+	const char *from = bytes;
+	while (len > 0) {
+		ssize_t put = sys.pwrite(fd, from, len, (off_t)at);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return -1;
+		from += put;
+		len -= (size_t)put;
+		at += (uint64_t)put;
+	}
+	return 0;
+}
+
+static size_t depth_of(const char *key)
+{
+	size_t depth = 0;
+	for (; *key; key++)
+		depth += *key == '/';
+	return depth;
+}
+
+void remote_parents(const struct remote_item *items, size_t count, const char *also, struct strlist *ret)
+{
+	struct strlist names CLEANUP(strlist_release) = { 0 };
+	size_t depth, deepest = 0;
+	strlist_add(&names, also);
+	for (size_t i = 0; i < count; i++)
+		for (const char *slash = strchr(items[i].key, '/'); slash; slash = strchr(slash + 1, '/'))
+			strlist_take(&names, mem_strndup(items[i].key, (size_t)(slash - items[i].key)));
+	strlist_sort(&names);
+	strlist_unique(&names);
+	for (size_t at = 0; at <= deepest; at++)
+		for (size_t i = 0; i < names.len; i++) {
+			depth = depth_of(names.at[i]);
+			deepest = depth > deepest ? depth : deepest;
+			if (depth == at)
+				strlist_add(ret, names.at[i]);
+		}
+}
+
+size_t remote_same_depth(const struct strlist *names, size_t from)
+{
+	size_t n = 1;
+	while (from + n < names->len && depth_of(names->at[from + n]) == depth_of(names->at[from]))
+		n++;
+	return n;
 }
 
 void remote_item_failed(struct remote_item *item, struct err *why)

@@ -26,7 +26,8 @@
 /* What DVC's remote section says; NULL or 0 where it is silent. Copied by remote_open. */
 struct remote_spec {
 	const char *name; /* for messages */
-	const char *url;  /* "s3://bucket/prefix", "http[s]://host/path", "webdav[s]://host/path", or an absolute directory */
+	const char *url;  /* "s3://bucket/prefix", "http[s]://host/path", "webdav[s]://host/path", "ssh://user@host:port/path", or an absolute
+			   * directory */
 	const char *region, *profile, *endpoint_url, *access_key_id, *secret_access_key, *session_token;
 	const char *credential_path, *config_path; /* instead of ~/.aws/credentials and ~/.aws/config */
 	const char *ca_bundle;
@@ -38,6 +39,8 @@ struct remote_spec {
 	const char *sse, *sse_kms_key_id, *sse_customer_algorithm, *sse_customer_key; /* see net/s3_headers.h */
 	const char *acl, *grant_read, *grant_read_acp, *grant_write_acp, *grant_full_control;
 	const char *user, *password, *auth, *custom_auth_header, *token, *method, *cert_path, *key_path; /* see net/web.c */
+	const char *keyfile; /* ssh: the private key */
+	unsigned port;    /* ssh; 0: the url's, or ssh's own */
 	unsigned jobs;    /* transfers at once, at most; 0: as many as make it faster */
 	uint64_t limit_rate; /* bytes a second, up and down together; 0: any */
 	unsigned connect_timeout_s, read_timeout_s;

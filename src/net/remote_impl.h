@@ -4,6 +4,7 @@
 #ifndef NET_REMOTE_IMPL_H
 #define NET_REMOTE_IMPL_H
 
+#include "base/vec.h"
 #include "net/remote.h"
 
 /* Items arrive pending, with safe keys and empty errors. */
@@ -23,11 +24,22 @@ struct remote {
 };
 
 int remote_dir_open(const struct remote_spec *spec, struct remote **ret, struct err *err) MUST_CHECK;
+int remote_sftp_open(const struct remote_spec *spec, struct remote **ret, struct err *err) MUST_CHECK;
 int remote_web_open(const struct remote_spec *spec, struct remote **ret, struct err *err) MUST_CHECK;
 int remote_s3_open(const struct remote_spec *spec, struct remote **ret, struct err *err) MUST_CHECK;
 
 /* Tells the sink; -1 with ERR_SIGINT if it wants an end. sink may be NULL. */
 int remote_tell(const struct remote_sink *sink, size_t items_done, uint64_t bytes_done, struct err *err) MUST_CHECK;
+
+/* The local file of an item that is put: open for reading, its size compared. 0, or -1 with the item's state set. */
+int remote_item_open(struct remote_item *item, int *ret_fd, uint64_t *ret_size) MUST_CHECK;
+/* The local file of an item that is fetched, new. */
+int remote_item_create(const struct remote_item *item, int *ret_fd, struct err *err) MUST_CHECK;
+int remote_write_at(int fd, const void *bytes, size_t len, uint64_t at);
+/* The directories that the items are in, and `also`, each once, those above first. */
+void remote_parents(const struct remote_item *items, size_t count, const char *also, struct strlist *ret);
+/* How many of them, from that one on, are as deep as it: none of these is in another. */
+size_t remote_same_depth(const struct strlist *names, size_t from);
 
 /* Settle an item. Those with a message return nothing: the item is the answer. */
 void remote_item_failed(struct remote_item *item, struct err *why); /* takes what is in why */

@@ -19,13 +19,8 @@ static bool open_target(struct s3_slot *slot, struct err *err)
 {
 	if (slot->fd >= 0)
 		return true;
-	slot->fd = sys.openat(AT_FDCWD, slot->item->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (slot->fd < 0) {
-		err_set_errno(err, ERR_FAILED, errno, "cannot create '%s'", slot->item->path);
-		return false;
-	}
-	slot->created = true;
-	return true;
+	slot->created = remote_item_create(slot->item, &slot->fd, err) == 0;
+	return slot->created;
 }
 
 static bool start_over(struct s3_op *op)
@@ -38,21 +33,6 @@ static bool start_over(struct s3_op *op)
 	if (slot->fd >= 0 && sys.ftruncate(slot->fd, 0) < 0) {
 		err_set_errno(&op->request.ret_err, ERR_FAILED, errno, "cannot empty '%s'", slot->item->path);
 		return false;
-	}
-	return true;
-}
-
-static bool write_at(int fd, const char *bytes, size_t len, uint64_t at)
-{
-	while (len > 0) {
-		ssize_t put = sys.pwrite(fd, bytes, len, (off_t)at);
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return false;
-		bytes += put;
-		len -= (size_t)put;
-		at += (uint64_t)put;
 	}
 	return true;
 }
@@ -76,7 +56,7 @@ static bool take_bytes(struct http_request *request, const void *bytes, size_t l
 			item->max_size);
 		return false;
 	}
-	if (!write_at(slot->fd, bytes, len, slot->moved)) {
+	if (remote_write_at(slot->fd, bytes, len, slot->moved) < 0) {
 		err_set_errno(&request->ret_err, ERR_FAILED, errno, "cannot write '%s'", item->path);
 		return false;
 	}

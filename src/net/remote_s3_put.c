@@ -111,40 +111,12 @@ static bool hash_sent(struct http_request *request, const void *bytes, size_t le
 	return false;
 }
 
-/* Opens the item's file and compares its size; 0, or -1 with the item settled. */
-static int open_source(struct s3_slot *slot, struct remote_item *item, uint64_t *ret_size)
-{
-	struct err err CLEANUP(err_release) = ERR_INIT;
-	struct stat st;
-	slot->fd = sys.openat(AT_FDCWD, item->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
-	if (slot->fd < 0 && errno == ENOENT) {
-		remote_item_missing(item, "here");
-		return -1;
-	}
-	if (slot->fd < 0 || sys.fstat(slot->fd, &st) < 0) {
-		err_set_errno(&err, ERR_FAILED, errno, "cannot read '%s'", item->path);
-		remote_item_failed(item, &err);
-		return -1;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		err_set(&err, ERR_FAILED, "'%s' is not a regular file", item->path);
-		remote_item_failed(item, &err);
-		return -1;
-	}
-	*ret_size = (uint64_t)st.st_size;
-	if (item->size != REMOTE_SIZE_UNKNOWN && item->size != *ret_size) {
-		remote_item_wrong_size(item, "the local copy", *ret_size);
-		return -1;
-	}
-	return 0;
-}
-
 void s3_begin_put(struct s3_slot *slot, struct remote_item *item)
 {
 	struct s3_run *run = slot->run;
 	uint64_t size;
 	s3_slot_use(slot, item, "PUT");
-	if (open_source(slot, item, &size) < 0 || (size <= S3_SMALL && read_small(slot, item, (size_t)size) < 0)) {
+	if (remote_item_open(item, &slot->fd, &size) < 0 || (size <= S3_SMALL && read_small(slot, item, (size_t)size) < 0)) {
 		s3_slot_clear(slot, false);
 		s3_run_settled(run, item);
 		return;

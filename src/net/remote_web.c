@@ -221,10 +221,7 @@ static bool open_target(struct web_slot *slot, struct err *err)
 {
 	if (slot->fd >= 0)
 		return true;
-	slot->fd = sys.openat(AT_FDCWD, slot->item->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	slot->created = slot->fd >= 0;
-	if (!slot->created)
-		err_set_errno(err, ERR_FAILED, errno, "cannot create '%s'", slot->item->path);
+	slot->created = remote_item_create(slot->item, &slot->fd, err) == 0;
 	return slot->created;
 }
 
@@ -381,29 +378,6 @@ static void on_sent(struct web_op *op)
 	slot_start(slot);
 }
 
-/* Opens the item's file and compares its size; false with the item's state set. */
-static bool open_source(struct web_slot *slot, uint64_t *ret_size)
-{
-	struct err err CLEANUP(err_release) = ERR_INIT;
-	struct remote_item *item = slot->item;
-	struct stat st;
-	slot->fd = sys.openat(AT_FDCWD, item->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
-	if (slot->fd < 0 && errno == ENOENT) {
-		remote_item_missing(item, "here");
-		return false;
-	}
-	if (slot->fd < 0 || sys.fstat(slot->fd, &st) < 0) {
-		err_set_errno(&err, ERR_FAILED, errno, "cannot read '%s'", item->path);
-		remote_item_failed(item, &err);
-		return false;
-	}
-	*ret_size = (uint64_t)st.st_size;
-	if (S_ISREG(st.st_mode) && (item->size == REMOTE_SIZE_UNKNOWN || item->size == *ret_size))
-		return true;
-	remote_item_wrong_size(item, "the local copy", *ret_size);
-	return false;
-}
-
 /* Nothing passes through hash_sent where there is nothing to send. */
 static bool is_right_empty(struct web_slot *slot)
 {
@@ -415,7 +389,7 @@ static void begin_put(struct web_slot *slot)
 {
 	struct remote_web *remote = slot->run->remote;
 	uint64_t size = 0;
-	if (!open_source(slot, &size) || (size == 0 && !is_right_empty(slot))) {
+	if (remote_item_open(slot->item, &slot->fd, &size) < 0 || (size == 0 && !is_right_empty(slot))) {
 		settle(slot, false);
 		return;
 	}
@@ -451,12 +425,6 @@ static void begin_make(struct web_slot *slot)
 	slot_start(slot);
 }
 
-static int compare_depth(const void *a, const void *b)
-{
-	const struct remote_item *left = a, *right = b;
-	return left->size < right->size ? -1 : left->size > right->size;
-}
-
 /* The remote's root, and what is above it if need be. */
 static int make_root(struct web *web, struct err *err)
 {
@@ -489,23 +457,13 @@ static int make_collections(struct remote_web *remote, const struct remote_item 
 	struct strlist names CLEANUP(strlist_release) = { 0 };
 	if (make_root(remote->web, err) < 0)
 		return -1;
-	strlist_add(&names, TEMP_DIR);
-	for (size_t i = 0; i < count; i++)
-		for (const char *slash = strchr(items[i].key, '/'); slash; slash = strchr(slash + 1, '/'))
-			strlist_take(&names, mem_strndup(items[i].key, (size_t)(slash - items[i].key)));
-	strlist_sort(&names);
-	strlist_unique(&names);
+	remote_parents(items, count, TEMP_DIR, &names);
 	struct remote_item *made OWNED = mem_alloc(names.len * sizeof(*made));
-	for (size_t i = 0; i < names.len; i++) {
-		made[i] = (struct remote_item){ .key = names.at[i], .size = 0 };
-		for (const char *c = names.at[i]; *c; c++)
-			made[i].size += *c == '/';
-	}
-	qsort(made, names.len, sizeof(*made), compare_depth);
+	for (size_t i = 0; i < names.len; i++)
+		made[i] = (struct remote_item){ .key = names.at[i] };
 	int status = 0;
 	for (size_t at = 0, n; at < names.len && status == 0; at += n) {
-		for (n = 1; at + n < names.len && made[at + n].size == made[at].size;)
-			n++;
+		n = remote_same_depth(&names, at);
 		status = run_items(remote, made + at, n, begin_make, NULL, err);
 	}
 	for (size_t i = 0; i < names.len; i++)

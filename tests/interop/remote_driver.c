@@ -52,6 +52,7 @@ static bool take_option(struct options *options, char *text)
 		{ "user", &options->spec.user }, { "password", &options->spec.password }, { "auth", &options->spec.auth },
 		{ "custom_auth_header", &options->spec.custom_auth_header }, { "token", &options->spec.token },
 		{ "method", &options->spec.method }, { "cert_path", &options->spec.cert_path }, { "key_path", &options->spec.key_path },
+		{ "keyfile", &options->spec.keyfile },
 	};
 	char *value = strchr(text, '=');
 	if (!value)
@@ -66,6 +67,8 @@ static bool take_option(struct options *options, char *text)
 	}
 	if (strcmp(text, "jobs") == 0)
 		options->spec.jobs = number;
+	else if (strcmp(text, "port") == 0)
+		options->spec.port = number;
 	else if (strcmp(text, "connect_timeout_s") == 0)
 		options->spec.connect_timeout_s = number;
 	else if (strcmp(text, "read_timeout_s") == 0)

@@ -162,7 +162,7 @@ static bool is_harmless(const struct ini_key *key)
 	static const char *const options[] = { "url", "region", "endpointurl", "jobs", "checksum_jobs", "version_aware", "worktree", "verify",
 					       "allow_anonymous_login", "use_ssl", "access_key_id", "secret_access_key", "session_token",
 					       "read_timeout", "connect_timeout", "timeout", "user", "password", "auth", "custom_auth_header", "method",
-					       "token" };
+					       "token", "port" };
 	if (text_starts(key->section, "remote ")) {
 		for (size_t i = 0; i < ARRAY_LEN(options); i++)
 			if (text_eq(key->name, options[i]))
@@ -222,7 +222,7 @@ static const char *const option_names[] = {
 	"allow_anonymous_login", "read_timeout", "connect_timeout", "sse", "sse_kms_key_id", "sse_customer_algorithm",
 	"sse_customer_key", "acl", "grant_read", "grant_read_acp", "grant_write_acp", "grant_full_control", "cache_regions",
 	"listobjects", "user", "password", "ask_password", "auth", "custom_auth_header", "method", "token", "bearer_token_command", "cert_path",
-	"key_path", "timeout",
+	"key_path", "timeout", "port", "keyfile", "passphrase", "ask_passphrase", "gss_auth", "allow_agent", "max_sessions", "type",
 };
 
 bool config_remote_knows(const char *option, const char **ret_near)
@@ -389,6 +389,7 @@ static int fill_spec(const struct remote_options *options, struct remote_spec *r
 	ret->config_path = option_path(options, "configpath");
 	ret->cert_path = option_path(options, "cert_path");
 	ret->key_path = option_path(options, "key_path");
+	ret->keyfile = option_path(options, "keyfile");
 	if (!ret->access_key_id != !ret->secret_access_key) {
 		err_set(err, ERR_CONFIG, "the remote '%s' has only one of access_key_id and secret_access_key", ret->name);
 		return err_hint(err, "set both, or neither and let the environment or ~/.aws/credentials say them");
@@ -396,6 +397,7 @@ static int fill_spec(const struct remote_options *options, struct remote_spec *r
 	if (option_bool(options, "use_ssl", true, &use_ssl, err) < 0 ||
 	    option_bool(options, "allow_anonymous_login", false, &ret->anonymous, err) < 0 ||
 	    option_uint(options, "jobs", &ret->jobs, err) < 0 ||
+	    option_uint(options, "port", &ret->port, err) < 0 ||
 	    option_seconds(options, "timeout", &ret->connect_timeout_s, err) < 0 ||
 	    option_seconds(options, "timeout", &ret->read_timeout_s, err) < 0 ||
 	    option_seconds(options, "connect_timeout", &ret->connect_timeout_s, err) < 0 ||

@@ -45,7 +45,7 @@ static void test_a_remote(void **state)
 				  "['remote \"loop\"']\n    url = remote://loop\n"
 				  "['remote \"half\"']\n    url = s3://b\n    access_key_id = x\n"
 				  "['remote \"dir\"']\n    url = ../store\n"
-				  "['remote \"ssh\"']\n    url = ssh://host/x\n");
+				  "['remote \"gs\"']\n    url = gs://host/x\n");
 	write_text(".dvc/config.local", "['remote \"base\"']\n    access_key_id = key\n    secret_access_key = secret\n");
 	load(&config, *state);
 	assert_ok(config_remote(&config, "sub", &arena, &spec, &err), &err);
@@ -57,7 +57,7 @@ static void test_a_remote(void **state)
 	assert_int_equal(spec.url[0], '/');
 	assert_error(config_remote(&config, "loop", &arena, &spec, &err), &err, ERR_CONFIG, "too many");
 	assert_error(config_remote(&config, "half", &arena, &spec, &err), &err, ERR_CONFIG, "only one of");
-	assert_error(config_remote(&config, "ssh", &arena, &spec, &err), &err, ERR_CONFIG, "not supported");
+	assert_error(config_remote(&config, "gs", &arena, &spec, &err), &err, ERR_CONFIG, "not supported");
 	assert_error(config_remote(&config, "none", &arena, &spec, &err), &err, ERR_CONFIG, "no remote 'none'");
 	assert_error(config_remote(&config, NULL, &arena, &spec, &err), &err, ERR_CONFIG, "no remote is configured");
 }
