@@ -129,8 +129,15 @@ void cli_note(struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void cli_warn(struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void cli_print_err(struct cli *cli, const struct err *err);
 
-/* A live line on a terminal ("pushing  1,204/10,000  12.3 MiB/s"), redrawn at most ten times a second; nothing elsewhere.
- * cli_progress(NULL...) clears it; every other print clears it first. total 0: unknown. */
+/* A live line on a terminal ("pushing  1,204/10,000  80.1 MiB  12.3 MiB/s  ETA 7s"), redrawn at most ten times a second; nothing elsewhere.
+ * Rate and time left are those of the last seconds, by bytes where their sum is known. Where the terminal is too narrow for all of it, the
+ * less important parts go first, down to a percentage. Every other print clears it first. Totals 0: unknown. */
+struct cli_progress {
+	const char *verb;
+	uint64_t done, total, bytes, total_bytes;
+	const char *slow; /* stands at the end; on a narrow terminal in turn with the rest. NULL: nothing is */
+};
+void cli_progress_of(struct cli *cli, const struct cli_progress *now);
 void cli_progress(struct cli *cli, const char *verb, uint64_t done, uint64_t total, uint64_t bytes);
 /* The same with a line of one's own, cut to the terminal's width. */
 void cli_status(struct cli *cli, const char *text);

@@ -6,9 +6,10 @@
 
 #define SHOWN_MAX 100
 
-static void show_progress(void *ctx, const char *verb, uint64_t done, uint64_t total, uint64_t bytes)
+static void show_progress(void *ctx, const struct data_progress *progress)
 {
-	cli_progress(ctx, verb, done, total, bytes);
+	cli_progress_of(ctx, &(struct cli_progress){ .verb = progress->verb, .done = progress->done, .total = progress->total,
+						     .bytes = progress->bytes, .total_bytes = progress->total_bytes, .slow = progress->slow });
 }
 
 static void show_note(void *ctx, const char *text)

@@ -1,5 +1,6 @@
 /* All that mlmake prints: results on stdout, the rest on stderr. */
 #include "cli/cli.h"
+#include "cli/progress.h"
 
 #include "base/fs.h"
 #include "base/loop.h"
@@ -15,52 +16,28 @@
 
 #define PROGRESS_EVERY_MS 100
 
-struct progress {
+/* The live line is a property of the terminal, of which there is one. */
+struct live {
 	bool shown;
 	uint64_t drawn_ms;
-	uint64_t started_ms;
 	char verb[32];
+	struct pace pace;
 };
 
-/* The live line is a property of the terminal, of which there is one. */
-static struct progress *live_line(void)
+static struct live *live_line(void)
 {
-	static struct progress progress;
-	return &progress;
+	static struct live live;
+	return &live;
 }
 
 void cli_progress_clear(struct cli *cli)
 {
-	struct progress *progress = live_line();
-	if (progress->shown && cli->terminal) {
+	struct live *live = live_line();
+	if (live->shown && cli->terminal) {
 		fputs("\r\033[K", stderr);
 		fflush(stderr);
 	}
-	progress->shown = false;
-}
-
-static void add_amounts(struct buf *line, const struct progress *progress, uint64_t done, uint64_t total, uint64_t bytes,
-			uint64_t now)
-{
-	text_add_count(line, done);
-	if (total) {
-		buf_addch(line, '/');
-		text_add_count(line, total);
-	}
-	uint64_t elapsed = now - progress->started_ms;
-	if (bytes) {
-		buf_addstr(line, "  ");
-		text_add_bytes(line, bytes);
-		if (elapsed > 500) {
-			buf_addstr(line, "  ");
-			text_add_bytes(line, bytes * 1000 / elapsed);
-			buf_addstr(line, "/s");
-		}
-	}
-	if (total > done && done && elapsed > 2000) {
-		buf_addstr(line, "  ETA ");
-		text_add_duration(line, elapsed * (total - done) / done);
-	}
+	live->shown = false;
 }
 
 /* How many bytes of text take less than the terminal's width, which may have changed. What is not ASCII may be two columns wide. */
@@ -83,38 +60,48 @@ static int fitting(struct cli *cli, const char *text)
 	return (int)len;
 }
 
-void cli_progress(struct cli *cli, const char *verb, uint64_t done, uint64_t total, uint64_t bytes)
+void cli_progress_of(struct cli *cli, const struct cli_progress *now)
 {
-	struct progress *progress = live_line();
-	uint64_t now = loop_now_ms();
+	struct live *live = live_line();
+	uint64_t now_ms = loop_now_ms();
 	if (!cli->terminal || cli->quiet)
 		return;
-	if (strncmp(progress->verb, verb, sizeof(progress->verb) - 1) != 0) {
-		snprintf(progress->verb, sizeof(progress->verb), "%s", verb);
-		progress->started_ms = now;
-		progress->drawn_ms = 0;
+	if (strncmp(live->verb, now->verb, sizeof(live->verb) - 1) != 0) {
+		snprintf(live->verb, sizeof(live->verb), "%s", now->verb);
+		pace_start(&live->pace, now_ms);
+		live->drawn_ms = 0;
 	}
-	if (now - progress->drawn_ms < PROGRESS_EVERY_MS && done != total)
+	pace_note(&live->pace, now->done, now->bytes, now_ms);
+	if (now_ms - live->drawn_ms < PROGRESS_EVERY_MS && now->done != now->total)
 		return;
 	struct buf line CLEANUP(buf_release) = BUF_INIT;
-	buf_addf(&line, "%s  ", verb);
-	add_amounts(&line, progress, done, total, bytes, now);
+	for (enum progress_form form = PROGRESS_FULL; form <= PROGRESS_LEAST; form++) {
+		buf_reset(&line);
+		progress_line(&line, now, &live->pace, form, now_ms);
+		if (fitting(cli, line.data) == (int)line.len)
+			break;
+	}
 	fprintf(stderr, "\r%.*s\033[K", fitting(cli, line.data), line.data);
 	fflush(stderr);
-	progress->shown = true;
-	progress->drawn_ms = now;
+	live->shown = true;
+	live->drawn_ms = now_ms;
+}
+
+void cli_progress(struct cli *cli, const char *verb, uint64_t done, uint64_t total, uint64_t bytes)
+{
+	cli_progress_of(cli, &(struct cli_progress){ .verb = verb, .done = done, .total = total, .bytes = bytes });
 }
 
 void cli_status(struct cli *cli, const char *text)
 {
-	struct progress *progress = live_line();
+	struct live *live = live_line();
 	uint64_t now = loop_now_ms();
-	if (!cli->terminal || cli->quiet || (progress->shown && now - progress->drawn_ms < PROGRESS_EVERY_MS))
+	if (!cli->terminal || cli->quiet || (live->shown && now - live->drawn_ms < PROGRESS_EVERY_MS))
 		return;
 	fprintf(stderr, "\r%.*s\033[K", fitting(cli, text), text);
 	fflush(stderr);
-	progress->shown = true;
-	progress->drawn_ms = now;
+	live->shown = true;
+	live->drawn_ms = now;
 }
 
 static void note_failure(struct cli *cli, bool failed)

@@ -556,6 +556,12 @@ void http_start(struct http *http, struct http_request *request)
 		mem_exhausted();
 }
 
+uint64_t http_idle_ms(const struct http_request *request, uint64_t now_ms)
+{
+	const struct http_transfer *transfer = request->transfer;
+	return transfer && !transfer->paused && now_ms > transfer->moved_ms ? now_ms - transfer->moved_ms : 0;
+}
+
 void http_cancel(struct http_request *request)
 {
 	if (request->transfer)

@@ -89,6 +89,8 @@ void http_free(struct http *http);
 
 /* Results of an earlier use are reset. Failures, too, arrive through done. */
 void http_start(struct http *http, struct http_request *request);
+/* For how long nothing of a running request has moved, to within a quarter of a second; 0 while it waits for the rate, or does not run. */
+uint64_t http_idle_ms(const struct http_request *request, uint64_t now_ms);
 /* Ends a running request without calling done; one that does not run is left alone. */
 void http_cancel(struct http_request *request);
 /* Starts the request and steps the loop until it is done. -1 with err if no answer came; any status is an answer. done and ctx are used by this. */

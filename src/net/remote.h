@@ -70,6 +70,8 @@ struct remote_item {
 struct remote_sink {
 	bool (*progress)(void *ctx, size_t items_done, uint64_t bytes_done);
 	void *ctx;
+	/* Before each progress: what holds things up ("no byte for 7 s"), of an item or, with NULL, of the remote; why NULL: nothing. NULL is fine. */
+	void (*slow)(void *ctx, const struct remote_item *item, const char *why);
 };
 
 /* ERR_CONFIG for a url of a kind that is not spoken here, or that names nothing; the hint says how to reach the same store. */

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 
 #define TELL_MS 100
+#define SLOW_MS 3000      /* nothing moves for so long: it is worth a word */
+#define SLOWED_FOR_MS 5000
 
 /* Slots and items. */
 
@@ -111,6 +113,45 @@ void s3_run_fill(struct s3_run *run)
 	}
 }
 
+/* What is moving now, of objects that go in one piece; parts are counted as they come. */
+static uint64_t moving(const struct s3_run *run)
+{
+	uint64_t bytes = 0;
+	for (size_t i = 0; i < run->slot_count; i++)
+		bytes += run->slots[i].item && !run->slots[i].large ? run->slots[i].moved : 0;
+	return bytes;
+}
+
+static void tell_what_is_slow(struct s3_run *run, uint64_t now)
+{
+	const struct s3_slot *slowest = NULL;
+	uint64_t idle = SLOW_MS, slowdowns = s3_slowdowns(run->remote->s3);
+	if (!run->sink || !run->sink->slow)
+		return;
+	if (slowdowns != run->slowdowns)
+		run->slowed_ms = now;
+	run->slowdowns = slowdowns;
+	for (size_t i = 0; i < run->slot_count; i++) {
+		uint64_t since = run->slots[i].item ? http_idle_ms(&run->slots[i].op.request, now) : 0;
+		if (since < idle)
+			continue;
+		idle = since;
+		slowest = &run->slots[i];
+	}
+	char *why OWNED = NULL;
+	if (slowest)
+		why = mem_printf("no byte for %u s", (unsigned)(idle / 1000));
+	else if (run->slowed_ms && now - run->slowed_ms < SLOWED_FOR_MS)
+		why = mem_printf("it asks for less: %u at once", run->flow.limit);
+	run->sink->slow(run->sink->ctx, slowest ? slowest->item : NULL, why);
+}
+
+static int tell(struct s3_run *run, uint64_t now, struct err *err)
+{
+	tell_what_is_slow(run, now);
+	return remote_tell(run->sink, run->settled, run->bytes + moving(run), err);
+}
+
 static int step_until_settled(struct s3_run *run, struct err *err)
 {
 	uint64_t told = loop_now_ms();
@@ -124,7 +165,7 @@ static int step_until_settled(struct s3_run *run, struct err *err)
 		s3_flow_step(&run->flow, run->running >= run->flow.limit, s3_slowdowns(run->remote->s3), now);
 		s3_run_fill(run);
 		told = now;
-		if (remote_tell(run->sink, run->settled, run->bytes, err) < 0)
+		if (tell(run, now, err) < 0)
 			return -1;
 	}
 	return run->stopped ? -1 : remote_tell(run->sink, run->settled, run->bytes, err);
@@ -135,7 +176,7 @@ int s3_run_items(struct s3_run *run, struct err *err)
 	run->err = err;
 	run->slot_count = s3_connections(run->remote->s3);
 	s3_flow_start(&run->flow, (unsigned)run->slot_count, loop_now_ms());
-	run->flow.slowdowns = s3_slowdowns(run->remote->s3);
+	run->slowdowns = run->flow.slowdowns = s3_slowdowns(run->remote->s3);
 	run->slots = mem_alloc(run->slot_count * sizeof(*run->slots));
 	for (size_t i = 0; i < run->slot_count; i++)
 		run->slots[i] = (struct s3_slot){ .run = run, .fd = -1, .op = S3_OP_INIT };

@@ -63,6 +63,7 @@ struct s3_run {
 	struct s3_flow flow;
 	VEC(struct s3_large *) larges;
 	const struct remote_sink *sink;
+	uint64_t slowdowns, slowed_ms; /* of the server, when last looked at; when it last asked for less */
 	bool stopped;
 	struct err *err;    /* why it stopped */
 };

@@ -3,6 +3,8 @@ wrong file left behind; never late."""
 import fcntl
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -11,9 +13,11 @@ import conftest
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "interop"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from proxy import Proxy, Rule  # noqa: E402
 from remote_help import Item, Remote, clean, make_object  # noqa: E402
+from test_terminal import on_terminal  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -351,3 +355,26 @@ def test_broken_part_goes_on_where_it_was(remote, proxy, tmp_path, target):
     assert [a.state for a in moved(remote, "get", to(target, [item]), 60)] == ["done"]
     assert asked_for(proxy) == (80 + 3 * 6) * MIB
     assert_fetched(target, [item], ["done"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [100, 20])
+def test_what_is_slow_is_named(gitbox, proxy, s3_server, bucket, columns):
+    gitbox.env.update(s3_server.env)
+    gitbox.mlmake("data", "init")
+    gitbox.mlmake("data", "remote", "add", "-d", "store", f"s3://{bucket}/p")
+    gitbox.mlmake("data", "remote", "modify", "store", "endpointurl", f"http://127.0.0.1:{proxy.port}")
+    gitbox.mlmake("data", "remote", "modify", "store", "read_timeout", "6")
+    gitbox.write("big", os.urandom(300_000))
+    gitbox.mlmake("data", "add", "big")
+    proxy.rules.append(Rule("PUT", "files/", "status", times=2, code=503, name="SlowDown"))
+    code, said = on_terminal(gitbox, "data", "push", columns=100)
+    assert code == 0 and "store: it asks for less: " in said
+    (gitbox.path / "big").unlink()
+    shutil.rmtree(gitbox.path / ".dvc/cache")
+    proxy.rules[:] = [Rule("GET", "files/", "stall_body", times=1, at=1000)]
+    code, said = on_terminal(gitbox, "data", "pull", columns=columns)
+    drawn = re.findall(r"\r([^\r\n\x1b]*)\x1b\[K", said)
+    assert code == 0 and (gitbox.path / "big").exists() and all(len(line) < columns for line in drawn)
+    assert any("big: no byte for" in line for line in drawn), drawn
+    assert "no byte" not in drawn[-1], "it moves again"

@@ -29,7 +29,7 @@ VARIABLES = {
     ("proc", "started_with"): "the limit of descriptors of this process, of which there is one",
     ("git_lib", "git_lib"): "libgit2, loaded once",
     ("git_lib", "once"): "libgit2, loaded once",
-    ("print", "progress"): "the live line of the terminal, of which there is one",
+    ("print", "live"): "the live line of the terminal, of which there is one",
 }
 SYMBOL = re.compile(r"^[0-9a-f]+ .{7} \.(?:data|bss|tdata|tbss)(?!\.rel\.ro)\S*\t[0-9a-f]+\s+(?:\.hidden )?(\w+)(?:\.\d+)?$")
 

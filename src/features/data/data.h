@@ -18,9 +18,17 @@
 
 extern const struct provider data_provider;
 
+/* Totals are 0 where they are not known. */
+struct data_progress {
+	const char *verb;
+	uint64_t done, total;
+	uint64_t bytes, total_bytes;
+	const char *slow; /* what holds it up: "models/big: no byte for 7 s"; NULL: nothing */
+};
+
 /* All three may be NULL. */
 struct data_ui {
-	void (*progress)(void *ctx, const char *verb, uint64_t done, uint64_t total, uint64_t bytes);
+	void (*progress)(void *ctx, const struct data_progress *progress);
 	void (*note)(void *ctx, const char *text);
 	void (*warn)(void *ctx, const char *text);
 	void *ctx;

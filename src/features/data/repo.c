@@ -362,10 +362,15 @@ int repo_staging(struct data_repo *repo, const char *dir_rel, struct buf *ret, s
 	return fs_temp_dir(area->path, "s", ret, err);
 }
 
-void repo_progress(const struct data_repo *repo, const char *verb, uint64_t done, uint64_t total, uint64_t bytes)
+void repo_progress_of(const struct data_repo *repo, const struct data_progress *progress)
 {
 	if (repo->ui.progress)
-		repo->ui.progress(repo->ui.ctx, verb, done, total, bytes);
+		repo->ui.progress(repo->ui.ctx, progress);
+}
+
+void repo_progress(const struct data_repo *repo, const char *verb, uint64_t done, uint64_t total, uint64_t bytes)
+{
+	repo_progress_of(repo, &(struct data_progress){ .verb = verb, .done = done, .total = total, .bytes = bytes });
 }
 
 static void say(void (*fn)(void *, const char *), void *ctx, const char *fmt, va_list args)

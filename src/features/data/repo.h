@@ -75,6 +75,7 @@ int repo_check_parents(const struct data_repo *repo, const char *rel, struct err
 int repo_staging(struct data_repo *repo, const char *dir_rel, struct buf *ret, struct err *err) MUST_CHECK;
 
 void repo_progress(const struct data_repo *repo, const char *verb, uint64_t done, uint64_t total, uint64_t bytes);
+void repo_progress_of(const struct data_repo *repo, const struct data_progress *progress);
 void repo_note(const struct data_repo *repo, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void repo_warn(const struct data_repo *repo, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

@@ -106,7 +106,8 @@ static bool on_progress(void *ctx, size_t items_done, uint64_t bytes_done)
 	const struct getting *getting = ctx;
 	const struct data_ui *ui = getting->source->ui;
 	if (ui && ui->progress)
-		ui->progress(ui->ctx, "fetching", getting->done + items_done, getting->total, bytes_done);
+		ui->progress(ui->ctx, &(struct data_progress){ .verb = "fetching", .done = getting->done + items_done, .total = getting->total,
+							      .bytes = bytes_done });
 	return true;
 }
 
@@ -132,7 +133,7 @@ static int get_batch(struct getting *getting, struct remote *remote, struct sour
 		if (file->id.is_dir)
 			items[i].max_size = DVC_DIR_MAX_BYTES;
 	}
-	struct remote_sink sink = { on_progress, getting };
+	struct remote_sink sink = { .progress = on_progress, .ctx = getting };
 	int status = remote_get(remote, items, count, &sink, err);
 	for (size_t i = 0; i < count; i++) {
 		wants[i]->done = items[i].ret_state == REMOTE_DONE;

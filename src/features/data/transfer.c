@@ -26,7 +26,9 @@ struct transfer {
 	struct objects objects;
 	const char *verb;
 	size_t total, before;
-	uint64_t bytes_before;
+	uint64_t bytes_before, bytes_total; /* total 0: not known */
+	const struct batch *moving;         /* NULL: only asking */
+	char *slow;                         /* what holds it up; NULL: nothing */
 };
 
 static void transfer_release(struct transfer *transfer)
@@ -34,14 +36,67 @@ static void transfer_release(struct transfer *transfer)
 	remote_close(transfer->remote);
 	objects_release(&transfer->objects);
 	arena_release(&transfer->arena);
+	free(transfer->slow);
+}
+
+struct batch {
+	struct remote_item *items;
+	uint32_t *index; /* of each item's object */
+	size_t count;
+};
+
+static void batch_init(struct batch *batch, size_t most)
+{
+	batch->items = mem_alloc((most + 1) * sizeof(*batch->items));
+	batch->index = mem_alloc((most + 1) * sizeof(*batch->index));
+	batch->count = 0;
+}
+
+static void batch_release(struct batch *batch)
+{
+	for (size_t i = 0; i < batch->count; i++)
+		err_release(&batch->items[i].ret_err);
+	free(batch->items);
+	free(batch->index);
+}
+
+static void batch_add(struct batch *batch, const struct objects *objects, uint32_t index, const char *path)
+{
+	const struct object *object = &objects->list.at[index];
+	batch->items[batch->count] =
+		(struct remote_item){ .key = object->key, .path = path, .size = object->size, .expect = object->id.digest };
+	batch->index[batch->count++] = index;
 }
 
 static bool on_progress(void *ctx, size_t items_done, uint64_t bytes_done)
 {
 	const struct transfer *transfer = ctx;
-	repo_progress(transfer->repo, transfer->verb, transfer->before + items_done, transfer->total,
-		      transfer->bytes_before + bytes_done);
+	repo_progress_of(transfer->repo, &(struct data_progress){ .verb = transfer->verb, .done = transfer->before + items_done,
+								  .total = transfer->total, .bytes = transfer->bytes_before + bytes_done,
+								  .total_bytes = transfer->bytes_total, .slow = transfer->slow });
 	return true;
+}
+
+static void on_slow(void *ctx, const struct remote_item *item, const char *why)
+{
+	struct transfer *transfer = ctx;
+	const char *name = item ? item->key : transfer->ret && transfer->ret->remote ? transfer->ret->remote : "the remote";
+	if (item && transfer->moving)
+		name = transfer->objects.list.at[transfer->moving->index[item - transfer->moving->items]].name;
+	free(transfer->slow);
+	transfer->slow = why ? mem_printf("%s: %s", name, why) : NULL;
+}
+
+/* The bytes of a batch whose sizes are all known; else 0. */
+static uint64_t bytes_of(const struct batch *batch)
+{
+	uint64_t sum = 0;
+	for (size_t i = 0; i < batch->count; i++) {
+		if (batch->items[i].size == REMOTE_SIZE_UNKNOWN)
+			return 0;
+		sum += batch->items[i].size;
+	}
+	return sum;
 }
 
 static int open_remote(struct data_repo *repo, const char *name, unsigned jobs, uint64_t limit_rate, struct arena *arena, struct remote **ret,
@@ -75,35 +130,6 @@ int transfer_open_remote(struct data_repo *repo, const char *name, unsigned jobs
 	return open_remote(repo, name, jobs, 0, arena, ret, ret_name, err);
 }
 
-struct batch {
-	struct remote_item *items;
-	uint32_t *index; /* of each item's object */
-	size_t count;
-};
-
-static void batch_init(struct batch *batch, size_t most)
-{
-	batch->items = mem_alloc((most + 1) * sizeof(*batch->items));
-	batch->index = mem_alloc((most + 1) * sizeof(*batch->index));
-	batch->count = 0;
-}
-
-static void batch_release(struct batch *batch)
-{
-	for (size_t i = 0; i < batch->count; i++)
-		err_release(&batch->items[i].ret_err);
-	free(batch->items);
-	free(batch->index);
-}
-
-static void batch_add(struct batch *batch, const struct objects *objects, uint32_t index, const char *path)
-{
-	const struct object *object = &objects->list.at[index];
-	batch->items[batch->count] =
-		(struct remote_item){ .key = object->key, .path = path, .size = object->size, .expect = object->id.digest };
-	batch->index[batch->count++] = index;
-}
-
 static void add_failed(struct data_transfer_report *ret, const struct object *object, const struct remote_item *item)
 {
 	const char *why = item->ret_err.message ? item->ret_err.message : item->ret_state == REMOTE_PENDING ? "not moved" : "failed";
@@ -127,7 +153,8 @@ static int check_all(struct transfer *transfer, struct err *err)
 	transfer->verb = "checking";
 	transfer->total = batch.count;
 	transfer->before = 0;
-	struct remote_sink sink = { on_progress, transfer };
+	transfer->bytes_total = 0;
+	struct remote_sink sink = { on_progress, transfer, on_slow };
 	int status = remote_check(transfer->remote, batch.items, batch.count, &sink, err);
 	for (size_t i = 0; status < 0 && transfer->ret && i < batch.count; i++) {
 		if (transfer->objects.list.at[batch.index[i]].wanted)
@@ -183,12 +210,16 @@ static void take_put(struct transfer *transfer, const struct batch *batch)
 
 static int put(struct transfer *transfer, struct batch *batch, struct err *err)
 {
-	struct remote_sink sink = { on_progress, transfer };
+	struct remote_sink sink = { on_progress, transfer, on_slow };
 	if (!batch->count)
 		return 0;
 	if (transfer->options->dry)
 		return plan(transfer, batch);
+	uint64_t bytes = bytes_of(batch);
+	transfer->bytes_total = bytes ? transfer->bytes_before + bytes : 0;
+	transfer->moving = batch;
 	int status = remote_put(transfer->remote, batch->items, batch->count, &sink, err);
+	transfer->moving = NULL;
 	take_put(transfer, batch);
 	transfer->before += batch->count;
 	transfer->bytes_before = transfer->ret->bytes;
@@ -328,10 +359,15 @@ static int keep(struct transfer *transfer, const struct batch *batch, struct err
 
 static int get_batch(struct transfer *transfer, struct batch *batch, struct err *err)
 {
-	struct remote_sink sink = { on_progress, transfer };
+	struct remote_sink sink = { on_progress, transfer, on_slow };
 	if (!batch->count)
 		return 0;
+	/* Of several batches, those behind this one are not counted in bytes. */
+	uint64_t bytes = batch->count == transfer->total - transfer->before ? bytes_of(batch) : 0;
+	transfer->bytes_total = bytes ? transfer->bytes_before + bytes : 0;
+	transfer->moving = batch;
 	int status = remote_get(transfer->remote, batch->items, batch->count, &sink, err);
+	transfer->moving = NULL;
 	struct err late CLEANUP(err_release) = ERR_INIT;
 	/* What did arrive is kept even when the rest cannot. */
 	if (keep(transfer, batch, &late) < 0 && status == 0)
@@ -343,7 +379,7 @@ static int get_batch(struct transfer *transfer, struct batch *batch, struct err 
 
 static int plan_get(struct transfer *transfer, struct batch *batch, struct err *err)
 {
-	struct remote_sink sink = { on_progress, transfer };
+	struct remote_sink sink = { .progress = on_progress, .ctx = transfer };
 	size_t there = 0;
 	if (remote_check(transfer->remote, batch->items, batch->count, &sink, err) < 0)
 		return -1;

@@ -187,7 +187,7 @@ static int read_batch(struct remote_run *run, const uint32_t *index, size_t coun
 	struct verify *verify = run->verify;
 	struct remote_item *items OWNED = mem_alloc(count * sizeof(*items));
 	struct arena paths CLEANUP(arena_release) = { 0 };
-	struct remote_sink sink = { on_progress, run };
+	struct remote_sink sink = { .progress = on_progress, .ctx = run };
 	for (size_t i = 0; i < count; i++) {
 		struct buf temp CLEANUP(buf_release) = BUF_INIT;
 		if (odb_temp_path(&verify->repo->odb, &temp, err) < 0)
@@ -229,7 +229,7 @@ static int ask_sizes(struct remote_run *run, struct err *err)
 {
 	size_t count = run->wanted.len;
 	struct remote_item *items OWNED = mem_alloc((count + 1) * sizeof(*items));
-	struct remote_sink sink = { on_progress, run };
+	struct remote_sink sink = { .progress = on_progress, .ctx = run };
 	for (size_t i = 0; i < count; i++)
 		fill_item(run, &items[i], run->wanted.at[i], NULL);
 	int status = remote_check(run->remote, items, count, &sink, err);
