@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#define READ_MIN 4096
 #define COPY_CHUNK (256u << 10)
 
 void fs_close_fd(int *fd)
@@ -82,9 +83,10 @@ int fs_read_file(const char *path, size_t max, struct buf *out, struct err *err)
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, ERR_FAILED, "'%s' is not a regular file", path);
 	size_t start = out->len;
-	buf_reserve(out, st.st_size < (off_t)max ? (size_t)st.st_size + 1 : 1);
+	/* With room for the read that finds the end. */
+	buf_reserve(out, st.st_size < (off_t)max ? (size_t)st.st_size + READ_MIN : READ_MIN);
 	for (;;) {
-		if (out->cap - out->len < 4096)
+		if (out->cap - out->len < READ_MIN)
 			buf_reserve(out, COPY_CHUNK);
 		ssize_t got = sys.read(fd, out->data + out->len, out->cap - out->len - 1);
 		if (got < 0 && errno == EINTR)

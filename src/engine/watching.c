@@ -85,8 +85,8 @@ static int add_below(struct watching *w, struct tree_node *node, const char *glo
 		return 0;
 	if (add_dir(w, *node->path ? node->path : ".", NULL, err) < 0 || tree_list(w->tree, node, err) < 0)
 		return -1;
-	for (size_t i = 0; i < node->len; i++) {
-		struct tree_node *child = node->children[i];
+	for (size_t i = 0; i < node->in->len; i++) {
+		struct tree_node *child = node->in->at[i];
 		if (!child->is_dir || (child->ignored && !with_ignored) || (glob && !glob_may_match_below(glob, child->path)))
 			continue;
 		if (add_below(w, child, glob, with_ignored, err) < 0)

@@ -35,8 +35,8 @@ static int find_file(struct detector *d, struct tree_node *node, const char *glo
 		return -1;
 	/* Files before directories: what is found is what a person would name. */
 	for (int pass = 0; pass < 2; pass++)
-		for (size_t i = 0; i < node->len; i++) {
-			struct tree_node *child = node->children[i];
+		for (size_t i = 0; i < node->in->len; i++) {
+			struct tree_node *child = node->in->at[i];
 			if (child->ignored || child->is_dir != (pass == 1) ||
 			    (child->is_dir && !glob_may_match_below(glob, child->path)))
 				continue;

@@ -124,8 +124,8 @@ static int collect_below(struct collector *c, struct tree_node *node, struct err
 	}
 	if (tree_list(c->files->tree, node, err) < 0)
 		return -1;
-	for (size_t i = 0; i < node->len; i++) {
-		struct tree_node *child = node->children[i];
+	for (size_t i = 0; i < node->in->len; i++) {
+		struct tree_node *child = node->in->at[i];
 		if (child->ignored && !c->with_ignored)
 			continue;
 		if (child->is_dir && c->glob != NULL && !glob_may_match_below(c->glob, child->path))
@@ -216,8 +216,8 @@ static int unknown_input(struct collector *c, const struct input_pattern *input,
 	path_dir(&parent, input->glob);
 	if (tree_find(c->files->tree, parent.data, &dir, &ignored) == 0 && dir != NULL && dir->is_dir &&
 	    tree_list(c->files->tree, dir, &ignored) == 0)
-		for (size_t i = 0; i < dir->len; i++)
-			vec_push(&names, dir->children[i]->path);
+		for (size_t i = 0; i < dir->in->len; i++)
+			vec_push(&names, dir->in->at[i]->path);
 	for (size_t i = 0; i < internal->owners.len; i++)
 		vec_push(&names, internal->owners.at[i].output->path);
 	for (size_t i = 0; i < c->files->tracked.len; i++)

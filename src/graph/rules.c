@@ -69,8 +69,8 @@ static int find_sources(struct tree *tree, const char *root, struct arena *arena
 		return 0;
 	if (tree_list(tree, dir, err) < 0)
 		return -1;
-	for (size_t i = 0; i < dir->len; i++) {
-		const struct tree_node *node = dir->children[i];
+	for (size_t i = 0; i < dir->in->len; i++) {
+		const struct tree_node *node = dir->in->at[i];
 		struct buf text CLEANUP(buf_release) = BUF_INIT;
 		char *full OWNED = path_joined(root, node->path);
 		if (node->is_dir || !is_rule_name(node->path) || !fs_is_file(full))

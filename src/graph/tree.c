@@ -19,6 +19,7 @@ struct tree {
 	char *prefix;          /* of root below the git root, with a '/' behind it; "" where they are the same */
 	struct ignore *ignore; /* paths relative to the git root */
 	struct tree_node top;
+	struct tree_dir in_top;
 	struct buf path;       /* scratch */
 };
 
@@ -112,7 +113,7 @@ struct tree *tree_new(const char *root)
 	struct tree *tree = mem_alloc(sizeof(*tree));
 	tree->root = mem_strdup(root);
 	tree->ignore = ignore_new();
-	tree->top = (struct tree_node){.path = "", .name = "", .is_dir = true};
+	tree->top = (struct tree_node){.path = "", .name = "", .in = &tree->in_top, .is_dir = true};
 	buf_init(&tree->path);
 	find_git_root(tree);
 	return tree;
@@ -120,11 +121,12 @@ struct tree *tree_new(const char *root)
 
 static void drop_children(struct tree_node *node)
 {
-	for (size_t i = 0; i < node->len; i++)
-		drop_children(node->children[i]);
-	free(node->children);
-	node->children = NULL;
-	node->len = node->cap = 0;
+	if (node->in == NULL)
+		return;
+	for (size_t i = 0; i < node->in->len; i++)
+		drop_children(node->in->at[i]);
+	free(node->in->at);
+	*node->in = (struct tree_dir){ .at = NULL };
 	node->listed = false;
 }
 
@@ -165,6 +167,7 @@ static struct tree_node *new_node(struct tree *tree, const struct tree_node *dir
 	node->path = arena_strndup(&tree->arena, tree->path.data + prefix, tree->path.len - prefix);
 	node->name = node->path + above + (above > 0);
 	node->is_dir = is_dir;
+	node->in = is_dir ? arena_alloc(&tree->arena, sizeof(*node->in)) : NULL;
 	node->ignored = dir->ignored || ignore_match(tree->ignore, tree->path.data, is_dir);
 	return node;
 }
@@ -183,14 +186,14 @@ static int is_directory(int dir_fd, const struct dirent *entry)
 	return sys.fstatat(dir_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
 }
 
-static void add_child(struct tree_node *dir, struct tree_node *child, size_t at)
+static void add_child(struct tree_dir *dir, struct tree_node *child, size_t at)
 {
 	if (dir->len == dir->cap) {
 		dir->cap = dir->cap ? 2 * dir->cap : 8;
-		dir->children = mem_resize_array(dir->children, dir->cap, sizeof(*dir->children));
+		dir->at = mem_resize_array(dir->at, dir->cap, sizeof(*dir->at));
 	}
-	memmove(dir->children + at + 1, dir->children + at, (dir->len - at) * sizeof(*dir->children));
-	dir->children[at] = child;
+	memmove(dir->at + at + 1, dir->at + at, (dir->len - at) * sizeof(*dir->at));
+	dir->at[at] = child;
 	dir->len++;
 }
 
@@ -211,10 +214,10 @@ static void take_stamp(struct tree_node *node, int fd)
 {
 	struct timespec now;
 	struct stat st;
-	node->stamp = (struct fs_stamp){ 0 };
+	node->in->stamp = (struct fs_stamp){ 0 };
 	clock_gettime(CLOCK_REALTIME, &now);
 	if (sys.fstat(fd, &st) == 0 && st.st_mtim.tv_sec < now.tv_sec - RACY_SECONDS)
-		fs_stamp_of(&node->stamp, &st);
+		fs_stamp_of(&node->in->stamp, &st);
 }
 
 int tree_list(struct tree *tree, struct tree_node *node, struct err *err)
@@ -254,15 +257,15 @@ int tree_list(struct tree *tree, struct tree_node *node, struct err *err)
 		bool is_dir = is_directory(fd, entry);
 		if (text_eq(entry->d_name, ".") || text_eq(entry->d_name, "..") || never_listed(entry->d_name, is_dir))
 			continue;
-		add_child(node, new_node(tree, node, entry->d_name, is_dir), node->len);
+		add_child(node->in, new_node(tree, node, entry->d_name, is_dir), node->in->len);
 	}
 	if (errno != 0) {
 		int number = errno;
 		drop_children(node);
 		return cannot_list(node, path, number, err);
 	}
-	if (node->len > 1)
-		qsort(node->children, node->len, sizeof(*node->children), compare_nodes);
+	if (node->in->len > 1)
+		qsort(node->in->at, node->in->len, sizeof(struct tree_node *), compare_nodes);
 	node->listed = true;
 	return 0;
 }
@@ -270,10 +273,10 @@ int tree_list(struct tree *tree, struct tree_node *node, struct err *err)
 /* Where name is in dir, or where it would be. */
 static bool find_child(const struct tree_node *dir, const char *name, size_t len, size_t *ret)
 {
-	size_t low = 0, high = dir->len;
+	size_t low = 0, high = dir->in->len;
 	while (low < high) {
 		size_t middle = (low + high) / 2;
-		const char *at = dir->children[middle]->name;
+		const char *at = dir->in->at[middle]->name;
 		int order = strncmp(at, name, len);
 		if (order == 0)
 			order = at[len] != 0;
@@ -304,7 +307,7 @@ int tree_find(struct tree *tree, const char *path, struct tree_node **ret, struc
 			return -1;
 		if (!find_child(node, path, len, &at))
 			return 0;
-		node = node->children[at];
+		node = node->in->at[at];
 		path += len;
 		path += *path == '/';
 	}
@@ -323,12 +326,12 @@ bool tree_recheck(struct tree *tree, struct tree_node *dir)
 	path_join(&path, tree->root, dir->path);
 	if (sys.fstatat(AT_FDCWD, path.data, &st, *dir->path ? AT_SYMLINK_NOFOLLOW : 0) == 0)
 		fs_stamp_of(&now, &st);
-	if (!dir->stamp.mode || !fs_stamp_same(&dir->stamp, &now)) {
+	if (!dir->in->stamp.mode || !fs_stamp_same(&dir->in->stamp, &now)) {
 		drop_children(dir);
 		return true;
 	}
-	for (size_t i = 0; i < dir->len; i++)
-		changed = (dir->children[i]->is_dir && tree_recheck(tree, dir->children[i])) || changed;
+	for (size_t i = 0; i < dir->in->len; i++)
+		changed = (dir->in->at[i]->is_dir && tree_recheck(tree, dir->in->at[i])) || changed;
 	return changed;
 }
 
@@ -341,7 +344,7 @@ struct tree_node *tree_nearest(struct tree *tree, const char *path, bool *ret_ex
 		size_t len = strcspn(path, "/"), at;
 		if (!node->listed || !find_child(node, path, len, &at))
 			break;
-		node = node->children[at];
+		node = node->in->at[at];
 		path += len;
 		path += *path == '/';
 	}
@@ -360,8 +363,8 @@ int tree_refresh(struct tree *tree, const char *path, struct err *err)
 			return 0;
 		bool found = find_child(dir, path, len, &at);
 		bool last = path[len] == 0 || path[len + 1] == 0;
-		if (found && !last && dir->children[at]->is_dir) {
-			dir = dir->children[at];
+		if (found && !last && dir->in->at[at]->is_dir) {
+			dir = dir->in->at[at];
 			path += len + 1;
 			continue;
 		}
@@ -373,11 +376,11 @@ int tree_refresh(struct tree *tree, const char *path, struct err *err)
 		if (fs_lstat(full.data, &st, &exists, err) < 0)
 			return -1;
 		if (found) {
-			drop_children(dir->children[at]);
-			memmove(dir->children + at, dir->children + at + 1, (--dir->len - at) * sizeof(*dir->children));
+			drop_children(dir->in->at[at]);
+			memmove(dir->in->at + at, dir->in->at + at + 1, (--dir->in->len - at) * sizeof(*dir->in->at));
 		}
 		if (exists && !never_listed(name, S_ISDIR(st.st_mode)))
-			add_child(dir, new_node(tree, dir, name, S_ISDIR(st.st_mode)), at);
+			add_child(dir->in, new_node(tree, dir, name, S_ISDIR(st.st_mode)), at);
 		return 0;
 	}
 }

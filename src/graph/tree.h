@@ -19,11 +19,15 @@ struct tree;
 struct tree_node {
 	const char *path;            /* relative to the root; "" is the root */
 	const char *name;            /* its last part */
+	struct tree_dir *in;         /* NULL: not a directory */
 	bool is_dir;
 	bool ignored;                /* by git, itself or a directory above */
 	bool listed;
+};
+/* What is in a directory. */
+struct tree_dir {
 	struct fs_stamp stamp;       /* of the directory when it was listed; mode 0 if it may have changed since without a trace */
-	struct tree_node **children; /* sorted by name */
+	struct tree_node **at;       /* sorted by name */
 	size_t len, cap;
 };
 

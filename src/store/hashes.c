@@ -16,6 +16,8 @@
 #define STATS_PER_TASK 256
 #define PREFETCHED_AT_ONCE 16384
 #define READ_ATTEMPTS 3
+#define READING_COSTS 4096 /* of a file, in bytes, besides those that it has */
+#define WRITING_GAINS 8    /* a byte of a record is written that much faster than one of many files is found and read */
 /* The kernel starts to write a dirty page out after 30 s; a file older than this is on disk. */
 #define SYNCED_AFTER_NS ((int64_t)120 * 1000000000)
 
@@ -91,6 +93,11 @@ void hashes_free(struct hashes *hashes)
 	sys.close(hashes->root_fd);
 	free(hashes->root);
 	free(hashes);
+}
+
+const char *hashes_root(const struct hashes *hashes)
+{
+	return hashes->root;
 }
 
 uint64_t hashes_files_read(const struct hashes *hashes)
@@ -484,77 +491,6 @@ int hashes_lookup(struct hashes *hashes, enum digest_kind kind, struct hash_item
 	return -1;
 }
 
-struct tree_walk {
-	struct hash_tree *tree;
-	const char *dir;
-	VEC(char *) full; /* the path of each entry below the root, for the lookup */
-};
-
-static int collect_entry(void *ctx, const struct fs_entry *entry, struct err *err)
-{
-	struct tree_walk *walk = ctx;
-	(void)err;
-	struct hash_item item = { .path = arena_strdup(&walk->tree->arena, entry->rel) };
-	vec_push(walk->tree, item);
-	vec_push(&walk->full, arena_printf(&walk->tree->arena, "%s/%s", walk->dir, entry->rel));
-	return 0;
-}
-
-static int compare_items(const void *a, const void *b)
-{
-	return strcmp(((const struct hash_item *)a)->path, ((const struct hash_item *)b)->path);
-}
-
-int hashes_tree(struct hashes *hashes, enum digest_kind kind, const char *dir, struct hash_tree *ret, struct err *err)
-{
-	*ret = (struct hash_tree){ 0 };
-	struct tree_walk walk = { .tree = ret, .dir = dir };
-	OWNED char *full = path_joined(hashes->root, dir);
-	int failed = fs_walk(full, collect_entry, &walk, err);
-	for (size_t i = 0; i < ret->len && !failed; i++) {
-		char *rel = walk.full.at[i];
-		walk.full.at[i] = (char *)(uintptr_t)ret->at[i].path;
-		ret->at[i].path = rel;
-	}
-	if (!failed)
-		hashes_lookup_many(hashes, kind, ret->at, ret->len);
-	for (size_t i = 0; i < ret->len && !failed; i++) {
-		ret->at[i].path = walk.full.at[i];
-		if (ret->at[i].err) {
-			err_move(err, ret->at[i].err);
-			failed = -1;
-		}
-	}
-	vec_release(&walk.full);
-	if (failed) {
-		hash_tree_release(ret);
-		return -1;
-	}
-	vec_sort(ret, compare_items);
-	return 0;
-}
-
-void hash_tree_release(struct hash_tree *tree)
-{
-	hash_items_release(tree->at, tree->len);
-	vec_release(tree);
-	arena_release(&tree->arena);
-}
-
-void hash_tree_digest(const struct hash_tree *tree, struct digest *ret)
-{
-	struct buf framed CLEANUP(buf_release) = BUF_INIT;
-	codec_add_u64(&framed, tree->len);
-	for (size_t i = 0; i < tree->len; i++) {
-		const struct hash_item *item = &tree->at[i];
-		codec_add_u8(&framed, (uint8_t)item->type);
-		codec_add_u8(&framed, item->executable);
-		codec_add_str(&framed, item->path);
-		codec_add_digest(&framed, &item->digest);
-	}
-	digest_bytes(DIGEST_SHA256, framed.data, framed.len, ret);
-}
-
 /* Saving: one directory at a time, what is new over what the database holds by now. */
 
 struct saving {
@@ -667,6 +603,15 @@ static void merge_record(const struct saving *saving, struct dir_record *record,
 	settle_record(record, &unwritten, out);
 }
 
+/* To write the record of a large directory anew takes longer than to read a few small files again, which may never be asked for. */
+static bool is_worth_saving(const struct dir_record *record)
+{
+	uint64_t again = 0;
+	for (size_t i = 0; i < record->fresh.len; i++)
+		again += ((const struct fresh *)record->fresh.entries[i].value)->stamp.size + READING_COSTS;
+	return again >= record->saved.len / WRITING_GAINS;
+}
+
 int hashes_save(struct hashes *hashes, struct err *err)
 {
 	struct saving saving = { .hashes = hashes, .clock = CLOCK_NONE };
@@ -675,7 +620,7 @@ int hashes_save(struct hashes *hashes, struct err *err)
 	for (size_t i = 0; i < hashes->dirs.len; i++) {
 		struct dir_record *record = hashes->dirs.entries[i].value;
 		const char *key = hashes->dirs.entries[i].key;
-		if (!record->dirty)
+		if (!record->dirty || !is_worth_saving(record))
 			continue;
 		if (saving.clock == CLOCK_NONE) {
 			saving.clock = clock_of(hashes);

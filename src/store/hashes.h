@@ -84,8 +84,11 @@ void hash_tree_release(struct hash_tree *tree);
 /* One digest (sha256) for the whole: a framed list of path, type, executable bit and digest. */
 void hash_tree_digest(const struct hash_tree *tree, struct digest *ret);
 
-/* Hands the new records to the state database (whose state_flush makes them durable). */
+/* Hands the new records to the state database (whose state_flush makes them durable). A few small files in a directory of thousands are left
+ * to be read again: one record holds the whole directory. */
 int hashes_save(struct hashes *hashes, struct err *err) MUST_CHECK;
+
+const char *hashes_root(const struct hashes *hashes);
 
 /* How many files were read since hashes_new. */
 uint64_t hashes_files_read(const struct hashes *hashes);

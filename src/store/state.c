@@ -2,6 +2,7 @@
 
 #include "base/path.h"
 #include "store/codec.h"
+#include "store/mapping.h"
 #include "store/state_place.h"
 
 #include <errno.h>
@@ -170,6 +171,7 @@ void state_refresh(struct state *state)
 static int adopt_map_size(struct state *state)
 {
 	state_refresh(state);
+	state->mapping = (struct mapping){ 0 };
 	return mdb_env_set_mapsize(state->env, 0);
 }
 
@@ -319,6 +321,7 @@ static int grow_map(struct state *state)
 	if (info.me_mapsize > MAP_LIMIT - step)
 		return MDB_MAP_FULL;
 	state_refresh(state);
+	state->mapping = (struct mapping){ 0 };
 	return mdb_env_set_mapsize(state->env, info.me_mapsize + step);
 }
 
@@ -375,6 +378,14 @@ int state_each(struct state *state, enum state_table table, state_visit_fn *visi
 	return code == MDB_NOTFOUND ? 0 : state_fail(err, state, code, "read");
 }
 
+/* Keys are hashes: what writes many records looks at every page of the map. To look them up only, faults would cost more than the memory. */
+static void trim_map(struct state *state)
+{
+	int fd;
+	if (state->env && mdb_env_get_fd(state->env, &fd) == 0)
+		mapping_trim(&state->mapping, fd);
+}
+
 int state_flush(struct state *state, struct err *err)
 {
 	if (!state->pending.len)
@@ -393,5 +404,6 @@ int state_flush(struct state *state, struct err *err)
 	if (code)
 		return state_fail(err, state, code, "write");
 	drop_pending(state);
+	trim_map(state);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #ifndef STORE_STATE_INTERNAL_H
 #define STORE_STATE_INTERNAL_H
 
+#include "store/mapping.h"
 #include "store/state.h"
 
 #include <lmdb.h>
@@ -42,6 +43,7 @@ struct state {
 	uint32_t *slots;   /* where a key's record waits in pending, + 1 */
 	size_t slot_count; /* a power of 2, or 0 */
 	struct strlist notices;
+	struct mapping mapping; /* of env */
 };
 
 /* Codes are LMDB's: below 0, or an errno. */

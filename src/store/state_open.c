@@ -46,6 +46,7 @@ void state_close_env(struct state *state)
 	if (state->env)
 		mdb_env_close(state->env);
 	state->env = NULL;
+	state->mapping = (struct mapping){ 0 };
 }
 
 static int open_each(struct state *state, MDB_txn *txn, unsigned flags)

@@ -220,9 +220,11 @@ class World:
             step["flags"] = flags
             if rng.random() < (0.25 if again else 0.1):
                 step["args"] = [rng.choice(["x", "a b", "$y;"]) for _ in range(rng.choice([1, 2]))]
-        step["ask"] = rng.choice(["", "-n", "-n", "-q"])
+        step["ask"] = rng.choice(["", "", "", "-n", "-n", "-q"])
         step["again"] = rng.choice(["run", "run", "-n", "-q"])
         step["clean"] = rng.random() < 0.012
+        if how == "run" and rng.random() < 0.2:
+            step.update(settle=True, ask="", then=[self.random_edit(rng) for _ in range(rng.choice([0, 1, 1]))])
         if again and how == "run" and rng.random() < 0.5:
             step["flags"], step["args"] = self.last["flags"], self.last["args"]
         self.last = step
@@ -514,6 +516,8 @@ class World:
 
     def step(self, step):
         self.log = []
+        if "settle" in step and all(int(n[1:]) in self.graph.targets for n in step["names"]):
+            self.settle(step)
         for edit in step["edits"]:
             self.edit(edit)
         step = {**step, "names": [n for n in step["names"] if int(n[1:]) in self.graph.targets]}
@@ -524,8 +528,19 @@ class World:
         elif step["ask"]:
             self.check_asked(step, step["ask"])
         self.check_run(step)
+        if step.get("then"):
+            for edit in step["then"]:
+                self.edit(edit)
+            if all(int(n[1:]) in self.graph.targets for n in step["names"]):
+                self.check_run(step)
         if step["clean"]:
             self.check_clean(step)
+
+    def settle(self, step):
+        """Asks until there is nothing to do and all files are old enough for the answer to be kept, so that the next run goes on from that."""
+        for _ in range(3):
+            self.check_run({**step, "again": "none", "flags": [f for f in step["flags"] if f != "-B"]})
+            time.sleep(0.006)
 
     def check_run(self, step):
         plan = self.predict(step["names"], step["args"], step["flags"])
