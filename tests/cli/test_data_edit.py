@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from conftest import need_peer
 from test_data import cached, data, md5, stored  # noqa: F401 (fixtures)
 
 
@@ -126,3 +127,45 @@ def test_unprotect_names_links_whose_object_is_gone(stored):
     refused = stored.mlmake("data", "unprotect", "d", check=3).stderr
     assert "d/a is a broken symbolic link" in refused and "mlmake data pull d/a" in refused
     assert not (stored.path / "d/s/c").is_symlink(), "the others are copies all the same"
+
+
+def looked_at(box, *argv):
+    """What a command opens or stats."""
+    log = box.home / "strace.log"
+    box.run(need_peer("strace"), "-f", "-qq", "-e", "trace=openat,%stat", "-o", log, box.binary, "data", *argv)
+    return log.read_text()
+
+
+def test_a_part_costs_what_the_part_costs(stored):
+    for i in range(300):
+        stored.write(f"d/many/{i}", f"{i}\n")
+    stored.mlmake("data", "add", "d")
+    stored.mlmake("data", "push")
+    shutil.rmtree(stored.path / "d/s")
+    shutil.rmtree(stored.path / ".dvc/cache")
+    (stored.path / "d/a").unlink()
+    fetched = looked_at(stored, "fetch", "d/s")
+    assert cached(stored, "content of d/s/c\n").exists() and not cached(stored, "7\n").exists()
+    assert fetched.count("/cache/files/md5/") < 60, "members that are not wanted are not looked for"
+    out = looked_at(stored, "checkout", "d/s")
+    assert (stored.path / "d/s/c").read_text() == "content of d/s/c\n" and not (stored.path / "d/a").exists()
+    assert "d/many" not in out, "the rest of the directory is not looked at"
+    stored.write("d/s/c", "changed\n")
+    stored.write("d/s/new", "new\n")
+    assert "d/many" not in looked_at(stored, "add", "d/s")
+    listed = stored.mlmake("data", "ls", "-R", "d").stdout.split()
+    assert len(listed) == 304 and {"a", "b", "s/c", "s/new", "many/0"} <= set(listed)
+    # What is not recorded below the part is kept, what is beside it not even seen.
+    stored.write("d/s/own", "mine\n")
+    stored.write("d/beside", "mine\n")
+    (stored.path / "d/s/c").unlink()
+    refused = stored.mlmake("data", "checkout", "d/s", check=1).stderr
+    assert "d/s/own" in refused and "beside" not in refused
+    (stored.path / "d/s/own").unlink()
+    stored.mlmake("data", "checkout", "d/s/c")
+    assert (stored.path / "d/s/c").read_text() == "changed\n"
+    # A link in the way leads nowhere.
+    shutil.rmtree(stored.path / "d/s")
+    (stored.path / "d/s").symlink_to(stored.path)
+    assert stored.mlmake("data", "checkout", "d/s/c", check=None).returncode != 0
+    assert not (stored.path / "c").exists()

@@ -263,10 +263,7 @@ static bool is_superseded(const struct walk *walk, const char *sub, const char *
 		if ((rest[i] == '/' || i == len) && walk_find(walk, part))
 			return true;
 	}
-	for (size_t i = 0; i < walk->files.len; i++)
-		if (path_inside(rest, walk->files.at[i].rel))
-			return true;
-	return false;
+	return walk_has_below(walk, rest);
 }
 
 /* A part of a tracked directory: its other members stay as they are recorded, present or not. */

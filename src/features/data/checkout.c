@@ -104,7 +104,7 @@ static int make_plan(struct plan *plan, const struct selected *selected, struct 
 	struct data_repo *repo = plan->repo;
 	if (tracked->out->is_dir && tracked_read_manifest(repo, tracked, &plan->manifest, err) < 0)
 		return -1;
-	if (walk_path(repo, tracked->path, &plan->walk, err) < 0 || walk_hash(repo, &plan->walk, err) < 0)
+	if (walk_part(repo, tracked->path, selected->sub, &plan->walk, err) < 0 || walk_hash(repo, &plan->walk, err) < 0)
 		return -1;
 	bool odd_top = plan->walk.exists && !plan->walk.is_dir && !plan->walk.files.len;
 	if (odd_top)
@@ -124,40 +124,37 @@ static int make_plan(struct plan *plan, const struct selected *selected, struct 
 	return 0;
 }
 
-static bool export_progress(void *ctx, size_t items_done, uint64_t bytes_done)
-{
-	const struct plan *plan = ctx;
-	repo_progress(plan->repo, "checking out", items_done, plan->changes.len, bytes_done);
-	return true;
-}
-
 /* Sorts what could not be exported into the report; *ret_bad counts. */
-static void report_bad(const struct plan *plan, const struct odb_export *items, struct data_checkout_report *ret,
+static void report_bad(const struct plan *plan, const struct change *change, enum odb_result result, struct data_checkout_report *ret,
 		       struct damaged_ids *damaged, size_t *ret_bad)
 {
-	for (size_t i = 0; i < plan->changes.len; i++) {
-		if (items[i].ret_result == ODB_OK)
-			continue;
-		char hex[DIGEST_HEX_MAX];
-		char *path OWNED = member_path(plan, plan->changes.at[i].rel);
-		digest_hex(&items[i].id.digest, hex);
-		++*ret_bad;
-		if (items[i].ret_result == ODB_ABSENT) {
-			strlist_take(&ret->missing, mem_printf("%s (md5 %s)", path, hex));
-			continue;
-		}
-		strlist_take(&ret->damaged, mem_printf("%s (md5 %s)", path, hex));
-		if (damaged)
-			vec_push(&damaged->list, items[i].id);
-	}
+	char hex[DIGEST_HEX_MAX];
+	char *path OWNED = member_path(plan, change->rel);
+	digest_hex(&change->digest, hex);
+	++*ret_bad;
+	strlist_take(result == ODB_ABSENT ? &ret->missing : &ret->damaged, mem_printf("%s (md5 %s)", path, hex));
+	if (result == ODB_DAMAGED && damaged)
+		vec_push(&damaged->list, ((struct odb_id){ change->digest, false }));
 }
+
+#define MANY_FILES 1000          /* from here on listing the cache is faster than looking */
+#define EXPORTED_AT_ONCE 65536
 
 /* All that changes is made in staging, verified, before anything in the work tree is touched. */
 struct staged {
-	struct buf dir;
-	struct arena names;
-	struct odb_export *items;
+	const struct plan *plan;
+	bool whole;              /* the tree as it will be; else one numbered file each */
+	struct buf dir, to;      /* what goes with it, and where they are made: the same, or a directory in it */
+	struct fs_stamp *stamps; /* of each change */
+	size_t before;           /* exported so far */
 };
+
+static bool export_progress(void *ctx, size_t items_done, uint64_t bytes_done)
+{
+	const struct staged *staged = ctx;
+	repo_progress(staged->plan->repo, "checking out", staged->before + items_done, staged->plan->changes.len, bytes_done);
+	return true;
+}
 
 static void staged_release(struct staged *staged)
 {
@@ -165,41 +162,68 @@ static void staged_release(struct staged *staged)
 	if (staged->dir.len && fs_remove_tree(staged->dir.data, &ignored) < 0)
 		err_release(&ignored); /* swept by the next checkout */
 	buf_release(&staged->dir);
-	arena_release(&staged->names);
-	free(staged->items);
+	buf_release(&staged->to);
+	free(staged->stamps);
 }
 
-static int check_presence(const struct plan *plan, struct staged *staged, struct data_checkout_report *ret, size_t *ret_bad)
+/* A look at names alone, to be told before anything is copied: what is exported is verified. */
+static void check_presence(const struct plan *plan, struct data_checkout_report *ret, size_t *ret_bad)
 {
-	for (size_t i = 0; i < plan->changes.len; i++) {
-		struct odb_export *item = &staged->items[i];
-		item->id = (struct odb_id){ plan->changes.at[i].digest, false };
-		item->link = plan->repo->config.links[0];
-		item->exec = plan->tracked->out->isexec && !plan->tracked->out->is_dir;
-		item->ret_result = odb_has(&plan->repo->odb, &item->id, NULL) ? ODB_OK : ODB_ABSENT;
-	}
-	report_bad(plan, staged->items, ret, NULL, ret_bad);
-	return 0;
+	size_t count = plan->changes.len;
+	struct odb_id *ids OWNED = mem_alloc((count + 1) * sizeof(*ids));
+	bool *present OWNED = mem_alloc(count + 1);
+	for (size_t i = 0; i < count; i++)
+		ids[i] = (struct odb_id){ plan->changes.at[i].digest, false };
+	if (count >= MANY_FILES)
+		odb_list_many(&plan->repo->odb, ids, count, present);
+	for (size_t i = 0; i < count; i++)
+		if (!present[i] && !odb_has(&plan->repo->odb, &ids[i], NULL))
+			report_bad(plan, &plan->changes.at[i], ODB_ABSENT, ret, NULL, ret_bad);
 }
 
-/* whole: the tree as it will be; else one numbered file each. */
-static int name_staged(const struct plan *plan, struct staged *staged, bool whole, struct err *err)
+static const char *staged_path(const struct staged *staged, size_t index, struct arena *arena)
 {
+	if (!staged->whole)
+		return arena_printf(arena, "%s/%zu", staged->to.data, index);
+	return arena_join(arena, staged->to.data, staged->plan->changes.at[index].rel);
+}
+
+static int make_parents(const char *path, struct buf *last, struct err *err)
+{
+	struct buf dir CLEANUP(buf_release) = BUF_INIT;
+	path_dir(&dir, path);
+	if (last->len && text_eq(dir.data, last->data))
+		return 0;
+	buf_reset(last);
+	buf_add(last, dir.data, dir.len);
+	return fs_mkdirs(dir.data, err);
+}
+
+static int export_some(struct staged *staged, size_t count, struct data_checkout_report *ret, struct damaged_ids *damaged, size_t *ret_bad,
+		       struct err *err)
+{
+	const struct plan *plan = staged->plan;
+	const struct change *changes = plan->changes.at + staged->before;
+	struct arena names CLEANUP(arena_release) = { 0 };
 	struct buf last CLEANUP(buf_release) = BUF_INIT;
-	for (size_t i = 0; i < plan->changes.len; i++) {
-		if (!whole) {
-			staged->items[i].to = arena_printf(&staged->names, "%s/%zu", staged->dir.data, i);
-			continue;
-		}
-		staged->items[i].to = arena_printf(&staged->names, "%s/tree/%s", staged->dir.data, plan->changes.at[i].rel);
-		struct buf dir CLEANUP(buf_release) = BUF_INIT;
-		path_dir(&dir, staged->items[i].to);
-		if (text_eq(dir.data, last.data))
-			continue;
-		if (fs_mkdirs(dir.data, err) < 0)
+	struct odb_export *items OWNED = mem_alloc(count * sizeof(*items));
+	for (size_t i = 0; i < count; i++) {
+		items[i] = (struct odb_export){ .id = { changes[i].digest, false },
+						.to = staged_path(staged, staged->before + i, &names),
+						.exec = plan->tracked->out->isexec && !plan->tracked->out->is_dir,
+						.link = plan->repo->config.links[0] };
+		if (staged->whole && make_parents(items[i].to, &last, err) < 0)
 			return -1;
-		buf_setstr(&last, dir.data);
 	}
+	struct odb_sink sink = { export_progress, staged };
+	if (odb_export(&plan->repo->odb, items, count, &sink, err) < 0)
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		staged->stamps[staged->before + i] = items[i].ret_stamp;
+		if (items[i].ret_result != ODB_OK)
+			report_bad(plan, &changes[i], items[i].ret_result, ret, damaged, ret_bad);
+	}
+	staged->before += count;
 	return 0;
 }
 
@@ -248,7 +272,8 @@ static int place_each(const struct plan *plan, const struct staged *staged, stru
 		/* Directories without a file below them may stand where a file belongs. */
 		if (exists && S_ISDIR(st.st_mode) && sys.unlinkat(AT_FDCWD, abs, AT_REMOVEDIR) < 0)
 			return err_set_errno(err, ERR_FAILED, errno, "cannot replace the directory %s by a file", rel);
-		if (fs_rename(staged->items[i].to, abs, err) < 0)
+		struct arena name CLEANUP(arena_release) = { 0 };
+		if (fs_rename(staged_path(staged, i, &name), abs, err) < 0)
 			return -1;
 	}
 	if (!plan->tracked->out->is_dir || plan->manifest.len)
@@ -259,11 +284,24 @@ static int place_each(const struct plan *plan, const struct staged *staged, stru
 
 static int place_tree(const struct plan *plan, const struct staged *staged, struct err *err)
 {
-	char *tree OWNED = path_joined(staged->dir.data, "tree");
 	char *abs OWNED = repo_abs(plan->repo, plan->tracked->path);
-	return fs_rename(tree, abs, err);
+	return fs_rename(staged->to.data, abs, err);
 }
 
+/* A rename changes ctime alone, and that of a directory nothing of what is in it. False if it is no longer what was made. */
+static bool stamp_placed(const struct plan *plan, const char *rel, struct fs_stamp *stamp)
+{
+	char *abs OWNED = repo_abs(plan->repo, rel);
+	struct stat st;
+	struct fs_stamp now;
+	if (sys.fstatat(AT_FDCWD, abs, &st, 0) < 0)
+		return false;
+	fs_stamp_of(&now, &st);
+	stamp->ctime_ns = now.ctime_ns;
+	return fs_stamp_same(stamp, &now);
+}
+
+/* Records go to the database on the way, where they are many. */
 static int remember(const struct plan *plan, const struct staged *staged, struct err *err)
 {
 	struct hashes *hashes;
@@ -271,17 +309,11 @@ static int remember(const struct plan *plan, const struct staged *staged, struct
 		return -1;
 	for (size_t i = 0; i < plan->changes.len; i++) {
 		char *rel OWNED = member_path(plan, plan->changes.at[i].rel);
-		char *abs OWNED = repo_abs(plan->repo, rel);
-		struct fs_stamp stamp;
-		struct stat st;
-		if (sys.fstatat(AT_FDCWD, abs, &st, 0) < 0)
-			continue;
-		fs_stamp_of(&stamp, &st);
-		/* A rename changes ctime alone. */
-		struct fs_stamp made = staged->items[i].ret_stamp;
-		made.ctime_ns = stamp.ctime_ns;
-		if (fs_stamp_same(&made, &stamp))
+		struct fs_stamp stamp = staged->stamps[i];
+		if (staged->whole || stamp_placed(plan, rel, &stamp))
 			hashes_record(hashes, DIGEST_MD5, rel, &plan->changes.at[i].digest, &stamp);
+		if (hashes_unsaved(hashes) >= 2 * EXPORTED_AT_ONCE && hashes_unsaved(hashes) >= i / 4 && repo_save_hashes(plan->repo, err) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -301,24 +333,27 @@ static void report_done(const struct plan *plan, const struct selected *selected
 static int apply(struct plan *plan, const struct selected *selected, struct data_checkout_report *ret, struct damaged_ids *damaged,
 		 struct err *err)
 {
-	struct staged staged CLEANUP(staged_release) = { .dir = BUF_INIT };
+	struct staged staged CLEANUP(staged_release) = { .plan = plan, .dir = BUF_INIT, .to = BUF_INIT };
 	struct buf parent CLEANUP(buf_release) = BUF_INIT;
-	size_t bad = 0;
-	staged.items = mem_alloc((plan->changes.len + 1) * sizeof(*staged.items));
-	if (check_presence(plan, &staged, ret, &bad) < 0 || bad)
-		return bad ? 0 : -1;
-	bool whole = plan->tracked->out->is_dir && !plan->walk.exists && plan->changes.len;
-	path_dir(&parent, plan->tracked->path);
-	if (plan->changes.len &&
-	    (repo_staging(plan->repo, parent.data, &staged.dir, err) < 0 || name_staged(plan, &staged, whole, err) < 0))
-		return -1;
-	struct odb_sink sink = { export_progress, plan };
-	if (odb_export(&plan->repo->odb, staged.items, plan->changes.len, &sink, err) < 0)
-		return -1;
-	report_bad(plan, staged.items, ret, damaged, &bad);
+	size_t bad = 0, count = plan->changes.len;
+	check_presence(plan, ret, &bad);
 	if (bad)
 		return 0;
-	if (remove_stale(plan, err) < 0 || (whole ? place_tree(plan, &staged, err) : place_each(plan, &staged, err)) < 0)
+	staged.whole = plan->tracked->out->is_dir && !plan->walk.exists && count;
+	staged.stamps = mem_alloc((count + 1) * sizeof(*staged.stamps));
+	path_dir(&parent, plan->tracked->path);
+	if (count && repo_staging(plan->repo, parent.data, &staged.dir, err) < 0)
+		return -1;
+	if (count)
+		buf_addf(&staged.to, "%s%s", staged.dir.data, staged.whole ? "/tree" : "");
+	while (staged.before < count) {
+		size_t left = count - staged.before;
+		if (export_some(&staged, left < EXPORTED_AT_ONCE ? left : EXPORTED_AT_ONCE, ret, damaged, &bad, err) < 0)
+			return -1;
+	}
+	if (bad)
+		return 0;
+	if (remove_stale(plan, err) < 0 || (staged.whole ? place_tree(plan, &staged, err) : place_each(plan, &staged, err)) < 0)
 		return -1;
 	report_done(plan, selected, ret);
 	return remember(plan, &staged, err);

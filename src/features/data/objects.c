@@ -1,31 +1,40 @@
 #include "features/data/objects.h"
 
 #include "base/mem.h"
-#include "base/path.h"
 #include "base/text.h"
 
 #include <string.h>
 
-static uint32_t add(struct data_repo *repo, struct objects *objects, const struct odb_id *id, const char *name, uint64_t size, bool wanted)
+static const char *key_of(const void *ctx, uint32_t number)
+{
+	return ((const struct objects *)ctx)->list.at[number].key;
+}
+
+/* The object stands for dir/rel, or for dir where rel is NULL. */
+static uint32_t add(struct data_repo *repo, struct objects *objects, const struct odb_id *id, const char *dir, const char *rel, uint64_t size,
+		    bool wanted)
 {
 	struct buf key CLEANUP(buf_release) = BUF_INIT;
 	buf_addstr(&key, "files/md5/");
 	odb_add_key(&key, id);
-	struct map_entry *entry = map_entry(&objects->by_key, key.data);
-	if (entry->value) {
-		uint32_t index = (uint32_t)((uintptr_t)entry->value - 1);
+	objects->by_key.key = key_of;
+	objects->by_key.ctx = objects;
+	uint32_t index = index_find(&objects->by_key, key.data, key.len);
+	if (index != INDEX_NONE) {
 		objects->list.at[index].wanted |= wanted;
 		return index;
 	}
-	struct object object = { .id = *id, .name = mem_strdup(name), .size = size, .wanted = wanted };
+	struct object object = { .id = *id, .size = size, .wanted = wanted };
+	object.name = rel ? arena_join(&objects->names, dir, rel) : arena_strdup(&objects->names, dir);
 	uint64_t cached_size;
 	object.cached = odb_has(&repo->odb, id, &cached_size);
 	if (object.cached)
 		object.size = cached_size;
-	object.key = buf_detach(&key);
+	object.key = arena_strndup(&objects->names, key.data, key.len);
 	vec_push(&objects->list, object);
-	entry->value = (void *)(uintptr_t)objects->list.len;
-	return (uint32_t)(objects->list.len - 1);
+	index = (uint32_t)(objects->list.len - 1);
+	index_add(&objects->by_key, index);
+	return index;
 }
 
 uint32_t objects_add_top(struct data_repo *repo, struct objects *objects, const struct selected *selected)
@@ -34,12 +43,12 @@ uint32_t objects_add_top(struct data_repo *repo, struct objects *objects, const 
 	struct odb_id id = tracked_id(tracked);
 	char *name OWNED = mem_printf("%s%s", tracked->path, id.is_dir ? "/" : "");
 	bool sized = !id.is_dir && tracked->out->has_size;
-	return add(repo, objects, &id, name, sized ? tracked->out->size : REMOTE_SIZE_UNKNOWN, true);
+	return add(repo, objects, &id, name, NULL, sized ? tracked->out->size : REMOTE_SIZE_UNKNOWN, true);
 }
 
 uint32_t objects_add_id(struct data_repo *repo, struct objects *objects, const struct odb_id *id, const char *name)
 {
-	return add(repo, objects, id, name, REMOTE_SIZE_UNKNOWN, true);
+	return add(repo, objects, id, name, NULL, REMOTE_SIZE_UNKNOWN, true);
 }
 
 int objects_add(struct data_repo *repo, struct objects *objects, const struct selected *selected, struct err *err)
@@ -59,9 +68,10 @@ int objects_add(struct data_repo *repo, struct objects *objects, const struct se
 	for (size_t i = 0; i < manifest.len; i++) {
 		struct odb_id id = { .digest = { .kind = DIGEST_MD5 } };
 		memcpy(id.digest.bytes, manifest.entries[i].md5, 16);
-		char *name OWNED = path_joined(tracked->path, manifest.entries[i].relpath);
-		uint32_t index = add(repo, objects, &id, name, REMOTE_SIZE_UNKNOWN, selected_covers(selected, manifest.entries[i].relpath));
-		vec_push(&dir.members, index);
+		const char *rel = manifest.entries[i].relpath;
+		bool wanted = selected_covers(selected, rel);
+		if (wanted || !objects->only_wanted)
+			vec_push(&dir.members, add(repo, objects, &id, tracked->path, rel, REMOTE_SIZE_UNKNOWN, wanted));
 	}
 	vec_push(&objects->dirs, dir);
 	return 0;
@@ -69,15 +79,12 @@ int objects_add(struct data_repo *repo, struct objects *objects, const struct se
 
 void objects_release(struct objects *objects)
 {
-	for (size_t i = 0; i < objects->list.len; i++) {
-		free(objects->list.at[i].name);
-		free(objects->list.at[i].key);
-	}
 	for (size_t i = 0; i < objects->dirs.len; i++)
 		vec_release(&objects->dirs.at[i].members);
 	vec_release(&objects->list);
 	vec_release(&objects->dirs);
-	map_release(&objects->by_key);
+	index_release(&objects->by_key);
+	arena_release(&objects->names);
 	strlist_release(&objects->unknown);
 }
 

@@ -4,13 +4,14 @@
 #ifndef FEATURES_DATA_OBJECTS_H
 #define FEATURES_DATA_OBJECTS_H
 
+#include "base/index.h"
 #include "features/data/outs.h"
 #include "net/remote.h"
 
 struct object {
 	struct odb_id id;
-	char *name;       /* a path that it stands for; a directory's ends in '/' */
-	char *key;        /* on the remote */
+	const char *name; /* a path that it stands for; a directory's ends in '/' */
+	const char *key;  /* on the remote */
 	uint64_t size;    /* REMOTE_SIZE_UNKNOWN */
 	bool cached;      /* the cache has it */
 	bool wanted;      /* in the selection; else only looked at for its directory's sake */
@@ -27,9 +28,12 @@ struct object_dir {
 struct objects {
 	VEC(struct object) list;
 	VEC(struct object_dir) dirs;
-	struct map by_key;        /* index + 1 */
+	struct index by_key;
+	struct arena names;       /* and keys */
+	bool only_wanted;         /* in: members out of the selection are not even looked at, and are not in dirs */
 	struct strlist unknown;   /* directories whose manifest is nowhere at hand */
 };
+/* Not to be copied once something was added. */
 #define OBJECTS_INIT { .list = { 0 } }
 
 /* Adds one out: its object and, of a directory, its members, for which the manifest must be in the cache (else only itself). */

@@ -16,6 +16,8 @@
 
 /* Objects that are fetched before they are synced and kept. */
 #define FETCH_BATCH ((size_t)4096)
+/* Objects that are pushed in one go: their paths take more memory than all else. */
+#define PUSH_BATCH ((size_t)65536)
 
 struct transfer {
 	struct data_repo *repo;
@@ -226,17 +228,39 @@ static int put(struct transfer *transfer, struct batch *batch, struct err *err)
 	return status;
 }
 
-static const char *cache_path(struct transfer *transfer, const struct object *object)
+static const char *cache_path(const struct transfer *transfer, const struct object *object, struct arena *arena)
 {
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
 	odb_add_path(&transfer->repo->odb, &path, &object->id);
-	return arena_strdup(&transfer->arena, path.data);
+	return arena_strdup(arena, path.data);
+}
+
+static int put_some(struct transfer *transfer, const uint32_t *wanted, size_t count, struct err *err)
+{
+	struct arena paths CLEANUP(arena_release) = { 0 };
+	struct batch batch CLEANUP(batch_release) = { NULL, NULL, 0 };
+	batch_init(&batch, count);
+	for (size_t i = 0; i < count; i++)
+		batch_add(&batch, &transfer->objects, wanted[i], cache_path(transfer, &transfer->objects.list.at[wanted[i]], &paths));
+	return put(transfer, &batch, err);
+}
+
+static int put_wanted(struct transfer *transfer, const uint32_t *wanted, size_t count, struct err *err)
+{
+	for (size_t at = 0; at < count; at += PUSH_BATCH) {
+		size_t n = count - at < PUSH_BATCH ? count - at : PUSH_BATCH;
+		if (put_some(transfer, wanted + at, n, err) == 0)
+			continue;
+		for (size_t i = at + n; i < count; i++)
+			add_not_moved(transfer->ret, &transfer->objects.list.at[wanted[i]], "not moved");
+		return -1;
+	}
+	return 0;
 }
 
 static int put_members(struct transfer *transfer, struct err *err)
 {
-	struct batch batch CLEANUP(batch_release) = { NULL, NULL, 0 };
-	batch_init(&batch, transfer->objects.list.len);
+	VEC(uint32_t) wanted = { 0 };
 	for (uint32_t i = 0; i < transfer->objects.list.len; i++) {
 		const struct object *object = &transfer->objects.list.at[i];
 		if (object->on_remote && object->wanted)
@@ -245,12 +269,14 @@ static int put_members(struct transfer *transfer, struct err *err)
 		if (object->on_remote || object->id.is_dir || !object->wanted || !object->asked)
 			continue;
 		if (object->cached)
-			batch_add(&batch, &transfer->objects, i, cache_path(transfer, object));
+			vec_push(&wanted, i);
 		else
 			strlist_take(&transfer->ret->missing, object_describe(object));
 	}
-	transfer->total = batch.count;
-	return put(transfer, &batch, err);
+	transfer->total = wanted.len;
+	int status = put_wanted(transfer, wanted.at, wanted.len, err);
+	vec_release(&wanted);
+	return status;
 }
 
 /* A manifest goes up when all that it lists is there: whoever sees it may rely on it. */
@@ -270,7 +296,7 @@ static int put_manifests(struct transfer *transfer, struct err *err)
 		if (manifest->on_remote || twice || !manifest->asked)
 			continue;
 		if (complete)
-			batch_add(&batch, &transfer->objects, dir->manifest, cache_path(transfer, manifest));
+			batch_add(&batch, &transfer->objects, dir->manifest, cache_path(transfer, manifest, &transfer->arena));
 		else
 			add_not_moved(transfer->ret, manifest, "withheld until all that it lists is there");
 	}
@@ -399,6 +425,20 @@ static int plan_get(struct transfer *transfer, struct batch *batch, struct err *
 	return plan(transfer, batch);
 }
 
+static int get_some(struct transfer *transfer, const uint32_t *wanted, size_t count, bool dry, struct err *err)
+{
+	struct arena paths CLEANUP(arena_release) = { 0 };
+	struct batch batch CLEANUP(batch_release) = { NULL, NULL, 0 };
+	batch_init(&batch, count);
+	for (size_t i = 0; i < count; i++) {
+		struct buf temp CLEANUP(buf_release) = BUF_INIT;
+		if (odb_temp_path(&transfer->repo->odb, &temp, err) < 0)
+			return -1;
+		batch_add(&batch, &transfer->objects, wanted[i], arena_strdup(&paths, temp.data));
+	}
+	return dry ? plan_get(transfer, &batch, err) : get_batch(transfer, &batch, err);
+}
+
 /* A dry run fetches manifests all the same (for_the_user is false), to see what they list. */
 static int get_objects(struct transfer *transfer, const uint32_t *wanted, size_t count, bool for_the_user, struct err *err)
 {
@@ -408,15 +448,7 @@ static int get_objects(struct transfer *transfer, const uint32_t *wanted, size_t
 	bool dry = transfer->options->dry && for_the_user;
 	for (size_t at = 0; at < count; at += FETCH_BATCH) {
 		size_t n = count - at < FETCH_BATCH ? count - at : FETCH_BATCH;
-		struct batch batch CLEANUP(batch_release) = { NULL, NULL, 0 };
-		batch_init(&batch, n);
-		for (size_t i = 0; i < n; i++) {
-			struct buf temp CLEANUP(buf_release) = BUF_INIT;
-			if (odb_temp_path(&transfer->repo->odb, &temp, err) < 0)
-				return -1;
-			batch_add(&batch, &transfer->objects, wanted[at + i], arena_strdup(&transfer->arena, temp.data));
-		}
-		if ((dry ? plan_get(transfer, &batch, err) : get_batch(transfer, &batch, err)) == 0)
+		if (get_some(transfer, wanted + at, n, dry, err) == 0)
 			continue;
 		for (size_t i = at + n; i < count; i++)
 			add_not_moved(transfer->ret, &transfer->objects.list.at[wanted[i]], "not moved");
@@ -471,7 +503,7 @@ static void name_tops(struct transfer *transfer, const struct selection *chosen)
 static int fetch_group(struct data_repo *repo, const struct remote_group *group, const struct data_transfer_options *options,
 		       struct data_transfer_report *ret, struct err *err)
 {
-	struct transfer transfer CLEANUP(transfer_release) = { .repo = repo, .options = options, .ret = ret, .objects = OBJECTS_INIT };
+	struct transfer transfer CLEANUP(transfer_release) = { .repo = repo, .options = options, .ret = ret, .objects = { .only_wanted = true } };
 	VEC(uint32_t) wanted = { 0 };
 	if (open_remote(repo, group->remote, options->jobs, options->limit_rate, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
 	    get_manifests(&transfer, &group->chosen, err) < 0) {

@@ -230,13 +230,13 @@ static int read_window(struct window *window, struct queue *queue, struct err *e
 	return 0;
 }
 
-static int read_tree(struct data_repo *repo, struct walk *walk, struct err *err)
+static int read_tree(struct data_repo *repo, struct walk *walk, const char *sub, struct err *err)
 {
 	struct queue queue = { 0 };
 	struct window window = { .repo = repo, .walk = walk };
 	struct listing listings[WINDOW];
 	int status = 0;
-	vec_push(&queue.list, ((struct listing){ .rel = mem_strdup(""), .fd = -1 }));
+	vec_push(&queue.list, ((struct listing){ .rel = mem_strdup(sub), .fd = -1 }));
 	while (queue.list.len) {
 		window.at = listings;
 		for (window.len = 0; window.len < WINDOW && queue.list.len;)
@@ -257,7 +257,7 @@ static int compare_files(const void *a, const void *b)
 }
 
 /* A path that is no directory. */
-static int read_leaf(struct walk *walk, const char *abs, const struct stat *lst, struct err *err)
+static int read_leaf(struct walk *walk, const char *abs, const char *rel, const struct stat *lst, struct err *err)
 {
 	struct stat st = *lst;
 	struct fs_stamp stamp;
@@ -267,13 +267,44 @@ static int read_leaf(struct walk *walk, const char *abs, const struct stat *lst,
 			return err_set_errno(err, ERR_FAILED, errno, "cannot read the link %s", abs);
 		broken = true;
 	}
-	walk->is_broken = broken;
+	walk->is_broken = broken && !*rel;
 	fs_stamp_of(&stamp, &st);
-	add_leaf(walk, "", &stamp, is_link, broken);
+	add_leaf(walk, rel, &stamp, is_link, broken);
 	return 0;
 }
 
+static bool is_ignored(const struct data_repo *repo, const char *path, size_t from, bool is_dir)
+{
+	for (const char *at = strchr(path + from, '/'); at; at = strchr(at + 1, '/')) {
+		char *part OWNED = mem_strndup(path, (size_t)(at - path));
+		if (ignore_match(repo->ignore, part, true))
+			return true;
+	}
+	return ignore_match(repo->ignore, path, is_dir);
+}
+
+/* What is at the member sub of a directory. */
+static int read_member(struct data_repo *repo, struct walk *walk, const char *sub, struct err *err)
+{
+	char *rel OWNED = path_joined(walk->path, sub), *abs OWNED = repo_abs(repo, rel);
+	struct stat st;
+	if (repo_check_parents(repo, rel, err) < 0)
+		return -1;
+	if (sys.fstatat(AT_FDCWD, abs, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : err_set_errno(err, ERR_FAILED, errno, "cannot look at '%s'", rel);
+	if (is_ignored(repo, rel, strlen(walk->path) + 1, S_ISDIR(st.st_mode)))
+		return 0;
+	if (S_ISDIR(st.st_mode))
+		return read_tree(repo, walk, sub, err);
+	return read_leaf(walk, abs, arena_strdup(&walk->arena, sub), &st, err);
+}
+
 int walk_path(struct data_repo *repo, const char *path, struct walk *ret, struct err *err)
+{
+	return walk_part(repo, path, NULL, ret, err);
+}
+
+int walk_part(struct data_repo *repo, const char *path, const char *sub, struct walk *ret, struct err *err)
 {
 	char *abs OWNED = repo_abs(repo, path);
 	struct stat st;
@@ -283,12 +314,12 @@ int walk_path(struct data_repo *repo, const char *path, struct walk *ret, struct
 	if (!ret->exists)
 		return 0;
 	if (!S_ISDIR(st.st_mode))
-		return read_leaf(ret, abs, &st, err);
+		return read_leaf(ret, abs, "", &st, err);
 	bool ignored;
 	if (repo_ignored(repo, path, true, &ignored, err) < 0)
 		return -1;
 	ret->is_dir = true;
-	if (read_tree(repo, ret, err) < 0)
+	if ((sub ? read_member(repo, ret, sub, err) : read_tree(repo, ret, "", err)) < 0)
 		return -1;
 	vec_sort(&ret->files, compare_files);
 	strlist_sort(&ret->odd);
@@ -369,4 +400,18 @@ const struct walk_file *walk_find(const struct walk *walk, const char *rel)
 {
 	struct walk_file key = { .rel = rel };
 	return walk->files.len ? bsearch(&key, walk->files.at, walk->files.len, sizeof(key), compare_files) : NULL;
+}
+
+bool walk_has_below(const struct walk *walk, const char *rel)
+{
+	char *first OWNED = mem_printf("%s/", rel);
+	size_t low = 0, high = walk->files.len;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (strcmp(walk->files.at[middle].rel, first) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < walk->files.len && text_starts(walk->files.at[low].rel, first);
 }

@@ -33,6 +33,10 @@ struct walk {
  * goes to odd, and is an error of the caller's where it matters. A path that is absent gives exists = false. */
 int walk_path(struct data_repo *repo, const char *path, struct walk *ret, struct err *err) MUST_CHECK;
 
+/* Of a directory, only what is at or below its member sub (NULL: everything); exists and is_dir still say what path itself is. Without a
+ * look at the rest. */
+int walk_part(struct data_repo *repo, const char *path, const char *sub, struct walk *ret, struct err *err) MUST_CHECK;
+
 /* Fills the digests, from stat records where they hold. */
 int walk_hash(struct data_repo *repo, struct walk *walk, struct err *err) MUST_CHECK;
 
@@ -43,5 +47,7 @@ void walk_release(struct walk *walk);
 
 /* NULL if there is none. */
 const struct walk_file *walk_find(const struct walk *walk, const char *rel);
+/* Whether a file lies below the directory rel. */
+bool walk_has_below(const struct walk *walk, const char *rel);
 
 #endif
