@@ -39,6 +39,7 @@ GOALS = {  # comparison -> (what is compared, most it may be)
     "add": ("wall", None),
     "add, unchanged": ("wall", 0.035),
     "status": ("wall", 0.035),
+    "add, one changed": ("wall", None),
     "checkout": ("wall", 0.15),
     "push": ("wall", 0.25),
     "pull": ("wall", 0.25),
@@ -422,6 +423,72 @@ def bench_big(bench):
         bench.report("pull, one file", work, each(bench, tools, projects, "pull", before=lambda p: lose(p, "data/big.bin")))
 
 
+# Sizes of data: files of 1 KiB, 1,000 to a directory.
+
+DATA_SIZES = (1_000, 10_000, 100_000)
+MOST_MEMORY = 400  # MiB at 1,000,000 files
+
+
+def write_many(directory, count):
+    source = random.Random(1)
+    for start in range(0, count, 1_000):
+        below = directory / f"{start // 1_000:04}"
+        below.mkdir(parents=True)
+        for i in range(start, min(start + 1_000, count)):
+            (below / f"{i:07}.bin").write_bytes(source.randbytes(1024))
+
+
+def change_one(project, number):
+    (project / "files" / "0000" / "0000007.bin").write_text(f"changed {number}\n")
+
+
+def measure_files(bench, count, tools):
+    work = f"{count:,} x 1 KiB"
+    projects = make_projects(bench, tools, f"files-{count}", lambda p: write_many(p / "files", count))
+
+    def report(comparison, samples):
+        bench.report(comparison, work, samples, has_goal=count >= 10_000)
+        if count >= 1_000_000:
+            peak = samples["mlmake"].peak
+            bench.rows[-1].goal = f"<= {MOST_MEMORY} MiB: {'met' if peak <= MOST_MEMORY else 'missed'}"
+            print(f"{comparison}: peak memory {bench.rows[-1].goal}", flush=True)
+
+    def again(*args):
+        return bench.interleaved({tool: ([*prefix, *args], projects[tool]) for tool, prefix in tools.items()}, rounds=5, seconds=4)
+
+    md5sum = bench.once(["find", "files", "-type", "f", "-exec", "md5sum", "{}", "+"], projects["mlmake"])
+    added = each(bench, tools, projects, "add", "files")
+    report("add", {**{tool: sample for tool, sample in added.items() if tool != "mlmake"}, "md5sum": md5sum, "mlmake": added["mlmake"]})
+    time.sleep(2)  # what was just written is not believed yet
+    report("add, unchanged", again("add", "files"))
+    report("status", again("status"))
+    report("add, one changed", each(bench, tools, projects, "add", "files", before=lambda p: change_one(p, count)))
+    report("checkout", each(bench, tools, projects, "checkout", before=lambda p: shutil.rmtree(p / "files")))
+    if "dvc" in tools and projects["dvc"].joinpath("files.dvc").read_bytes() != projects["mlmake"].joinpath("files.dvc").read_bytes():
+        raise Failed(f"{work}: the two recorded different data")
+    for project in projects.values():
+        if sum(len(names) for _, _, names in os.walk(project / "files")) != count:
+            raise Failed(f"{project.name}: files are missing after the checkout")
+        shutil.rmtree(project)
+
+
+def bench_sizes(bench):
+    """add, status and checkout from 1,000 files on."""
+    for count in DATA_SIZES:
+        if has_room(bench, 5 * 8192 * count, f"{count:,} files"):
+            measure_files(bench, count if bench.files == 10_000 else count // 10, data_tools(bench))
+
+
+def bench_million(bench, peer=False):
+    """The largest size, beside md5sum alone: minutes, and with dvc (million-dvc) half an hour."""
+    tools = data_tools(bench)
+    if not peer:
+        tools = {"mlmake": tools["mlmake"]}
+    count = 1_000_000 if bench.files == 10_000 else 100_000
+    if has_room(bench, (3 if peer else 2) * 2 * 4096 * count, f"{count:,} files"):
+        measure_files(bench, count, tools)
+
+
 def transfer_kit():
     return types.SimpleNamespace(data_tools=data_tools, make_projects=make_projects, s3_server=s3_server, write_config=write_config, lose=lose,
                                  Row=Row, format_row=format_row, Failed=Failed, delay=ROOT / "tests" / "bench" / "delay.py")
@@ -462,8 +529,9 @@ def bench_many(bench):
 
 
 BENCHES = {"start": bench_start, "graph": bench_graph, "huge": bench_huge, "data": bench_data, "big": bench_big, "transfer": bench_transfer,
-           "latency": bench_latency, "many": bench_many}
-SLOW = ("transfer", "latency", "many")  # only when named
+           "latency": bench_latency, "many": bench_many, "sizes": bench_sizes, "million": bench_million,
+           "million-dvc": lambda bench: bench_million(bench, peer=True)}
+SLOW = ("transfer", "latency", "many", "sizes", "million", "million-dvc")  # only when named
 
 
 # --- the report -------------------------------------------------------------------------------------------------------
@@ -494,6 +562,9 @@ def write_markdown(bench, command):
     lines += [""] + [f"- {note}" for note in bench.notes]
     path = ROOT / "docs" / "benchmarks.md"
     path.parent.mkdir(exist_ok=True)
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    if "\n## " in old:  # what was written below by hand
+        lines += ["", old[old.index("\n## ") + 1:]]
     path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     print(f"wrote {path.relative_to(ROOT)}")
 
