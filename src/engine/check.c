@@ -1,7 +1,9 @@
 /* Whether a target must run, and why. */
 #include "engine/run.h"
 
+#include "base/path.h"
 #include "engine/components.h"
+#include "formats/ignore.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -173,6 +175,53 @@ static int restore_action(struct run *run, struct job *job, struct action *actio
 	return finish_record(job, &action->manifest, action->duration_ms, err);
 }
 
+void check_foresee(struct run *run, struct node *node, struct manifest *manifest)
+{
+	node->foreseen = true;
+	for (size_t i = 0; i < manifest->len; i++)
+		if (manifest->at[i].type == HASH_FILE)
+			map_set(&run->fps.expected, manifest->at[i].path, &manifest->at[i]);
+	vec_push(&run->foreseen, *manifest);
+	*manifest = (struct manifest){ 0 };
+}
+
+static bool is_tracked(const struct run *run, const char *path)
+{
+	const struct tracked_list *tracked = project_files_tracked(run->fps.files);
+	for (size_t i = 0; i < tracked->len; i++)
+		if (path_inside(tracked->at[i].path, path))
+			return true;
+	return false;
+}
+
+/* Whether what a pattern stands for depends on what is at an output's place: a named file that is foreseen does not. */
+static bool must_look(const struct run *run, const struct input_pattern *input, const char *output)
+{
+	if (!input->named)
+		return glob_match(input->glob, output) || glob_may_match_below(input->glob, output);
+	if (!path_inside(input->glob, output) && !path_inside(output, input->glob))
+		return false;
+	return !map_has(&run->fps.expected, input->glob) || is_tracked(run, input->glob);
+}
+
+bool check_is_foreseen(const struct run *run, const struct target *target, const struct node *maker)
+{
+	if (!maker->foreseen)
+		return false;
+	for (size_t k = 0; k < maker->target->outputs.len; k++) {
+		const struct output *output = &maker->target->outputs.at[k];
+		if (output->track)
+			return false;
+		for (size_t i = 0; i < target->inputs.len; i++)
+			if (target->inputs.at[i].exclude || must_look(run, &target->inputs.at[i], output->path))
+				return false;
+		for (size_t i = 0; i < target->params.len; i++)
+			if (path_inside(output->path, target->params.at[i].file))
+				return false;
+	}
+	return true;
+}
+
 int check_restore(struct run *run, struct job *job, bool *ret_restored, struct err *err)
 {
 	const struct target *target = job->node->target;
@@ -189,6 +238,7 @@ int check_restore(struct run *run, struct job *job, bool *ret_restored, struct e
 	if (run->options->dry_run) {
 		*ret_restored = true;
 		check_result(run, target, &action.manifest, &run->results[target->id]);
+		check_foresee(run, job->node, &action.manifest);
 	} else {
 		failed = restore_action(run, job, &action, ret_restored, err);
 	}

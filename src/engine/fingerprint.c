@@ -31,6 +31,7 @@ void fingerprints_release(struct fingerprints *ctx)
 	if (ctx->files)
 		project_files_free(ctx->files);
 	vec_release(&ctx->items);
+	map_release(&ctx->expected);
 	free(ctx->platform);
 	*ctx = (struct fingerprints){ 0 };
 }
@@ -201,6 +202,38 @@ static int add_tracked(struct fingerprints *ctx, const struct input_files *files
 	return 0;
 }
 
+static int compare_items(const void *a, const void *b)
+{
+	const struct hash_item *x = a, *y = b;
+	return strcmp(x->path, y->path);
+}
+
+/* Files that will be there, as they will be. Those that are not there yet were not found. */
+static void expect_files(struct fingerprints *ctx, const struct target *target)
+{
+	bool any = false;
+	for (size_t i = 0; i < target->inputs.len; i++) {
+		const char *path = target->inputs.at[i].glob;
+		const struct manifest_entry *entry = target->inputs.at[i].named ? map_get(&ctx->expected, path) : NULL;
+		if (!entry)
+			continue;
+		/* Instead of itself, or of what is in the directory that is there now. */
+		size_t kept = 0;
+		for (size_t k = 0; k < ctx->items.len; k++)
+			if (!path_inside(path, ctx->items.at[k].path))
+				ctx->items.at[kept++] = ctx->items.at[k];
+		ctx->items.len = kept;
+		vec_push(&ctx->items, (struct hash_item){ .path = path });
+		struct hash_item *item = &ctx->items.at[kept];
+		item->type = HASH_FILE;
+		item->executable = (entry->mode & 0100) != 0;
+		item->digest = entry->digest;
+		any = true;
+	}
+	if (any)
+		vec_sort(&ctx->items, compare_items);
+}
+
 static int add_inputs(struct fingerprints *ctx, const struct target *target, struct fingerprint *fp, struct err *err)
 {
 	struct input_files files = { 0 };
@@ -218,6 +251,8 @@ static int add_inputs(struct fingerprints *ctx, const struct target *target, str
 	}
 	hashes_lookup_many(ctx->hashes, DIGEST_SHA256, ctx->items.at, ctx->items.len);
 	int failed = take_err(ctx->items.at, ctx->items.len, err);
+	if (ctx->expected.len && !failed)
+		expect_files(ctx, target);
 	for (size_t i = 0; i < ctx->items.len && !failed; i++)
 		failed = add_item(ctx, &ctx->items.at[i], fp, err);
 	if (!failed && any_tracked)

@@ -15,10 +15,12 @@
 #ifndef ENGINE_FINGERPRINT_H
 #define ENGINE_FINGERPRINT_H
 
+#include "base/map.h"
 #include "engine/params.h"
 #include "engine/tools.h"
 #include "graph/graph.h"
 #include "store/hashes.h"
+#include "store/manifest.h"
 
 struct fingerprints {
 	const struct project *project;
@@ -28,6 +30,7 @@ struct fingerprints {
 	struct params *params;
 	char *platform;
 	VEC(struct hash_item) items;   /* scratch */
+	struct map expected;           /* path -> const struct manifest_entry *: files that will be so, whatever they are now (-n) */
 };
 
 struct watched {

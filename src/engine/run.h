@@ -34,6 +34,7 @@ struct node {
 	unsigned restarts; /* --watch */
 	bool would_run;   /* -n: its result is not known */
 	bool would_write; /* -n: its files are not what they will be */
+	bool foreseen;    /* -n: but what they will be is known */
 	struct run *asked_by; /* set once the remote was asked for its result */
 	bool shared;      /* and had it */
 	unsigned waiting; /* for so many others */
@@ -110,6 +111,7 @@ struct run {
 	bool noted;                  /* that this project uses it */
 	struct sharing sharing;
 	struct fingerprints fps;
+	VEC(struct manifest) foreseen; /* -n: what would be restored; fps.expected points into it */
 	struct fingerprint fp;       /* scratch of the check */
 	struct record record;        /* scratch of the check */
 	struct locks *locks;         /* NULL with dry_run */
@@ -164,6 +166,10 @@ bool check_always_runs(const struct run *run, const struct target *target, const
 int check_restore(struct run *run, struct job *job, bool *ret_restored, struct err *err) MUST_CHECK;
 /* The paths that must be there after a success: outputs, then the stamp file. at: free it. */
 struct string_list check_paths(const struct target *target);
+/* -n: takes a manifest that would be restored; what names files of it as inputs is then checked by that. */
+void check_foresee(struct run *run, struct node *node, struct manifest *manifest);
+/* Whether all that the target reads of the maker's outputs is foreseen. */
+bool check_is_foreseen(const struct run *run, const struct target *target, const struct node *maker);
 void check_result(const struct run *run, const struct target *target, const struct manifest *outputs, struct digest *ret);
 
 /* belief.c */

@@ -315,7 +315,7 @@ static const struct target *unknown_before(const struct run *run, const struct t
 		if (run->nodes[target->needs.at[i]].would_run)
 			return run->nodes[target->needs.at[i]].target;
 	for (size_t i = 0; i < target->makes_inputs.len; i++)
-		if (run->nodes[target->makes_inputs.at[i]].would_write)
+		if (run->nodes[target->makes_inputs.at[i]].would_write && !check_is_foreseen(run, target, &run->nodes[target->makes_inputs.at[i]]))
 			return run->nodes[target->makes_inputs.at[i]].target;
 	return NULL;
 }
@@ -568,6 +568,9 @@ static void close_stores(struct run *run)
 	fingerprint_release(&run->fp);
 	record_release(&run->record);
 	fingerprints_release(&run->fps);
+	for (size_t i = 0; i < run->foreseen.len; i++)
+		manifest_release(&run->foreseen.at[i]);
+	vec_release(&run->foreseen);
 	outputs_close(run->cache);
 	hashes_free(run->hashes);
 	state_close(run->state);

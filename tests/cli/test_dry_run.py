@@ -43,7 +43,9 @@ def check(box, *options):
     events = [json.loads(line) for line in box.mlmake("-n", "--json", *options, "all").stdout.splitlines()]
     said = {event["target"]: event["reasons"] for event in events if event["event"] == "finished" and event["outcome"] == "would-run"}
     restored = {name for name, reasons in said.items() if any("output cache" in reason for reason in reasons)}
-    behind = {name for name, reasons in said.items() if any(re.search("would run first", reason) for reason in reasons)}
+    firsts = {name: re.findall("'(t[0-9]+)' would run first", " ".join(reasons)) for name, reasons in said.items()}
+    behind = {name for name, first in firsts.items() if first}
+    assert not restored & {first for names in firsts.values() for first in names}, "what comes from the cache is known"
     (box.path / "ran").unlink(missing_ok=True)
     events = [json.loads(line) for line in box.mlmake("--json", *options, "all").stdout.splitlines()]
     outcome = {event["target"]: event["outcome"] for event in events if event["event"] == "finished" and event["target"] != "all"}
@@ -71,3 +73,55 @@ def test_what_is_said_is_what_runs(box, seed):
                 check(box, *(["--no-cache"] if random_.random() < 0.3 else []))
             except AssertionError as failure:
                 raise AssertionError(f"seed {one}, step {step}: {failure}") from failure
+
+
+def said_by(box, *args):
+    events = [json.loads(line) for line in box.mlmake("-n", "--json", *args).stdout.splitlines()]
+    return {event["target"]: event["reasons"] for event in events if event["event"] == "finished" and event["outcome"] == "would-run"}
+
+
+CHAIN = {"version": 1, "rules": [], "targets": {
+    "a": {"inputs": ["in"], "outputs": ["a.out"], "run": "head -c 1 in > a.out"},
+    "b": {"inputs": ["a.out"], "outputs": ["b.out"], "run": "cp a.out b.out; echo b >> ran"},
+    "c": {"inputs": ["b.out"], "outputs": ["c.out"], "run": "cp b.out c.out; echo c >> ran"},
+    "last": {"inputs": ["b.out"], "needs": ["c"], "cache": False, "run": "echo last >> ran"},
+    "wide": {"inputs": ["*.out"], "run": "echo wide >> ran"}}}
+
+
+def test_behind_what_is_restored_all_is_known(box):
+    box.write("mlmake.yaml", json.dumps(CHAIN))
+    for text in ("1x", "2x"):
+        box.write("in", text)
+        box.mlmake("last")
+    box.write("in", "1x")
+    said = said_by(box, "last")
+    assert all("(its outputs would come from the output cache)" in said[name] for name in "abc"), said
+    assert "b.out changed" in " ".join(said["last"]) and "would run first" not in str(said), said
+    (box.path / "ran").unlink()
+    box.mlmake("last")
+    assert box.read("ran") == b"last\n"
+
+
+def test_behind_what_is_restored_as_it_was_nothing_runs(box):
+    """The outputs are gone, and come back as what the others were made from."""
+    box.write("mlmake.yaml", json.dumps(CHAIN))
+    box.write("in", "1x")
+    box.mlmake("last")
+    for name, text in ((None, None), ("a.out", "other"), ("a.out/x/y", "deep")):
+        (box.path / "a.out").unlink()
+        if name:
+            box.write(name, text)
+        assert list(said_by(box, "last")) == ["a"]
+        (box.path / "ran").unlink(missing_ok=True)
+        box.mlmake("last")
+        assert not (box.path / "ran").exists()
+        assert "nothing to do" in box.mlmake("-n", "last").stderr
+
+
+def test_what_a_glob_finds_is_not_foreseen(box):
+    box.write("mlmake.yaml", json.dumps(CHAIN))
+    for text in ("1x", "2x"):
+        box.write("in", text)
+        box.mlmake("wide", "last")
+    box.write("in", "1x")
+    assert "would run first" in " ".join(said_by(box, "wide")["wide"])
