@@ -15,6 +15,7 @@ const char *const dvc_key_names[DVC_KEY_COUNT] = { "md5",  "size",  "nfiles",  "
 
 /* dvc 3.67: SINGLE_STAGE_SCHEMA, output.SCHEMA and dependency.SCHEMA. */
 static const char *const stage_keys[] = { "md5", "cmd", "wdir", "deps", "outs", "locked", "frozen", "meta", "always_changed", "desc" };
+const char *const dvc_version_key_names[DVC_VERSION_KEYS] = { "version_id", "etag", "checksum", "cloud" };
 static const char *const out_keys[] = { "md5",   "checksum", "etag",   "size", "nfiles", "isexec", "version_id", "path",  "persist", "cloud",
 					"hash",  "desc",     "type",   "labels", "meta", "cache",  "remote",     "push",  "files",   "fs_config" };
 
@@ -141,6 +142,16 @@ static int read_path(const struct yaml_node *map, char **ret, struct err *err)
 	return 0;
 }
 
+/* A map or list in block style ends for the parser where the next thing begins, on a line of its own. */
+static size_t end_of(const struct yaml_node *value, const char *text)
+{
+	size_t end = value->end;
+	bool block = (value->kind == YAML_MAP || value->kind == YAML_SEQ) && !value->flow;
+	while (end > value->start && (text[end - 1] == '\n' || (block && text[end - 1] == ' ')))
+		end--;
+	return end;
+}
+
 void dvc_find_places(const struct yaml_node *map, const char *const *names, size_t count, struct dvc_place *places, struct dvc_map *ret,
 		     const char *text)
 {
@@ -154,16 +165,12 @@ void dvc_find_places(const struct yaml_node *map, const char *const *names, size
 			place->first = i == 0;
 			place->key_start = key->start;
 			place->value_start = value->start;
-			place->value_end = value->end;
-			while (place->value_end > place->value_start && text[place->value_end - 1] == '\n')
-				place->value_end--;
+			place->value_end = end_of(value, text);
 			place->before_end = i ? map->pairs[i - 1].value->end : 0;
 			place->next_key_start = i + 1 < map->len ? map->pairs[i + 1].key->start : 0;
 		}
 	}
-	ret->end = map->pairs[map->len - 1].value->end;
-	while (ret->end && text[ret->end - 1] == '\n')
-		ret->end--;
+	ret->end = end_of(map->pairs[map->len - 1].value, text);
 	ret->flow = map->flow;
 	ret->indent = yaml_span(map->pairs[0].key).col - 1;
 }
@@ -208,6 +215,8 @@ static int read_outs(const struct yaml_node *root, struct dvc_file *file, struct
 		dvc_out_copy(&source->outs[i].read, &file->outs[i]);
 		source->out_count++;
 		dvc_find_places(outs->items[i], dvc_key_names, DVC_KEY_COUNT, source->outs[i].at, &source->outs[i].map, source->text.data);
+		dvc_find_places(outs->items[i], dvc_version_key_names, DVC_VERSION_KEYS, source->outs[i].version_at, &source->outs[i].map,
+				source->text.data);
 	}
 	source->outs_end = source->outs[outs->len - 1].map.end;
 	source->outs_flow = outs->flow;

@@ -85,7 +85,8 @@ char *dvc_file_stage_md5(const struct dvc_file *file);
 
 /* Appends the text that a write would write. A file that was read is edited: changed digest, size, nfiles, isexec, remote, push and
  * path values, `hash: md5` where an output was legacy and is not any more, of dependencies what tells their state and revision, the md5 of the
- * whole, and nothing else. */
+ * whole, and nothing else. Where the digest is another, what names the old content's version on a remote goes (cloud, version_id, etag,
+ * checksum): dvc would fetch the old content by it. */
 int dvc_file_render(struct buf *out, const struct dvc_file *file, struct err *err) MUST_CHECK;
 
 /* Atomic and synced. A file whose text would stay the same is not touched; ret_changed may be NULL. */

@@ -25,9 +25,14 @@ struct dvc_map {
 	bool flow;
 };
 
+/* What says which version of the content a remote has: of no use once the content is another. */
+#define DVC_VERSION_KEYS 4
+extern const char *const dvc_version_key_names[DVC_VERSION_KEYS];
+
 struct dvc_out_source {
 	struct dvc_out read;      /* as it was read; strings shared with nobody */
 	struct dvc_place at[DVC_KEY_COUNT];
+	struct dvc_place version_at[DVC_VERSION_KEYS];
 	struct dvc_map map;
 };
 

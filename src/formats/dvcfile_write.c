@@ -199,6 +199,9 @@ static void edit_out(struct edits *edits, const struct dvc_out_source *source, c
 		char *before OWNED = dvc_out_value(&source->read, (enum dvc_key)k, source->map.indent, source->map.flow);
 		edit_key(edits, &source->map, &source->at[k], dvc_key_names[k], before, value);
 	}
+	for (size_t k = 0; k < DVC_VERSION_KEYS && !digest_eq(&now->digest, &source->read.digest); k++)
+		if (source->version_at[k].present)
+			edit_remove_key(edits, &source->map, &source->version_at[k]);
 }
 
 static void edit_dep(struct edits *edits, const struct dvc_dep_source *source, const struct dvc_dep *now)

@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import pathlib
+import subprocess
 import time
 
 import pytest
@@ -323,3 +324,40 @@ def test_without_git_as_no_scm(tmp_path):
     two.mlmake("data", "add", "f")
     assert records(one) == records(two)
     assert not pathlib.Path(two.path / ".gitignore").exists()
+
+
+VERSIONED = """import boto3, sys
+client = boto3.client("s3", endpoint_url=sys.argv[1])
+client.create_bucket(Bucket=sys.argv[2])
+client.put_bucket_versioning(Bucket=sys.argv[2], VersioningConfiguration={"Status": "Enabled"})
+"""
+
+
+@pytest.mark.slow
+def test_new_content_is_not_fetched_by_the_version_of_the_old(tmp_path, moto_server):
+    """A file that dvc has pushed to a version_aware remote, changed and added by mlmake."""
+    python = os.path.join(os.path.dirname(need_peer("dvc")), "python")
+    bucket = f"versions{os.getpid()}"
+    subprocess.run([python, "-c", VERSIONED, moto_server.endpoint, bucket], check=True, env={**os.environ, **moto_server.env})
+    one, two = Sandbox(tmp_path / "one"), Sandbox(tmp_path / "two")
+    for box in (one, two):
+        box.env.update(moto_server.env)
+    one.git("init", "-q", "-b", "main")
+    one.mlmake("data", "init")
+    one.mlmake("data", "remote", "add", "-d", "store", f"s3://{bucket}/data")
+    for name, value in (("endpointurl", moto_server.endpoint), ("version_aware", "true")):
+        one.mlmake("data", "remote", "modify", "store", name, value)
+    one.write("f", "old")
+    one.mlmake("data", "add", "f")
+    assert "version_aware" in one.mlmake("data", "push", check=2).stderr
+    one.dvc("push", "-q")
+    assert "version_id" in one.read("f.dvc").decode()
+    one.write("f", "new")
+    one.mlmake("data", "add", "f")
+    assert "cloud" not in one.read("f.dvc").decode() and "version_id" not in one.read("f.dvc").decode()
+    one.dvc("push", "-q")
+    one.git("add", "-A")
+    one.git("commit", "-qm", "data")
+    two.git("clone", "-q", one.path, ".")
+    two.dvc("pull", "-q")
+    assert two.read("f") == b"new"

@@ -78,6 +78,35 @@ static void reads(void **state)
 	assert_false(file.outs[0].legacy);
 }
 
+/* dvc would fetch the old content by the old version's id. */
+static void another_content_has_no_version_yet(void **state)
+{
+	(void)state;
+	struct dvc_file file CLEANUP(dvc_file_release) = DVC_FILE_INIT;
+	const char *text = "outs:\n- md5: acbd18db4cc2f85cedef654fccc4a4d8\n  size: 3\n  cloud:\n    store:\n      etag: e\n      version_id: v\n  hash: md5\n  path: d\n";
+	parse(&file, text);
+	assert_render(&file, text);
+	file.outs[0].digest = md5_of(TWO);
+	assert_render(&file, "outs:\n- md5: 37b51d194a7513e45b56f6524f2d51f2\n  size: 3\n  hash: md5\n  path: d\n");
+	dvc_file_release(&file);
+
+	/* At the end of one of two, where a key is added, too; in flow style; at the top level of the output. */
+	parse(&file, "outs:\n  - path: d\n    md5: acbd18db4cc2f85cedef654fccc4a4d8\n    hash: md5\n    cloud:\n      store:\n        etag: e\n"
+		     "  - path: e\n    hash: md5\n    md5: acbd18db4cc2f85cedef654fccc4a4d8\n");
+	file.outs[0].digest = md5_of(TWO);
+	file.outs[0].has_size = true;
+	assert_render(&file, "outs:\n  - path: d\n    md5: 37b51d194a7513e45b56f6524f2d51f2\n    hash: md5\n    size: 0\n"
+			     "  - path: e\n    hash: md5\n    md5: acbd18db4cc2f85cedef654fccc4a4d8\n");
+	dvc_file_release(&file);
+	parse(&file, "outs: [{md5: acbd18db4cc2f85cedef654fccc4a4d8, cloud: {s: {etag: e}}, hash: md5, path: d}]\n");
+	file.outs[0].digest = md5_of(TWO);
+	assert_render(&file, "outs: [{md5: \"37b51d194a7513e45b56f6524f2d51f2\", hash: md5, path: d}]\n");
+	dvc_file_release(&file);
+	parse(&file, "outs:\n- md5: acbd18db4cc2f85cedef654fccc4a4d8\n  version_id: v\n  etag: e\n  hash: md5\n  path: d\n");
+	file.outs[0].digest = md5_of(TWO);
+	assert_render(&file, "outs:\n- md5: 37b51d194a7513e45b56f6524f2d51f2\n  hash: md5\n  path: d\n");
+}
+
 static void edits_keep_the_rest(void **state)
 {
 	(void)state;
@@ -253,7 +282,7 @@ static void legacy_digest(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(new_files), cmocka_unit_test(reads), cmocka_unit_test(edits_keep_the_rest), cmocka_unit_test(refuses),
+		cmocka_unit_test(new_files), cmocka_unit_test(reads), cmocka_unit_test(edits_keep_the_rest), cmocka_unit_test(another_content_has_no_version_yet), cmocka_unit_test(refuses),
 		cmocka_unit_test(truncation), in_temp_dir(writes), cmocka_unit_test(names), in_temp_dir(legacy_digest),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
