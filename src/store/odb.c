@@ -23,6 +23,7 @@ void odb_init(struct odb *odb, const char *dir, bool shared)
 void odb_release(struct odb *odb)
 {
 	temp_dir_drop(&odb->temp);
+	vec_release(&odb->made);
 	free(odb->dir);
 	*odb = (struct odb){ .temp = TEMP_DIR_INIT };
 }
@@ -195,6 +196,35 @@ static int sync_fan_outs(const struct odb *odb, const bool touched[256], bool ma
 	return 0;
 }
 
+/* Below, hashing an object again costs less than it takes to remember. */
+#define REMEMBERED_FROM ((off_t)1 << 20)
+
+static void remember(struct odb *odb, const struct odb_publish *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct buf path CLEANUP(buf_release) = BUF_INIT;
+		struct odb_made made = { .id = items[i].id };
+		struct stat st;
+		odb_add_path(odb, &path, &items[i].id);
+		if (sys.fstatat(AT_FDCWD, path.data, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_size < REMEMBERED_FROM)
+			continue;
+		fs_stamp_of(&made.stamp, &st);
+		vec_push(&odb->made, made);
+	}
+}
+
+bool odb_is_as_made(const struct odb *odb, const struct odb_id *id, const struct stat *st)
+{
+	struct fs_stamp stamp;
+	if (st->st_size < REMEMBERED_FROM)
+		return false;
+	fs_stamp_of(&stamp, st);
+	for (size_t i = 0; i < odb->made.len; i++)
+		if (digest_eq(&odb->made.at[i].id.digest, &id->digest) && fs_stamp_same(&odb->made.at[i].stamp, &stamp))
+			return true;
+	return false;
+}
+
 static int publish_batch(struct odb *odb, const struct odb_publish *items, size_t count, struct err *err)
 {
 	if (sync_temps(items, count, err) < 0)
@@ -217,7 +247,10 @@ static int publish_batch(struct odb *odb, const struct odb_publish *items, size_
 		if (fs_rename(items[i].temp, path.data, err) < 0)
 			return -1;
 	}
-	return sync_fan_outs(odb, touched, made, err);
+	if (sync_fan_outs(odb, touched, made, err) < 0)
+		return -1;
+	remember(odb, items, count);
+	return 0;
 }
 
 int odb_publish(struct odb *odb, const struct odb_publish *items, size_t count, struct err *err)

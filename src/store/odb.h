@@ -19,19 +19,27 @@
 
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/vec.h"
 #include "formats/digest.h"
 #include "store/tempdir.h"
+
+struct odb_id {
+	struct digest digest; /* DIGEST_MD5 */
+	bool is_dir;          /* the manifest of a directory */
+};
+
+/* A large object that this process made of bytes that it had verified, as it was then. */
+struct odb_made {
+	struct odb_id id;
+	struct fs_stamp stamp;
+};
 
 struct odb {
 	char *dir;        /* absolute */
 	bool shared;      /* cache.shared = group: directories get 02775 */
 	struct temp_dir temp; /* made when something is written */
 	uint64_t temp_next;
-};
-
-struct odb_id {
-	struct digest digest; /* DIGEST_MD5 */
-	bool is_dir;          /* the manifest of a directory */
+	VEC(struct odb_made) made;
 };
 
 void odb_init(struct odb *odb, const char *dir, bool shared);
@@ -90,8 +98,8 @@ int odb_read(const struct odb *odb, const struct odb_id *id, size_t max, struct 
 
 enum odb_link { ODB_COPY /* or reflink */, ODB_HARDLINK, ODB_SYMLINK };
 
-/* Makes new files of objects. `to` must not exist, its directory must. Every object is verified; a damaged or absent one
- * leaves no file. */
+/* Makes new files of objects. `to` must not exist, its directory must. Every copy is verified by its digest, but those of large objects that this very
+ * process has published and that are as it left them (their stamp says). A damaged or absent one leaves no file. */
 enum odb_result { ODB_OK, ODB_ABSENT, ODB_DAMAGED };
 struct odb_export {
 	struct odb_id id;

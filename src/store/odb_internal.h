@@ -10,4 +10,7 @@
 #define ODB_BATCH_FILES ((size_t)4096)
 #define ODB_BATCH_BYTES ((uint64_t)1 << 30)
 
+/* Whether this process has made that object of verified bytes, and it is as it was. */
+bool odb_is_as_made(const struct odb *odb, const struct odb_id *id, const struct stat *st);
+
 #endif

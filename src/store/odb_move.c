@@ -207,6 +207,7 @@ struct export_job {
 	const struct odb *odb;
 	struct odb_export *items;
 	int *numbers;
+	bool *as_made; /* by item: a copy of what this process has verified */
 };
 
 /* -1 where the file system cannot, or not to this place: it is a copy then. A link shares the object's mode, so the object gets the bit,
@@ -233,18 +234,26 @@ static void export_one(void *ctx, size_t i)
 	item->ret_result = ODB_OK;
 	if (item->link != ODB_COPY && (item->link == ODB_SYMLINK || st.st_size) && link_object(item, object.data) == 0)
 		return;
-	if (fs_copy_file(object.data, item->to, item->exec ? 0766 : 0666, &failure) < 0)
+	if (fs_copy_file(object.data, item->to, item->exec ? 0766 : 0666, &failure) < 0) {
 		job->numbers[i] = failure.sys_errno ? failure.sys_errno : EIO;
+		return;
+	}
+	/* Looked at behind the copy: what was changed before its end shows. */
+	struct stat copy;
+	job->as_made[i] = sys.fstatat(AT_FDCWD, object.data, &st, AT_SYMLINK_NOFOLLOW) == 0 && odb_is_as_made(job->odb, &item->id, &st) &&
+			  sys.fstatat(AT_FDCWD, item->to, &copy, AT_SYMLINK_NOFOLLOW) == 0 && copy.st_size == st.st_size;
+	if (job->as_made[i])
+		fs_stamp_of(&item->ret_stamp, &copy);
 }
 
 /* Hashes what was made; what is wrong is removed again. */
-static void verify_exports(struct odb_export *items, size_t count)
+static void verify_exports(struct odb_export *items, size_t count, const bool *as_made)
 {
 	struct digest_job *jobs = mem_alloc(count * sizeof(*jobs));
 	size_t *index OWNED = mem_alloc(count * sizeof(*index));
 	size_t n = 0;
 	for (size_t i = 0; i < count; i++) {
-		if (items[i].ret_result != ODB_OK)
+		if (items[i].ret_result != ODB_OK || as_made[i])
 			continue;
 		jobs[n].path = items[i].to;
 		index[n++] = i;
@@ -264,12 +273,13 @@ static void verify_exports(struct odb_export *items, size_t count)
 static int export_batch(struct odb *odb, struct odb_export *items, size_t count, struct err *err)
 {
 	int *numbers OWNED = mem_alloc(count * sizeof(*numbers));
-	struct export_job job = { odb, items, numbers };
+	bool *as_made OWNED = mem_alloc(count * sizeof(*as_made));
+	struct export_job job = { odb, items, numbers, as_made };
 	pool_each(COPY_THREADS, count, export_one, &job);
 	for (size_t i = 0; i < count; i++)
 		if (numbers[i])
 			return err_set_errno(err, ERR_FAILED, numbers[i], "cannot write %s", items[i].to);
-	verify_exports(items, count);
+	verify_exports(items, count, as_made);
 	return 0;
 }
 

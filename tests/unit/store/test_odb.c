@@ -83,6 +83,38 @@ static void test_damaged_objects_do_not_come_out(void **state)
 	err_release(&err);
 }
 
+/* What was published in this process is not hashed again, so that bytes which the caller got wrong come out; any change to it is seen. */
+static void test_what_was_just_made_is_trusted_while_untouched(void **state)
+{
+	struct err err = ERR_INIT;
+	struct odb odb CLEANUP(odb_release);
+	struct buf temp CLEANUP(buf_release) = BUF_INIT, path CLEANUP(buf_release) = BUF_INIT;
+	struct odb_id id = id_of("not what is in it");
+	size_t size = 1 << 20;
+	char *bytes OWNED = mem_alloc(size);
+	open_odb(&odb, state);
+	assert_ok(odb_temp_path(&odb, &temp, &err), &err);
+	assert_ok(fs_write_file(temp.data, bytes, size, 0600, FS_VOLATILE, &err), &err);
+	struct odb_publish publish = { temp.data, id };
+	assert_ok(odb_publish(&odb, &publish, 1, &err), &err);
+	struct odb_export out[] = { { .id = id, .to = "made" }, { .id = id, .to = "touched" }, { .id = id, .to = "later" } };
+	assert_ok(odb_export(&odb, &out[0], 1, NULL, &err), &err);
+	assert_int_equal(out[0].ret_result, ODB_OK);
+	assert_int_equal(out[0].ret_stamp.size, size);
+	odb_add_path(&odb, &path, &id);
+	usleep(50000); /* the next tick of a coarse clock */
+	assert_int_equal(chmod(path.data, 0644), 0);
+	assert_int_equal(chmod(path.data, 0444), 0);
+	assert_ok(odb_export(&odb, &out[1], 1, NULL, &err), &err);
+	assert_int_equal(out[1].ret_result, ODB_DAMAGED);
+	assert_false(fs_exists("touched"));
+	/* Another process knows nothing of it. */
+	struct odb other CLEANUP(odb_release);
+	open_odb(&other, state);
+	assert_ok(odb_export(&other, &out[2], 1, NULL, &err), &err);
+	assert_int_equal(out[2].ret_result, ODB_DAMAGED);
+}
+
 static void test_import_replaces_a_damaged_object(void **state)
 {
 	struct err err = ERR_INIT;
@@ -178,6 +210,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		in_temp_dir(test_import_and_export),
 		in_temp_dir(test_damaged_objects_do_not_come_out),
+		in_temp_dir(test_what_was_just_made_is_trusted_while_untouched),
 		in_temp_dir(test_import_replaces_a_damaged_object),
 		in_temp_dir(test_what_may_be_written_is_hashed),
 		in_temp_dir(test_an_empty_object_must_be_named_so),
