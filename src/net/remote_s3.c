@@ -98,7 +98,7 @@ static bool may_begin(const struct s3_run *run)
 	if (run->next == run->count)
 		return false;
 	uint64_t size = run->items[run->next].size;
-	return size == REMOTE_SIZE_UNKNOWN || size <= S3_LARGE || !s3_large_enough(run);
+	return size == REMOTE_SIZE_UNKNOWN || size <= run->large || !s3_large_enough(run);
 }
 
 void s3_run_fill(struct s3_run *run)
@@ -175,6 +175,8 @@ int s3_run_items(struct s3_run *run, struct err *err)
 {
 	run->err = err;
 	run->slot_count = s3_connections(run->remote->s3);
+	run->large = s3_multipart_threshold(run->remote->s3);
+	run->part = s3_multipart_chunksize(run->remote->s3, run->put);
 	s3_flow_start(&run->flow, (unsigned)run->slot_count, loop_now_ms());
 	run->slowdowns = run->flow.slowdowns = s3_slowdowns(run->remote->s3);
 	run->slots = mem_alloc(run->slot_count * sizeof(*run->slots));

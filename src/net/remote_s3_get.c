@@ -132,7 +132,7 @@ static void finish(struct s3_slot *slot)
 		settle(slot, false);
 		return;
 	}
-	if (total > slot->moved && slot->moved == S3_PART && (item->size == REMOTE_SIZE_UNKNOWN || item->size == total)) {
+	if (total > slot->moved && slot->moved == slot->run->part && (item->size == REMOTE_SIZE_UNKNOWN || item->size == total)) {
 		s3_large_get(slot, total);
 		return;
 	}
@@ -181,8 +181,8 @@ void s3_begin_get(struct s3_slot *slot, struct remote_item *item)
 	s3_slot_use(slot, item, "GET");
 	if (slot->run->partials && s3_large_go_on(slot))
 		return;
-	if (item->size == REMOTE_SIZE_UNKNOWN || item->size > S3_LARGE)
-		strlist_take(&slot->op.headers, mem_printf("range: bytes=0-%llu", S3_PART - 1));
+	if (item->size == REMOTE_SIZE_UNKNOWN || item->size > slot->run->large)
+		strlist_take(&slot->op.headers, mem_printf("range: bytes=0-%" PRIu64, slot->run->part - 1));
 	slot->op.bulk = item->size != REMOTE_SIZE_UNKNOWN && item->size > S3_SMALL;
 	slot->op.on_try = start_over;
 	slot->op.on_data = take_bytes;

@@ -1,7 +1,7 @@
 /*
  * One call of put, get or check on an S3 remote: items share a fixed number of slots, each a request at a time. For remote_s3*.c only.
  *
- * Objects over S3_LARGE bytes go in parts (remote_s3_large.c), which take slots before further items do.
+ * Objects over run->large bytes go in parts (remote_s3_large.c), which take slots before further items do.
  */
 #ifndef NET_REMOTE_S3_IMPL_H
 #define NET_REMOTE_S3_IMPL_H
@@ -11,8 +11,6 @@
 #include "net/s3.h"
 #include "net/s3_flow.h"
 
-#define S3_LARGE (64ull << 20)
-#define S3_PART (16ull << 20)
 #define S3_MAX_PARTS 10000u
 #define S3_SMALL (128u << 10) /* read into memory before it is sent */
 
@@ -54,6 +52,7 @@ struct s3_run {
 	struct remote_item *items;
 	size_t count, next, settled;
 	uint64_t bytes;
+	uint64_t large, part; /* what is larger goes in parts, of so many bytes */
 	s3_begin_fn *begin; /* starts slot->op for slot->item, or settles the item at once */
 	bool put;
 	bool partials;      /* get: earlier runs left some (net/s3_partial.h) */

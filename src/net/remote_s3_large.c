@@ -184,7 +184,7 @@ struct s3_large *s3_large_new(struct s3_slot *slot, uint64_t size, uint64_t part
 	large->key = mem_strdup(slot->key);
 	large->op = (struct s3_op)S3_OP_INIT;
 	large->partial = (struct s3_partial)S3_PARTIAL_INIT;
-	large->part_size = part_size ? part_size : S3_PART;
+	large->part_size = part_size ? part_size : slot->run->part;
 	while (large->part_size * S3_MAX_PARTS < size)
 		large->part_size *= 2;
 	large->parts = (unsigned)((size + large->part_size - 1) / large->part_size);

@@ -121,7 +121,7 @@ void s3_begin_put(struct s3_slot *slot, struct remote_item *item)
 		s3_run_settled(run, item);
 		return;
 	}
-	if (size > S3_LARGE) {
+	if (size > run->large) {
 		s3_large_put(slot, size);
 		return;
 	}

@@ -24,6 +24,10 @@
 #define RENEW_AGAIN_S 10 /* after a renewal that failed */
 #define MAX_CONNECTIONS 256
 #define DEFAULT_REGION "us-east-1"
+#define THRESHOLD (64ull << 20)
+#define CHUNKSIZE (16ull << 20)
+#define MIN_CHUNKSIZE_PUT (5ull << 20)
+#define MAX_CHUNKSIZE (5ull << 30)
 
 struct s3 {
 	struct loop *loop;
@@ -331,6 +335,26 @@ bool s3_is_at_limit(const struct s3 *s3)
 const char *s3_place(const struct s3 *s3)
 {
 	return s3->place;
+}
+
+static uint64_t profile_size(const struct s3 *s3, const char *name, uint64_t otherwise)
+{
+	const char *text = aws_profile_get(&s3->profile, name);
+	uint64_t size;
+	return text && text_parse_size(text, &size) && size ? size : otherwise;
+}
+
+uint64_t s3_multipart_threshold(const struct s3 *s3)
+{
+	return profile_size(s3, "s3.multipart_threshold", THRESHOLD);
+}
+
+uint64_t s3_multipart_chunksize(const struct s3 *s3, bool put)
+{
+	uint64_t size = profile_size(s3, "s3.multipart_chunksize", CHUNKSIZE);
+	if (put && size < MIN_CHUNKSIZE_PUT)
+		size = MIN_CHUNKSIZE_PUT;
+	return size < MAX_CHUNKSIZE ? size : MAX_CHUNKSIZE;
 }
 
 unsigned s3_connections(const struct s3 *s3)
