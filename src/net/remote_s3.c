@@ -175,9 +175,11 @@ int s3_run_items(struct s3_run *run, struct err *err)
 {
 	run->err = err;
 	run->slot_count = s3_connections(run->remote->s3);
-	run->large = s3_multipart_threshold(run->remote->s3);
+	run->large = s3_multipart_threshold(run->remote->s3, run->put);
 	run->part = s3_multipart_chunksize(run->remote->s3, run->put);
 	s3_flow_start(&run->flow, (unsigned)run->slot_count, loop_now_ms());
+	if (run->remote->at_once)
+		run->flow.limit = run->remote->at_once;
 	run->slowdowns = run->flow.slowdowns = s3_slowdowns(run->remote->s3);
 	run->slots = mem_alloc(run->slot_count * sizeof(*run->slots));
 	for (size_t i = 0; i < run->slot_count; i++)
@@ -185,6 +187,7 @@ int s3_run_items(struct s3_run *run, struct err *err)
 	int status = s3_ready(run->remote->s3, err);
 	if (status == 0)
 		status = step_until_settled(run, err);
+	run->remote->at_once = run->flow.before ? run->flow.before : run->flow.limit;
 	run->stopped = true; /* nothing starts while things are taken down */
 	for (size_t i = 0; i < run->slot_count; i++) {
 		s3_slot_clear(&run->slots[i], false);

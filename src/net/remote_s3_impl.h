@@ -18,6 +18,7 @@ struct remote_s3 {
 	struct remote remote;
 	struct loop *loop;
 	struct s3 *s3;
+	unsigned at_once;  /* requests that the last run found to be best; 0: there was none */
 	char *resume_dir;  /* NULL: uploads that are interrupted are aborted */
 	char *partial_dir; /* NULL: of downloads that are interrupted nothing is kept */
 };

@@ -24,8 +24,10 @@
 #define RENEW_AGAIN_S 10 /* after a renewal that failed */
 #define MAX_CONNECTIONS 256
 #define DEFAULT_REGION "us-east-1"
-#define THRESHOLD (64ull << 20)
-#define CHUNKSIZE (16ull << 20)
+#define THRESHOLD_PUT (64ull << 20)
+#define CHUNKSIZE_PUT (16ull << 20)
+#define THRESHOLD_GET (24ull << 20)
+#define CHUNKSIZE_GET (8ull << 20)
 #define MIN_CHUNKSIZE_PUT (5ull << 20)
 #define MAX_CHUNKSIZE (5ull << 30)
 
@@ -344,14 +346,14 @@ static uint64_t profile_size(const struct s3 *s3, const char *name, uint64_t oth
 	return text && text_parse_size(text, &size) && size ? size : otherwise;
 }
 
-uint64_t s3_multipart_threshold(const struct s3 *s3)
+uint64_t s3_multipart_threshold(const struct s3 *s3, bool put)
 {
-	return profile_size(s3, "s3.multipart_threshold", THRESHOLD);
+	return profile_size(s3, "s3.multipart_threshold", put ? THRESHOLD_PUT : THRESHOLD_GET);
 }
 
 uint64_t s3_multipart_chunksize(const struct s3 *s3, bool put)
 {
-	uint64_t size = profile_size(s3, "s3.multipart_chunksize", CHUNKSIZE);
+	uint64_t size = profile_size(s3, "s3.multipart_chunksize", put ? CHUNKSIZE_PUT : CHUNKSIZE_GET);
 	if (put && size < MIN_CHUNKSIZE_PUT)
 		size = MIN_CHUNKSIZE_PUT;
 	return size < MAX_CHUNKSIZE ? size : MAX_CHUNKSIZE;

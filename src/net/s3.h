@@ -78,8 +78,8 @@ int s3_ready(struct s3 *s3, struct err *err) MUST_CHECK;
 /* The key of an object below the url's prefix: "prefix/name". Owned by the caller. */
 char *s3_key(const struct s3 *s3, const char *name);
 /* Objects over this many bytes go in parts, of so many: the profile's s3.multipart_threshold and s3.multipart_chunksize, as the
- * aws command reads them; else 64 and 16 MiB. A server takes no part below 5 MiB but the last, so that uploads use no smaller ones. */
-uint64_t s3_multipart_threshold(const struct s3 *s3);
+ * aws command reads them; else 64 and 16 MiB up, 24 and 8 MiB down, where a second processor hashes what is there. A server takes no part below 5 MiB but the last, so that uploads use no smaller ones. */
+uint64_t s3_multipart_threshold(const struct s3 *s3, bool put);
 uint64_t s3_multipart_chunksize(const struct s3 *s3, bool put);
 /* Server, bucket and prefix, as configured. */
 const char *s3_place(const struct s3 *s3);
