@@ -59,6 +59,9 @@ bool odb_has(const struct odb *odb, const struct odb_id *id, uint64_t *ret_size)
 /* Whether files of those names are there, for many and in a hurry: directories are listed, no object is looked at. */
 void odb_list_many(const struct odb *odb, const struct odb_id *ids, size_t count, bool *ret_present);
 
+/* odb_has for many, of which the sizes are known: an object of another size counts as absent. */
+void odb_has_many(const struct odb *odb, const struct odb_id *ids, const uint64_t *sizes, size_t count, bool *ret_present);
+
 /* A value that is another one after an object came or went, without listing: the stamps of the fan-out directories. False where that cannot
  * be told: one of them is not on the device, or is younger than before (a reading of the file system's clock; store/clock.h). */
 bool odb_fingerprint(const struct odb *odb, uint64_t device, int64_t before, struct digest *ret);

@@ -81,37 +81,31 @@ static int check_imported(const struct walk *walk, const uint32_t *index, const 
 	return 0;
 }
 
-struct presence {
-	const struct odb *odb;
-	const struct walk *walk;
-	bool *cached;
-};
-
-#define LOOKS_PER_TASK 256
 #define MANY_FILES 1000 /* from here on listing is faster than looking */
 #define IMPORTED_AT_ONCE ((size_t)65536)
 
-static void look_for_some(void *ctx, size_t task)
+/* Which of the walk's files the cache has; none that was just read or never was. by_listing: by their names alone. */
+static void find_cached(const struct odb *odb, const struct walk *walk, bool by_listing, bool *ret_cached)
 {
-	struct presence *presence = ctx;
-	size_t end = (task + 1) * LOOKS_PER_TASK;
-	for (size_t i = task * LOOKS_PER_TASK; i < end && i < presence->walk->files.len; i++) {
-		const struct walk_file *file = &presence->walk->files.at[i];
-		struct odb_id id = { file->digest, false };
-		uint64_t size;
-		presence->cached[i] = file->digest.kind != DIGEST_NONE && !file->was_read && odb_has(presence->odb, &id, &size) &&
-				      size == file->size;
+	size_t total = walk->files.len, count = 0;
+	struct odb_id *ids OWNED = mem_alloc((total + 1) * sizeof(*ids));
+	uint64_t *sizes OWNED = mem_alloc((total + 1) * sizeof(*sizes));
+	bool *present OWNED = mem_alloc(total + 1);
+	for (size_t i = 0; i < total; i++) {
+		const struct walk_file *file = &walk->files.at[i];
+		ret_cached[i] = file->digest.kind != DIGEST_NONE && !file->was_read;
+		if (!ret_cached[i])
+			continue;
+		ids[count] = (struct odb_id){ file->digest, false };
+		sizes[count++] = file->size;
 	}
-}
-
-/* By their names alone. */
-static void list_present(const struct presence *presence)
-{
-	size_t count = presence->walk->files.len;
-	struct odb_id *ids OWNED = mem_alloc((count + 1) * sizeof(*ids));
-	for (size_t i = 0; i < count; i++)
-		ids[i] = (struct odb_id){ presence->walk->files.at[i].digest, false };
-	odb_list_many(presence->odb, ids, count, presence->cached);
+	if (by_listing && count >= MANY_FILES)
+		odb_list_many(odb, ids, count, present);
+	else
+		odb_has_many(odb, ids, sizes, count, present);
+	for (size_t i = 0, next = 0; i < total; i++)
+		if (ret_cached[i])
+			ret_cached[i] = present[next++];
 }
 
 /* What was read on the way into the cache need not be read again. */
@@ -139,11 +133,7 @@ static uint32_t *find_missing(struct data_repo *repo, const struct walk *walk, b
 {
 	size_t total = walk->files.len, count = 0;
 	bool *cached OWNED = mem_alloc(total + 1);
-	struct presence presence = { &repo->odb, walk, cached };
-	if (by_listing && total >= MANY_FILES)
-		list_present(&presence);
-	else
-		pool_each(0, (total + LOOKS_PER_TASK - 1) / LOOKS_PER_TASK, look_for_some, &presence);
+	find_cached(&repo->odb, walk, by_listing, cached);
 	for (size_t i = 0; i < total; i++)
 		count += !cached[i];
 	*ret_count = count;

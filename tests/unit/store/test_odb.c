@@ -178,6 +178,18 @@ static void test_listing_many(void **state)
 	odb_list_many(&odb, ids, 4, present);
 	assert_true(present[0] && present[2]);
 	assert_false(present[1] || present[3]);
+	uint64_t sizes[] = { strlen("first"), 6, strlen("second"), strlen("second") };
+	odb_has_many(&odb, ids, sizes, 4, present);
+	assert_true(present[0] && present[2]);
+	assert_false(present[1] || present[3]);
+	sizes[2]++;
+	damage(&odb, &ids[0], "wrong");
+	odb_has_many(&odb, ids, sizes, 4, present);
+	assert_true(present[0]); /* of the right size, and read-only: only reading would tell */
+	assert_false(present[2]);
+	damage(&odb, &ids[0], "shorter");
+	odb_has_many(&odb, ids, sizes, 4, present);
+	assert_false(present[0]);
 }
 
 static void test_temporaries_of_the_dead_are_swept(void **state)
