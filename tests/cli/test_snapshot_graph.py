@@ -2,8 +2,8 @@
 import ctypes
 import os
 import random
-import select
 import re
+import select
 import shutil
 import struct
 import time
@@ -220,7 +220,7 @@ def test_it_says_the_same(project):
         settle(project, "list")
         second = Asked(project, *words, check=None)
         assert first.read and not second.read, words
-        told = [(re.sub(r"\d+ seconds? ago", "a moment ago", asked.stdout), asked.stderr, asked.returncode) for asked in (first, second)]
+        told = [(re.sub(r"just now|\d+ seconds? ago", "a moment ago", asked.stdout), asked.stderr, asked.returncode) for asked in (first, second)]
         assert told[0] == told[1]
 
 
