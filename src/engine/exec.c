@@ -86,6 +86,9 @@ void exec_free(struct job *job)
 	fs_close_fd(&job->log_fd);
 	buf_release(&job->log);
 	lock_release(job->lock);
+	for (size_t i = 0; i < job->reading.len; i++)
+		lock_release(job->reading.at[i]);
+	vec_release(&job->reading);
 	environment_release(&job->env);
 	jobserver_free(job->own_server);
 	fingerprint_release(&job->fp);
@@ -183,14 +186,14 @@ static void drain_streams(struct job *job)
 
 /* Lock, look again, restore */
 
-static void said_busy(struct job *job, const struct lock_holder *holder)
+static void said_busy(struct job *job, const char *name, const struct lock_holder *holder)
 {
 	if (job->said_waiting)
 		return;
 	job->said_waiting = true;
-	OWNED char *message = holder->pid ? mem_printf("waiting for '%s', which process %ld runs (%s)", job->node->target->name,
-						       (long)holder->pid, holder->command)
-					  : mem_printf("waiting for '%s', which another process runs", job->node->target->name);
+	OWNED char *message = holder->pid ? mem_printf("waiting for '%s', which process %ld runs (%s)", name, (long)holder->pid,
+						       holder->command)
+					  : mem_printf("waiting for '%s', which another process runs", name);
 	struct run_event event = { .kind = RUN_WAITING, .target = job->node->target, .message = message };
 	run_emit(job->run, &event);
 }
@@ -302,6 +305,41 @@ static void with_lock(struct job *job)
 		start_running(job);
 }
 
+static void wait_for_lock(struct job *job, const char *name, const struct lock_holder *holder)
+{
+	said_busy(job, name, holder);
+	state_refresh(job->run->state);
+	job->lock_timer = loop_add_timer(job->run->loop, LOCK_RETRY_MS, try_lock, job);
+}
+
+/* What always runs is made by each mlmake that wants it: not while this job reads what it made. Upwards alone, so that nobody waits in a
+ * circle. False if it has to wait, or has failed. */
+static bool hold_what_is_read(struct job *job)
+{
+	struct run *run = job->run;
+	const struct target *target = job->node->target;
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	for (size_t i = job->read_locked; i < target->makes_inputs.len; i++, job->read_locked++) {
+		const struct target *maker = &run->project->targets[target->makes_inputs.at[i]];
+		struct lock *lock;
+		struct lock_holder holder;
+		bool is_free;
+		if (!maker->always)
+			continue;
+		if (locks_try_shared(run->locks, maker->name, &lock, &is_free, &holder, &err) < 0) {
+			job_error(job, &err);
+			return false;
+		}
+		if (!is_free) {
+			wait_for_lock(job, maker->name, &holder);
+			return false;
+		}
+		if (lock)
+			vec_push(&job->reading, lock);
+	}
+	return true;
+}
+
 static void try_lock(void *ctx)
 {
 	struct job *job = ctx;
@@ -309,17 +347,14 @@ static void try_lock(void *ctx)
 	struct err err CLEANUP(err_release) = ERR_INIT;
 	struct lock_holder holder;
 	job->lock_timer = NULL;
-	if (locks_try(run->locks, job->node->target->name, &job->lock, &holder, &err) < 0) {
+	if (!job->lock && locks_try(run->locks, job->node->target->name, &job->lock, &holder, &err) < 0) {
 		job_error(job, &err);
 		return;
 	}
-	if (job->lock) {
+	if (!job->lock)
+		wait_for_lock(job, job->node->target->name, &holder);
+	else if (hold_what_is_read(job))
 		with_lock(job);
-		return;
-	}
-	said_busy(job, &holder);
-	state_refresh(run->state);
-	job->lock_timer = loop_add_timer(run->loop, LOCK_RETRY_MS, try_lock, job);
 }
 
 /* Commands */

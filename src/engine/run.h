@@ -59,6 +59,8 @@ struct job {
 	struct strlist reasons;
 	struct environment env;
 	struct lock *lock;
+	size_t read_locked;          /* so many of makes_inputs are held, where that is needed */
+	VEC(struct lock *) reading;  /* shared, of those that always run and whose outputs it reads */
 	struct loop_timer *lock_timer;
 	bool said_waiting;
 	bool restored;

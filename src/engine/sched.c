@@ -278,12 +278,14 @@ static void on_cache_flush(void *ctx)
  * waiting, else together with others. */
 static void hold(struct run *run, struct job *job)
 {
+	/* Who reads what it made locks that in its turn. */
+	bool is_read = job->node->target->always && job->node->target->used_by.len;
 	if (job->lock)
 		vec_push(&run->held, job->lock);
 	job->lock = NULL;
 	if (!state_pending(run->state))
 		release_held(run);
-	else if (run->held.len >= run->held_max || (run->held.len && locks_have_company(run->locks)))
+	else if (is_read || run->held.len >= run->held_max || (run->held.len && locks_have_company(run->locks)))
 		publish(run);
 }
 

@@ -176,17 +176,15 @@ static void find_holder(int fd, off_t at, struct lock_holder *ret)
 		*ret = (struct lock_holder){ .pid = pid };
 }
 
-int locks_try(struct locks *locks, const char *name, struct lock **ret, struct lock_holder *ret_holder, struct err *err)
+static int try_range(struct locks *locks, const char *name, short type, struct lock **ret, struct lock_holder *ret_holder, struct err *err)
 {
-	if (locks->fd < 0)
-		return lock_try(locks->dir, name, locks->command, ret, ret_holder, err);
 	*ret = NULL;
 	memset(ret_holder, 0, sizeof(*ret_holder));
 	int fd CLEANUP(fs_close_fd) = sys.openat(locks->dir_fd, FILE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
 	if (fd < 0)
 		return err_set_errno(err, ERR_FAILED, errno, "cannot open the locks in '%s'", locks->dir);
 	off_t at = range_of(name), len = (off_t)getpid() + 1;
-	if (range_op(fd, F_OFD_SETLK, F_WRLCK, at, len) < 0) {
+	if (range_op(fd, F_OFD_SETLK, type, at, len) < 0) {
 		if (errno != EAGAIN && errno != EACCES)
 			return err_set_errno(err, ERR_FAILED, errno, "cannot lock '%s/%s'", locks->dir, FILE_NAME);
 		find_holder(fd, at, ret_holder);
@@ -200,6 +198,25 @@ int locks_try(struct locks *locks, const char *name, struct lock **ret, struct l
 	fd = -1;
 	*ret = lock;
 	return 0;
+}
+
+int locks_try(struct locks *locks, const char *name, struct lock **ret, struct lock_holder *ret_holder, struct err *err)
+{
+	if (locks->fd < 0)
+		return lock_try(locks->dir, name, locks->command, ret, ret_holder, err);
+	return try_range(locks, name, F_WRLCK, ret, ret_holder, err);
+}
+
+int locks_try_shared(struct locks *locks, const char *name, struct lock **ret, bool *ret_free, struct lock_holder *ret_holder,
+		     struct err *err)
+{
+	*ret = NULL;
+	*ret_free = true;
+	if (locks->fd < 0)
+		return 0;
+	int failed = try_range(locks, name, F_RDLCK, ret, ret_holder, err);
+	*ret_free = *ret != NULL;
+	return failed;
 }
 
 bool locks_is_taken(struct locks *locks, const char *name)

@@ -52,6 +52,11 @@ void locks_close(struct locks *locks); /* what was taken stays taken; NULL is fi
 
 int locks_try(struct locks *locks, const char *name, struct lock **ret, struct lock_holder *ret_holder, struct err *err) MUST_CHECK;
 
+/* The same for who reads what the lock is for: many may have it, while nobody has it with locks_try. Where the kernel has no locks on ranges
+ * it is not taken: *ret is NULL and *ret_free true. */
+int locks_try_shared(struct locks *locks, const char *name, struct lock **ret, bool *ret_free, struct lock_holder *ret_holder,
+		     struct err *err) MUST_CHECK;
+
 /* Whether another process has a lock now. Takes nothing, where the kernel can tell. */
 bool locks_is_taken(struct locks *locks, const char *name);
 

@@ -96,3 +96,21 @@ def test_two_clones_that_share_the_cache(box):
         for layer in range(LAYERS):
             for name in names(layer):
                 assert (path / "out" / name).read_text() == want[name]
+
+
+def test_what_always_runs_is_not_made_while_another_reads_it(box):
+    """Its output is gone while it is made: who reads it then would fail, or see half of it."""
+    box.write("mlmake.yaml", json.dumps({"version": 1, "rules": [], "targets": {
+        "gen": {"always": True, "inputs": ["in"], "outputs": ["gen.out"], "run": "cp in gen.out; sleep 0.1; cat in >> gen.out"},
+        **{f"use{n}": {"inputs": ["gen.out"], "outputs": [f"use{n}.out"], "cache": False,
+                       "run": f"echo use{n} >> ran; cat gen.out > use{n}.out; sleep 0.3; cat gen.out >> use{n}.out"} for n in range(3)}}}))
+    for text in ("1\n", "2\n"):
+        box.write("in", text)
+        (box.path / "ran").unlink(missing_ok=True)
+        processes = [box.popen(box.binary, "-j", "2", f"use{n % 3}", f"use{(n + 1) % 3}", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                     for n in range(4)]
+        said = [process.communicate(timeout=60)[0] for process in processes]
+        assert [process.returncode for process in processes] == [0] * 4, said
+        assert sorted(box.read("ran").decode().split()) == ["use0", "use1", "use2"], said
+        assert all(box.read(f"use{n}.out").decode() == 4 * text for n in range(3))
+        assert "is not remembered" not in str(said)

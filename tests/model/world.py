@@ -701,9 +701,6 @@ class World:
         groups = [[n for n in names if int(n[1:]) in self.graph.targets] for names in [step["names"], *step["more"]]]
         groups = [names for names in groups if names]
         plan = self.predict([name for names in groups for name in names])
-        # What always runs is made by each of them, also while another one reads it.
-        if any(outputs_of(self.graph.targets[i]) for i in plan["always"]):
-            return
         processes = [self.start(self.argv(step, names)) for names in groups]
         said = [self.finish(process) for process in processes]
         ran = self.ran()
