@@ -89,7 +89,7 @@ static void plan_dir(struct plan *plan, const struct selected *selected, struct 
 		const struct walk_file *file = &plan->walk.files.at[i];
 		if (!selected_covers(selected, file->rel) || dvc_dir_find(&plan->manifest, file->rel))
 			continue;
-		if (is_cached(plan, &file->digest))
+		if (is_cached(plan, &file->digest) || (plan->options->force && plan->options->exact))
 			strlist_add(&plan->removals, file->rel);
 		else if (!plan->options->force || is_in_the_way(plan, file->rel))
 			strlist_take(unsafe, member_path(plan, file->rel));

@@ -164,6 +164,7 @@ void data_status_release(struct data_status *status);
  * not in missing or damaged; if any of the three is not empty for a path, that path is left as it was. */
 struct data_checkout_options {
 	bool force;
+	bool exact; /* with force: untracked files go, too */
 	bool relink;
 };
 struct data_checkout_report {

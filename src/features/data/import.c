@@ -153,11 +153,11 @@ static int write_record(struct importing *importing, struct data_added *added, s
 	return 0;
 }
 
-static int check_out(struct importing *importing, bool force, struct err *err)
+static int check_out(struct importing *importing, bool force, bool exact, struct err *err)
 {
 	struct tracked tracked = { .path = importing->rel, .dvc_path = importing->dvc_path, .out = &importing->file.outs[0], .is_import = true };
 	struct selected selected = { &tracked, NULL };
-	struct data_checkout_options options = { .force = force };
+	struct data_checkout_options options = { .force = force, .exact = exact };
 	struct data_checkout_report report CLEANUP(data_checkout_report_release) = { .files = 0 };
 	if (checkout_one(importing->repo, &selected, &options, &report, NULL, err) < 0)
 		return -1;
@@ -165,9 +165,10 @@ static int check_out(struct importing *importing, bool force, struct err *err)
 		err_set(err, ERR_FAILED, "%s has changes that are in no cache and would be lost", report.unsafe.at[0]);
 		return err_hint(err, "--force drops them");
 	}
-	if (report.missing.len || report.damaged.len)
-		return err_set(err, ERR_DATA, "%s: an object of it went from the cache again", importing->rel);
-	return 0;
+	if (!report.missing.len && !report.damaged.len)
+		return 0;
+	err_set(err, ERR_DATA, "%s cannot be taken from the cache any more", report.missing.len ? report.missing.at[0] : report.damaged.at[0]);
+	return err_hint(err, "mlmake data pull %s brings it again", importing->dvc_path);
 }
 
 static void report_one(struct importing *importing, struct data_added *added, struct data_add_report *ret)
@@ -177,11 +178,16 @@ static void report_one(struct importing *importing, struct data_added *added, st
 	vec_push(&ret->added, *added);
 }
 
-/* What stood there goes, now that what replaces it is in the cache. */
+/* What stood there goes, now that what replaces it is in the cache. Of the same kind, it is replaced file by file when that is checked out. */
 static int clear_place(struct importing *importing, struct err *err)
 {
 	char *abs OWNED = repo_abs(importing->repo, importing->rel);
-	return importing->options->force ? fs_remove_tree(abs, err) : 0;
+	struct stat st;
+	bool exists;
+	if (fs_lstat(abs, &st, &exists, err) < 0)
+		return -1;
+	bool same_kind = exists && (importing->intake.is_dir ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode));
+	return exists && !same_kind && importing->options->force ? fs_remove_tree(abs, err) : 0;
 }
 
 static int import_new(struct importing *importing, struct data_add_report *ret, struct err *err)
@@ -209,7 +215,7 @@ static int import_new(struct importing *importing, struct data_add_report *ret, 
 		status = write_record(importing, &added, ret, err);
 	repo_unlock(repo);
 	if (status == 0 && content)
-		status = clear_place(importing, err) < 0 ? -1 : check_out(importing, options->force, err);
+		status = clear_place(importing, err) < 0 ? -1 : check_out(importing, options->force, true, err);
 	if (status == 0)
 		report_one(importing, &added, ret);
 	return status;
@@ -349,7 +355,7 @@ static int update_one(struct data_repo *repo, const struct tracked *tracked, con
 	if (options->no_download && !same_source(&importing.file.deps[0], &before.deps[0]))
 		forget_content(&importing.file.outs[0]);
 	/* Bytes that would be lost stop it before anything is recorded. */
-	if (!options->no_download && check_out(&importing, options->force, err) < 0)
+	if (!options->no_download && check_out(&importing, options->force, false, err) < 0)
 		return -1;
 	if (repo_lock(repo, err) < 0)
 		return -1;

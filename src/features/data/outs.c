@@ -66,9 +66,10 @@ void outs_take(struct outs *outs, const char *dir, const char *dvc_path, const c
 		if (stage && !file->outs[i].cache)
 			continue;
 		output_path(dir, file, &file->outs[i], &path);
-		/* The outs themselves do not move when files does. */
+		/* The outs and deps themselves do not move when files does. */
 		vec_push(&outs->list, ((struct tracked){ .path = buf_detach(&path), .dvc_path = mem_strdup(dvc_path), .out = &file->outs[i], .is_import = import,
-						     .has_source = !stage && file->dep_count, .stage = mem_strdup(stage) }));
+						     .has_source = !stage && file->dep_count, .source = !stage && file->dep_count ? &file->deps[0] : NULL,
+						     .stage = mem_strdup(stage) }));
 	}
 	vec_push(&outs->files, *file);
 	*file = (struct dvc_file)DVC_FILE_INIT;
@@ -410,6 +411,21 @@ struct odb_id tracked_id(const struct tracked *tracked)
 bool tracked_is_partial(const struct tracked *tracked)
 {
 	return tracked->has_source && tracked->out->digest.kind == DIGEST_NONE && !tracked->out->has_files;
+}
+
+bool tracked_describe_partial(const struct tracked *tracked, struct dvc_out *ret)
+{
+	const struct dvc_dep *source = tracked->source;
+	const char *state = source->md5 ? source->md5 : source->etag ? source->etag : source->checksum;
+	if (source->repo_url || !state)
+		return false;
+	*ret = *tracked->out;
+	ret->is_dir = text_ends(state, ".dir");
+	ret->digest = (struct digest){ .kind = DIGEST_MD5 };
+	char *hex OWNED = mem_strndup(state, strcspn(state, "."));
+	if (!source->md5 || !text_unhex(ret->digest.bytes, 16, hex))
+		digest_bytes(DIGEST_MD5, state, strlen(state), &ret->digest);
+	return true;
 }
 
 int tracked_check_supported(const struct tracked *tracked, struct err *err)

@@ -19,6 +19,7 @@ struct tracked {
 	const struct dvc_out *out; /* in the file */
 	bool is_import;            /* from another repository: never pushed */
 	bool has_source;           /* an import of any kind */
+	const struct dvc_dep *source; /* of an import: what its content is known by there; NULL: no import */
 	char *stage;               /* of dvc.yaml: its record is dvc's alone to write; NULL: it has a .dvc */
 };
 
@@ -83,6 +84,9 @@ struct odb_id tracked_id(const struct tracked *tracked);
 
 /* An import whose content is not recorded (--no-download). */
 bool tracked_is_partial(const struct tracked *tracked);
+/* What stands for its content where states are compared, as in dvc: the md5 at the source; where that gives an etag or a checksum, a digest that no
+ * content has. False if nothing is known of it either. */
+bool tracked_describe_partial(const struct tracked *tracked, struct dvc_out *ret);
 
 /* That the output can be handled here: has a hash of DVC 3 and no members versioned by a remote. */
 int tracked_check_supported(const struct tracked *tracked, struct err *err) MUST_CHECK;

@@ -42,7 +42,16 @@ struct status_run {
 	struct data_repo *repo;
 	const struct data_status_options *options;
 	struct data_status *ret;
+	struct arena arena;
+	bool compared; /* with what git has; an unborn branch has nothing */
+	struct map committed_same; /* names that the last commit records alike; a directory stands for all in it */
 };
+
+static void status_run_release(struct status_run *run)
+{
+	arena_release(&run->arena);
+	map_release(&run->committed_same);
+}
 
 /* What is gone under one name and new under another, with the same content, was renamed. */
 static void settle(struct items *added, struct items *deleted, struct data_changes *ret)
@@ -97,6 +106,17 @@ static void diff_members(const char *path, const struct dvc_dir *old, const stru
 	}
 }
 
+static void add_same_members(const char *path, const struct dvc_dir *old, const struct dvc_dir *new, struct strlist *ret)
+{
+	for (size_t i = 0, k = 0; i < old->len && k < new->len;) {
+		int order = strcmp(old->entries[i].relpath, new->entries[k].relpath);
+		if (order == 0 && memcmp(old->entries[i].md5, new->entries[k].md5, 16) == 0)
+			strlist_take(ret, path_joined(path, old->entries[i].relpath));
+		i += order <= 0;
+		k += order >= 0;
+	}
+}
+
 /* A manifest that is not at hand reads as empty; false then. */
 static bool manifest_of(struct status_run *run, const struct tracked *tracked, struct dvc_dir *ret)
 {
@@ -107,11 +127,18 @@ static bool manifest_of(struct status_run *run, const struct tracked *tracked, s
 static void compare_sides(struct status_run *run, const struct tracked *old, const struct tracked *new, struct items *added,
 			  struct items *deleted)
 {
+	old = old && !tracked_is_partial(old) ? old : NULL;
+	new = new && !tracked_is_partial(new) ? new : NULL;
+	if (!old && !new)
+		return;
 	struct data_changes *changes = &run->ret->committed;
 	struct dvc_dir old_dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT, new_dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
 	const struct tracked *side = new ? new : old;
-	if (old && new && old->out->is_dir == new->out->is_dir && digest_eq(&old->out->digest, &new->out->digest))
+	if (old && new && old->out->is_dir == new->out->is_dir && digest_eq(&old->out->digest, &new->out->digest)) {
+		char *name OWNED = mem_printf("%s%s", side->path, side->out->is_dir ? "/" : "");
+		map_set(&run->committed_same, name, NULL);
 		return;
+	}
 	if (!new)
 		items_add(deleted, side->path, &side->out->digest, side->out->is_dir);
 	else if (!old)
@@ -124,12 +151,31 @@ static void compare_sides(struct status_run *run, const struct tracked *old, con
 	known = (!new || !new->out->is_dir || manifest_of(run, new, &new_dir)) && known;
 	if (known) {
 		diff_members(side->path, &old_dir, &new_dir, added, deleted, changes);
+		struct strlist same CLEANUP(strlist_release) = { 0 };
+		if (run->options->unchanged)
+			add_same_members(side->path, &old_dir, &new_dir, &same);
+		for (size_t i = 0; i < same.len; i++)
+			map_set(&run->committed_same, same.at[i], NULL);
 		return;
 	}
 	/* With one side's list of members lost, what happened to those of the other is unknown. */
 	const struct dvc_dir *left = new_dir.len ? &new_dir : &old_dir;
 	for (size_t i = 0; i < left->len; i++)
 		strlist_take(&changes->unknown, path_joined(side->path, left->entries[i].relpath));
+}
+
+/* Imports whose content is not recorded are compared by what stands for it. */
+static void describe_partials(struct status_run *run, struct outs *outs)
+{
+	for (size_t i = 0; i < outs->list.len; i++) {
+		struct tracked *tracked = &outs->list.at[i];
+		struct dvc_out out;
+		if (!tracked_is_partial(tracked) || !tracked_describe_partial(tracked, &out))
+			continue;
+		struct dvc_out *kept = arena_alloc(&run->arena, sizeof(*kept));
+		*kept = out;
+		tracked->out = kept;
+	}
 }
 
 static int find_committed(struct status_run *run, const struct outs *outs, const struct selection *chosen, bool all, struct err *err)
@@ -148,6 +194,8 @@ static int find_committed(struct status_run *run, const struct outs *outs, const
 	/* What was committed broken is no reason to refuse the status of what is here. */
 	if (git_head_commit(git, &commit, err) < 0 || (commit.len && outs_load_commit(run->repo, commit.data, &head, err) < 0))
 		return -1;
+	describe_partials(run, &head);
+	run->compared = true;
 	for (size_t i = 0; i < head.list.len; i++)
 		map_set(&by_path, head.list.at[i].path, &head.list.at[i]);
 	for (size_t i = 0; i < chosen->list.len; i++) {
@@ -272,6 +320,8 @@ static int find_uncommitted(struct status_run *run, const struct tracked *tracke
 	/* Data as recorded is itself the list of members: the manifest need only be there, with the same bytes. */
 	bool has_manifest = same && is_dir ? is_manifest(run, tracked, &now) : manifest_of(run, tracked, &manifest);
 	find_not_cached(run, tracked, same && has_manifest ? &now : &manifest, has_manifest);
+	if (run->options->granular && run->options->unchanged && is_dir && has_manifest)
+		add_same_members(tracked->path, same ? &now : &manifest, &now, &run->ret->unchanged);
 	if (same && !walk.odd.len) {
 		strlist_add(&run->ret->unchanged, name);
 		return 0;
@@ -291,12 +341,42 @@ static int find_uncommitted(struct status_run *run, const struct tracked *tracke
 	return 0;
 }
 
+/* An import of which nothing is known but where it is from: what is there is new. */
+static int find_unrecorded(struct status_run *run, const struct tracked *tracked, struct items *added, struct err *err)
+{
+	struct walk walk CLEANUP(walk_release) = WALK_INIT;
+	struct dvc_dir now CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
+	struct digest digest = { .kind = DIGEST_NONE };
+	if (walk_path(run->repo, tracked->path, &walk, err) < 0 || walk_hash(run->repo, &walk, err) < 0)
+		return -1;
+	if (!walk.exists || walk.is_broken || (!walk.is_dir && !walk.files.len))
+		return 0;
+	if (!walk.is_dir) {
+		items_add(added, tracked->path, &walk.files.at[0].digest, false);
+		return 0;
+	}
+	if (fill_dir(&walk, &now, err) < 0)
+		return -1;
+	dvc_dir_digest(&now, &digest, NULL);
+	items_add(added, tracked->path, &digest, true);
+	for (size_t i = 0; run->options->granular && i < walk.files.len; i++) {
+		char *name OWNED = path_joined(tracked->path, walk.files.at[i].rel);
+		items_add(added, name, &walk.files.at[i].digest, false);
+	}
+	return 0;
+}
+
 static int look_at_all(struct status_run *run, const struct selection *chosen, struct err *err)
 {
 	struct items added CLEANUP(items_release) = { .list = { 0 } }, deleted CLEANUP(items_release) = { .list = { 0 } };
 	for (size_t i = 0; i < chosen->list.len; i++) {
 		const struct tracked *tracked = chosen->list.at[i].tracked;
 		struct err odd CLEANUP(err_release) = ERR_INIT;
+		if (tracked_is_partial(tracked)) {
+			if (find_unrecorded(run, tracked, &added, err) < 0)
+				return -1;
+			continue;
+		}
 		if (tracked_check_supported(tracked, &odd) < 0) {
 			strlist_take(&run->ret->uncommitted.unknown, mem_printf("%s%s", tracked->path, tracked->out->is_dir ? "/" : ""));
 			strlist_add(&run->ret->warnings, odd.message);
@@ -308,6 +388,23 @@ static int look_at_all(struct status_run *run, const struct selection *chosen, s
 	}
 	settle(&added, &deleted, &run->ret->uncommitted);
 	return 0;
+}
+
+/* As in dvc: what is neither changed since the last commit nor since it was recorded. */
+static void drop_committed_changes(struct status_run *run, const struct outs *outs)
+{
+	struct strlist *list = &run->ret->unchanged;
+	size_t kept = 0;
+	for (size_t i = 0; run->compared && i < list->len; i++) {
+		char *name = list->at[i];
+		const struct tracked *owner = map_has(&run->committed_same, name) ? NULL : outs_find(outs, name);
+		char *dir OWNED = owner ? mem_printf("%s/", owner->path) : NULL;
+		if (!owner || map_has(&run->committed_same, dir))
+			list->at[kept++] = name;
+		else
+			free(name);
+	}
+	list->len = run->compared ? kept : list->len;
 }
 
 /* What git would list as untracked, below our root. */
@@ -347,18 +444,23 @@ int data_status(struct data_repo *repo, const char *const *paths, size_t count, 
 {
 	struct outs outs CLEANUP(outs_release) = OUTS_INIT;
 	struct selection chosen CLEANUP(selection_release) = SELECTION_INIT;
-	struct status_run run = { repo, options, ret };
+	struct status_run run CLEANUP(status_run_release) = { .repo = repo, .options = options, .ret = ret };
 	*ret = (struct data_status){ .has_git = false };
 	repo_git_begin(repo);
 	if (outs_load(repo, &outs, err) < 0)
 		return -1;
 	outs_add_broken(repo, &outs, paths, count, &ret->broken);
-	if (outs_select(repo, &outs, paths, count, &chosen, err) < 0 || look_at_all(&run, &chosen, err) < 0 ||
+	if (outs_select(repo, &outs, paths, count, &chosen, err) < 0)
+		return -1;
+	/* Before what stands for content takes its place: no remote has that. */
+	if (options->not_in_remote && transfer_find_not_in_remote(repo, &chosen, options, &ret->not_in_remote, err) < 0)
+		return -1;
+	describe_partials(&run, &outs);
+	if (look_at_all(&run, &chosen, err) < 0 ||
 	    find_committed(&run, &outs, &chosen, count == 0, err) < 0)
 		return -1;
+	drop_committed_changes(&run, &outs);
 	if (options->untracked && find_untracked(repo, paths, count, &ret->untracked, err) < 0)
-		return -1;
-	if (options->not_in_remote && transfer_find_not_in_remote(repo, &chosen, options, &ret->not_in_remote, err) < 0)
 		return -1;
 	struct err late CLEANUP(err_release) = ERR_INIT;
 	if (repo_save_hashes(repo, &late) < 0)
