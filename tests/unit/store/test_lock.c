@@ -93,6 +93,37 @@ static struct lock *take_of(struct scratch *s, struct locks *locks, const char *
 	return lock;
 }
 
+static struct lock *read_of(struct scratch *s, struct locks *locks, const char *name, struct lock_holder *holder)
+{
+	struct lock *lock;
+	bool is_free;
+	OK(locks_try_shared(locks, name, &lock, &is_free, holder, &s->err));
+	assert_int_equal(is_free, lock != NULL);
+	return lock;
+}
+
+static void readers_share_what_one_alone_may_make(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct lock_holder holder;
+	struct locks *first = open_locks(s, "mlmake first"), *second = open_locks(s, "mlmake second");
+	struct lock *one = read_of(s, first, "a", &holder), *other = read_of(s, second, "a", &holder);
+	assert_non_null(one);
+	assert_non_null(other);
+	assert_null(take_of(s, first, "a", &holder));
+	assert_int_equal(holder.pid, getpid());
+	lock_release(one);
+	assert_null(take_of(s, first, "a", &holder));
+	lock_release(other);
+	struct lock *made = take_of(s, first, "a", &holder);
+	assert_non_null(made);
+	assert_null(read_of(s, second, "a", &holder));
+	assert_int_equal(holder.pid, getpid());
+	lock_release(made);
+	locks_close(first);
+	locks_close(second);
+}
+
 static void check_many(struct scratch *s, const char *file)
 {
 	struct lock_holder holder;
@@ -218,7 +249,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(the_second_is_told_who), TEST(a_killed_holder_leaves_nothing), TEST(an_orphan_keeps_it),
 		TEST(names_become_single_components), TEST(many_in_one_file), TEST(a_kernel_without_ranges_takes_files),
-		TEST(another_process_is_company),
+		TEST(another_process_is_company), TEST(readers_share_what_one_alone_may_make),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
