@@ -592,6 +592,10 @@ static int take_url(struct sftp *sftp, const struct remote_spec *spec, struct ad
 	sftp->root = mem_strdup(at + authority);
 	for (size_t len = strlen(sftp->root); len > 0 && sftp->root[len - 1] == '/'; len--)
 		sftp->root[len - 1] = '\0';
+	if (!*sftp->root) {
+		err_set(err, ERR_CONFIG, "the url '%s' of the remote '%s' names no directory", spec->url, sftp->name);
+		return err_hint(err, "write it as ssh://user@host:port/absolute/path");
+	}
 	return 0;
 }
 

@@ -183,7 +183,8 @@ def test_refusals_say_what_to_do(sshd, remote, source, tmp_path):
     other.write_text(config)
     answer = Remote(f"ssh://127.0.0.1:{free_port()}/x", remote.env).move("check", [item])[-1]
     assert "refused" in answer.message and answer.hint
-    for url, word in (("ssh://-oProxyCommand=x/y", "no host"), ("ssh://h:x/y", "no host"), ("ssh:///y", "names no host")):
+    for url, word in (("ssh://-oProxyCommand=x/y", "no host"), ("ssh://h:x/y", "no host"), ("ssh:///y", "names no host"), ("ssh://h", "names no directory"),
+                      ("ssh://h/", "names no directory")):
         bad = Remote(url, remote.env)
         assert word in bad.move("check", [item])[-1].message and bad.code == 2
     assert "a password" in remote.move("check", [item], password="x")[-1].message and remote.code == 2
