@@ -124,6 +124,8 @@ static int read_stage(struct dvc_lock *ret, const char *name, const struct yaml_
 	const struct yaml_node *outs = yaml_get(entry, "outs"), *wdir = yaml_get(yaml_stage, "wdir");
 	if (!outs)
 		return 0;
+	if (!*name)
+		return yaml_err(err, entry, "a stage must have a name");
 	if (outs->kind != YAML_SEQ)
 		return yaml_err(err, outs, "'outs' of the stage '%s' must be a list, not %s", name, yaml_kind_name(outs->kind));
 	if (wdir && strstr(wdir->text, "${")) {
