@@ -404,7 +404,7 @@ static int64_t bytes_moved(struct http_transfer *transfer)
 static bool is_stuck(struct http_transfer *transfer, uint64_t now)
 {
 	const struct http_request *request = transfer->request;
-	unsigned idle = request->idle_timeout_s ? request->idle_timeout_s : transfer->http->idle_timeout_s;
+	unsigned idle = transfer->http->idle_timeout_s * (request->patience ? request->patience : 1);
 	int64_t moved = bytes_moved(transfer);
 	if (moved != transfer->moved || transfer->paused) {
 		transfer->moved = moved;

@@ -65,7 +65,7 @@ struct http_request {
 	size_t response_max;           /* a 2xx body over this is an error */
 	http_data_fn *on_data;         /* gets a 2xx body instead */
 	bool bulk;                     /* megabytes are expected: larger buffers */
-	unsigned idle_timeout_s;       /* 0: the client's */
+	unsigned patience;             /* how many times the client's idle timeout this may take; 0: 1 */
 	http_done_fn *done;
 	void *ctx;
 

@@ -19,7 +19,7 @@
 
 #define MAX_AT_ONCE 4      /* large objects */
 #define MAX_PARTS_AT_ONCE 8
-#define COMPLETE_WAIT_S 120 /* servers put the parts together before they answer */
+#define COMPLETE_PATIENCE 8 /* servers put the parts together before they answer */
 #define ABORT_WAIT_MS 3000
 #define MAX_LISTING (1024 * 1024) /* of parts: a page has a thousand */
 
@@ -421,7 +421,7 @@ static void complete_upload(struct s3_large *large)
 	large->op.body_len = body.len;
 	large->etag = buf_detach(&body); /* kept with the object until the answer is there */
 	large->op.body = large->etag;
-	large->op.idle_timeout_s = COMPLETE_WAIT_S;
+	large->op.patience = COMPLETE_PATIENCE;
 	large->op.done = on_completed;
 	s3_start(large->run->remote->s3, &large->op);
 }

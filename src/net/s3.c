@@ -552,7 +552,7 @@ static void try_now(void *ctx)
 	request->response = &op->response;
 	request->response_max = op->response_max ? op->response_max : MAX_ERROR_BODY;
 	request->bulk = op->bulk;
-	request->idle_timeout_s = op->idle_timeout_s;
+	request->patience = op->patience;
 	request->done = on_answer;
 	request->ctx = op;
 	http_start(s3->http, request);

@@ -45,7 +45,7 @@ struct s3_op {
 	http_data_fn *on_data;
 	size_t response_max;     /* of what is collected in response; 0: 64 KiB */
 	bool bulk;
-	unsigned idle_timeout_s;
+	unsigned patience;       /* as in net/http.h */
 	bool (*on_try)(struct s3_op *op); /* before each try: start over. false with request.ret_err set: give up. NULL is fine */
 	void (*done)(struct s3_op *op);
 	void *ctx;
