@@ -1,6 +1,7 @@
 """formats/ignore against `git check-ignore`, on random trees and patterns."""
 import os
 import random
+import shlex
 import subprocess
 
 import pytest
@@ -16,7 +17,7 @@ PARTS = ["a", "b", "x", "foo", ".o", ".c", "*", "*", "?", "**", "[a-c]", "[!a]",
 def driver(tmp_path_factory):
     program = tmp_path_factory.mktemp("driver") / "ignore_driver"
     flags = ["-fsanitize=address,undefined"] if BUILD.name == "san" else []
-    subprocess.run([os.environ.get("CC", "cc"), "-std=gnu17", "-D_GNU_SOURCE", f"-I{ROOT}/src", *flags, "-pthread", "-o", program,
+    subprocess.run([*shlex.split(os.environ.get("CC", "cc")), "-std=gnu17", "-D_GNU_SOURCE", f"-I{ROOT}/src", *flags, "-pthread", "-o", program,
                     ROOT / "tests/interop/ignore_driver.c", BUILD / "libmlmake.a"], check=True)
     return program
 
