@@ -265,3 +265,14 @@ void remote_item_wrong_digest(struct remote_item *item, const char *what, const 
 	item->ret_state = REMOTE_DAMAGED;
 	err_set(&item->ret_err, ERR_DATA, "%s of '%s' has the digest %s where %s is expected", what, item->key, is, due);
 }
+
+bool remote_item_check_stream(struct remote_item *item, struct digest_stream **stream, const char *what)
+{
+	struct digest digest;
+	digest_end(*stream, &digest);
+	*stream = NULL;
+	if (digest_eq(&digest, &item->expect))
+		return true;
+	remote_item_wrong_digest(item, what, &digest);
+	return false;
+}

@@ -47,5 +47,7 @@ void remote_item_missing(struct remote_item *item, const char *where);
 void remote_item_too_large(struct remote_item *item, uint64_t size); /* for its max_size */
 void remote_item_wrong_size(struct remote_item *item, const char *what, uint64_t size);
 void remote_item_wrong_digest(struct remote_item *item, const char *what, const struct digest *found);
+/* Ends *stream, which becomes NULL: whether what went through it is what the item expects. If not, the item says so. */
+bool remote_item_check_stream(struct remote_item *item, struct digest_stream **stream, const char *what);
 
 #endif

@@ -89,7 +89,6 @@ static void settle(struct s3_slot *slot, bool keep)
 static bool is_right(struct s3_slot *slot, uint64_t total)
 {
 	struct remote_item *item = slot->item;
-	struct digest digest;
 	if (item->size != REMOTE_SIZE_UNKNOWN && item->size != slot->moved) {
 		remote_item_wrong_size(item, "the remote copy", slot->moved);
 		return false;
@@ -99,14 +98,7 @@ static bool is_right(struct s3_slot *slot, uint64_t total)
 		err_set(&item->ret_err, ERR_DATA, "the server sent %" PRIu64 " bytes of '%s' where it has %" PRIu64, slot->moved, item->key, total);
 		return false;
 	}
-	if (!slot->stream)
-		return true;
-	digest_end(slot->stream, &digest);
-	slot->stream = NULL;
-	if (digest_eq(&digest, &item->expect))
-		return true;
-	remote_item_wrong_digest(item, "the remote copy", &digest);
-	return false;
+	return !slot->stream || remote_item_check_stream(item, &slot->stream, "the remote copy");
 }
 
 static void fetch_again(struct s3_slot *slot)

@@ -100,13 +100,9 @@ static bool hash_sent(struct http_request *request, const void *bytes, size_t le
 	digest_add(slot->stream, bytes, len);
 	if (slot->moved < op->body_len)
 		return true;
-	struct digest digest;
-	digest_end(slot->stream, &digest);
-	slot->stream = NULL;
-	if (digest_eq(&digest, &slot->item->expect))
+	if (remote_item_check_stream(slot->item, &slot->stream, "the local copy"))
 		return true;
 	slot->damaged = true;
-	remote_item_wrong_digest(slot->item, "the local copy", &digest);
 	err_move(&request->ret_err, &slot->item->ret_err);
 	return false;
 }

@@ -270,19 +270,11 @@ static bool take_bytes(struct http_request *request, const void *bytes, size_t l
 static bool is_right(struct web_slot *slot)
 {
 	struct remote_item *item = slot->item;
-	struct digest digest;
 	if (item->size != REMOTE_SIZE_UNKNOWN && item->size != slot->moved) {
 		remote_item_wrong_size(item, "the remote copy", slot->moved);
 		return false;
 	}
-	if (!slot->stream)
-		return true;
-	digest_end(slot->stream, &digest);
-	slot->stream = NULL;
-	if (digest_eq(&digest, &item->expect))
-		return true;
-	remote_item_wrong_digest(item, "the remote copy", &digest);
-	return false;
+	return !slot->stream || remote_item_check_stream(item, &slot->stream, "the remote copy");
 }
 
 static void on_fetched(struct web_op *op)
@@ -343,13 +335,9 @@ static bool hash_sent(struct http_request *request, const void *bytes, size_t le
 	digest_add(slot->stream, bytes, len);
 	if (slot->moved < op->body_len)
 		return true;
-	struct digest digest;
-	digest_end(slot->stream, &digest);
-	slot->stream = NULL;
-	if (digest_eq(&digest, &slot->item->expect))
+	if (remote_item_check_stream(slot->item, &slot->stream, "the local copy"))
 		return true;
 	slot->damaged = true;
-	remote_item_wrong_digest(slot->item, "the local copy", &digest);
 	err_move(&request->ret_err, &slot->item->ret_err);
 	return false;
 }
