@@ -1,5 +1,5 @@
 # make            build/mlmake, optimised
-# make check      unit tests, lint and the quick command-line tests (two to three minutes)
+# make check      unit tests, lint and the quick command-line tests (under a minute)
 # make check-full everything, peers included; peers come from ./bootstrap.sh test
 # make tidy      clang-tidy by .clang-tidy; make analyze: gcc -fanalyzer
 # make bench      side by side with ninja, dvc and others that are installed

@@ -3,10 +3,11 @@
 
     tests/run.py [--quick] [--build DIR] [-k WORDS]
 
-In order: the lint, the unit binaries in DIR/tests/unit, the fuzz corpora, then pytest (--quick: without what is marked slow) on
-tests/cli and tests/model, and beside it, where there are two processors, on tests/interop and tests/fault. Each failure is printed with its output, each skip
-with its reason. The last line is `N passed, N failed`, with `, N skipped` where there are some; the exit code is 1
-when something failed or nothing ran.
+In order: the lint, the unit binaries in DIR/tests/unit, the fuzz corpora, then pytest (--quick: without what is marked slow) on the
+folders beside this file, in several processes where there are two processors. Each failure is printed with its output, each skip with its
+reason. --quick works in memory (/dev/shm) where there is room and TMPDIR says nothing else: removing thousands of small trees is what a
+disk takes longest for. The last line is `N passed, N failed`, with `, N skipped` where there are some; the exit code is 1 when something failed or
+nothing ran.
 """
 import argparse
 import collections
@@ -25,7 +26,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 UNIT_TIMEOUT = 120       # seconds, each binary
 PYTEST_TIMEOUT = 300     # seconds, each test
 PYTEST_TOTAL = 40 * 60   # seconds, all of pytest
-FOLDERS = (("cli", "model"), ("interop", "fault"))  # what runs side by side: about as long as each other
+FOLDERS = {"fault": 2, "interop": 2, "model": 1, "cli": 2}  # into how many lots; what takes long comes first
+AT_ONCE = {"quick": 3, "full": 2}  # lots: quick tests wait for each other's fsync more than for a processor
+QUICK_ROOM = 1 << 30     # bytes
 OUTPUT_LIMIT = 12000     # characters of a failure's output
 
 
@@ -90,10 +93,9 @@ def run_lint(build, results):
 TAP = re.compile(r"^(ok|not ok)\s+\d+\s*(?:-\s*)?(.*)$", re.M)
 
 
-def run_unit(path, results):
+def count_unit(path, code, output, results):
     """A cmocka binary: TAP on its output, one line a test. What follows a `not ok` as comments is its message."""
     name = f"{path.parent.name}/{path.name}"
-    code, output = run([str(path)], UNIT_TIMEOUT, {"CMOCKA_MESSAGE_OUTPUT": "TAP"})
     failed = 0
     for verdict, what in TAP.findall(output):
         if re.search(r"#\s*skip", what, re.I):
@@ -112,9 +114,10 @@ def run_unit(path, results):
 
 
 def run_units(build, results):
-    for path in sorted((build / "tests" / "unit").glob("**/test_*")):
-        if path.is_file() and os.access(path, os.X_OK):
-            run_unit(path, results)
+    paths = [path for path in sorted((build / "tests" / "unit").glob("**/test_*")) if path.is_file() and os.access(path, os.X_OK)]
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for path, ended in zip(paths, pool.map(lambda path: run([str(path)], UNIT_TIMEOUT, {"CMOCKA_MESSAGE_OUTPUT": "TAP"}), paths)):
+            count_unit(path, *ended, results)
 
 
 def run_fuzz(build, results):
@@ -131,6 +134,12 @@ def run_fuzz(build, results):
             results.ok()
         else:
             results.fail(f"fuzz/{path.name}", f"{how_it_ended(code, UNIT_TIMEOUT)}\n{output}")
+
+
+def use_memory():
+    shm = pathlib.Path("/dev/shm")
+    if "TMPDIR" not in os.environ and os.access(shm, os.W_OK) and shutil.disk_usage(shm).free >= QUICK_ROOM:
+        os.environ["TMPDIR"] = str(shm)
 
 
 def peers_dir():
@@ -165,37 +174,48 @@ def count_junit(path, results):
             results.ok()
 
 
-def run_folders(command, folders, scratch, build):
+def make_lots(quick):
+    """[(name, files)]: what one pytest each runs. The quick tests of all folders but tests/cli are one lot."""
+    lots = []
+    for folder, count in FOLDERS.items():
+        files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / folder).glob("**/test_*.py"))
+        lots += [(f"{folder}{i}", files[i::count]) for i in range(count)]
+    if quick:
+        rest = [file for name, files in lots for file in files if not name.startswith("cli")]
+        lots = [("rest", rest)] + [lot for lot in lots if lot[0].startswith("cli")]
+    return [(name, files) for name, files in lots if files]
+
+
+def run_lot(command, name, files, scratch, build):
     """(exit code, output, where the report is)"""
-    name = folders[0].removeprefix("tests/")
     junit = pathlib.Path(scratch) / f"{name}.xml"
     env = {"MLMAKE_BUILD": str(build), "MLMAKE_PEERS": str(peers_dir()), "PYTHONDONTWRITEBYTECODE": "1"}
-    return *run([*command, f"--junitxml={junit}", f"--basetemp={scratch}/{name}", *folders], PYTEST_TOTAL, env), junit
+    return *run([*command, f"--junitxml={junit}", f"--basetemp={scratch}/{name}", *files], PYTEST_TOTAL, env), junit
 
 
 def run_pytest(build, options, results):
-    groups = [[f"tests/{name}" for name in group if list((ROOT / "tests" / name).glob("**/test_*.py"))] for group in FOLDERS]
+    lots = make_lots(options.quick)
     command = pytest_command()
     if command is None and os.environ.get("MLMAKE_REQUIRE_PEERS"):
         results.fail("pytest", "it is not installed, and MLMAKE_REQUIRE_PEERS asks for a full run: ./bootstrap.sh test")
         return
     if command is None:
-        results.skip("pytest is not installed (./bootstrap.sh test installs it), so " + ", ".join(sum(groups, [])) + " did not run")
+        results.skip("pytest is not installed (./bootstrap.sh test installs it), so " + ", ".join(FOLDERS) + " did not run")
         return
     command += ["--tb=short"]
     if options.quick:
         command += ["-m", "not slow"]
     if options.k:
         command += ["-k", options.k]
-    side_by_side = len(groups) if len(os.sched_getaffinity(0)) > 1 else 1
+    side_by_side = AT_ONCE["quick" if options.quick else "full"] if len(os.sched_getaffinity(0)) > 1 else 1
     with tempfile.TemporaryDirectory(prefix="mlmake-tests-") as scratch, concurrent.futures.ThreadPoolExecutor(side_by_side) as pool:
-        for code, output, junit in pool.map(lambda folders: run_folders(command, folders, scratch, build), filter(None, groups)):
+        for (name, _), (code, output, junit) in zip(lots, pool.map(lambda lot: run_lot(command, *lot, scratch, build), lots)):
             before = results.passed + results.failed
             if junit.exists():
                 count_junit(junit, results)
             # 0 all passed, 1 some failed, 5 none selected; all else means that pytest itself broke.
             if code not in (0, 1, 5) or (code == 1 and results.passed + results.failed == before):
-                results.fail("pytest", f"{how_it_ended(code, PYTEST_TOTAL)}\n{output}")
+                results.fail(f"pytest {name}", f"{how_it_ended(code, PYTEST_TOTAL)}\n{output}")
 
 
 def main():
@@ -205,6 +225,8 @@ def main():
     parser.add_argument("-k", metavar="WORDS", help="only pytest's tests that match, as in pytest -k")
     options = parser.parse_args()
     build = options.build.resolve()
+    if options.quick:
+        use_memory()
     results = Results()
     started = time.monotonic()
     for step in (lambda: run_lint(build, results), lambda: run_units(build, results), lambda: run_fuzz(build, results),

@@ -78,6 +78,7 @@ def test_sudo_is_used_when_it_asks_nothing(box):
     assert any(call.startswith("sudo -n env") for call in machine.calls())
 
 
+@pytest.mark.slow
 def test_a_failed_update_is_survived_and_a_failed_install_is_not(box):
     machine = Machine(box, EVERYTHING[1:])
     assert "going on" in machine.run(APT_UPDATE=100).stdout
@@ -102,6 +103,7 @@ def test_usage(box):
     assert machine.calls() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_are_clean(box, script):
     assert box.run(need_peer("shellcheck"), ROOT / script).stdout == ""

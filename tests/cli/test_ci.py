@@ -53,11 +53,13 @@ def lint_workflows(box):
     assert "No findings" in zizmor.stdout
 
 
+@pytest.mark.slow
 def test_linters_have_nothing_to_say(gitbox):
     generate(gitbox)
     lint_workflows(gitbox)
 
 
+@pytest.mark.slow
 def test_linters_have_nothing_to_say_of_all_options(gitbox):
     generate(gitbox, EVERYTHING)
     lint_workflows(gitbox)
@@ -70,6 +72,7 @@ def test_linters_have_nothing_to_say_of_all_options(gitbox):
     assert "needs: [train]" in text
 
 
+@pytest.mark.slow
 def test_linters_have_nothing_to_say_of_an_inferred_project(gitbox):
     gitbox.write("requirements.txt", "numpy\n")
     gitbox.write("test_a.py", "def test_a(): pass\n")
@@ -83,6 +86,7 @@ def test_linters_have_nothing_to_say_of_an_inferred_project(gitbox):
     assert "change the files of the project, then run" in text
 
 
+@pytest.mark.slow
 def test_linters_have_nothing_to_say_of_a_project_in_a_subdirectory(gitbox):
     gitbox.write("services/api v2/mlmake.yaml", SMALL)
     gitbox.write("services/api v2/requirements.txt", "")
@@ -99,6 +103,7 @@ def test_linters_have_nothing_to_say_of_a_project_in_a_subdirectory(gitbox):
     gitbox.mlmake("ci", "check")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url, secrets", [("s3://bucket/prefix", True), ("/srv/store", False)])
 def test_data_is_fetched_where_it_is_read(gitbox, url, secrets):
     gitbox.write(".dvc/config", f"[core]\n    remote = store\n['remote \"store\"']\n    url = {url}\n")
@@ -317,6 +322,7 @@ targets:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("push", ["", ", push: never", ", push: always"])
 def test_shared_results(gitbox, push):
     """Keys that write reach pushes to the default branch alone; nothing else changes, and the linters have nothing to say."""

@@ -323,6 +323,7 @@ def test_a_member_that_the_remote_lost_is_healed(stored):
     assert on_remote(stored, "content of d/b\n").read_text() == "content of d/b\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 300], ids=["asked one by one", "listed"])
 def test_a_truncated_object_in_s3_is_healed(data, s3_server, bucket, count):
     for i in range(count):
@@ -442,6 +443,7 @@ def test_remote_edits_change_one_line(data):
     assert data.mlmake("data", "remote", "default").stdout == "a\n"
 
 
+@pytest.mark.slow
 def test_the_lock_is_waited_for(data):
     data.write("f", "x")
     with open(data.path / ".dvc/tmp/lock", "w") as lock:

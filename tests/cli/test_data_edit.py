@@ -136,6 +136,7 @@ def looked_at(box, *argv):
     return log.read_text()
 
 
+@pytest.mark.slow
 def test_a_part_costs_what_the_part_costs(stored):
     for i in range(300):
         stored.write(f"d/many/{i}", f"{i}\n")

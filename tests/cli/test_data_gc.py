@@ -191,6 +191,7 @@ def test_dvc_agrees_on_what_is_unused(history, tmp_path):
     assert "up to date" in history.dvc("status").stdout
 
 
+@pytest.mark.slow
 def test_linked_worktrees_and_stashes_keep_their_data(stored):
     """A commit that only a worktree's detached HEAD has, and three that only stashes have."""
     def version(name):

@@ -54,6 +54,7 @@ def test_members_of_both_sides_are_merged(repo):
     repo.mlmake("data", "status", "-q")
 
 
+@pytest.mark.slow
 def test_one_member_changed_by_both_is_a_conflict_by_name(repo):
     on(repo, "other", lambda: (repo.write("data/a", "theirs"), repo.write("data/x", "1"), (repo.path / "data/b").unlink()))
     on(repo, "main", lambda: (repo.write("data/a", "ours"), repo.write("data/x", "2"), repo.write("data/b", "kept")))
@@ -132,6 +133,7 @@ def test_a_manifest_that_is_not_here_is_fetched_or_named(repo, tmp_path):
     assert members(repo)["a"] == md5_of("changed")
 
 
+@pytest.mark.slow
 def test_a_repository_below_the_top_and_a_linked_worktree(box):
     box.git("init", "-q", "-b", "main")
     (box.path / "in sub").mkdir()

@@ -96,6 +96,7 @@ def test_nothing_is_remembered_of_what_is_not_there(pushed):
         assert "d/30" in pushed.mlmake("data", "push", check=3).stderr
 
 
+@pytest.mark.slow
 def test_dry_runs_move_nothing(pushed, proxy):
     pushed.write("d/30", "new\n")
     pushed.mlmake("data", "add", "d")

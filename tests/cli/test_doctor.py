@@ -1,6 +1,8 @@
 """mlmake doctor: what is there, what is missing and for whom."""
 import json
 
+import pytest
+
 PROJECT = """\
 version: 1
 rules: []
@@ -28,6 +30,7 @@ def only(box, *names):
     return str(bin_dir)
 
 
+@pytest.mark.slow
 def test_a_healthy_project(box):
     box.write("mlmake.yaml", "version: 1\nrules: []\ntargets:\n  t: {run: 'true'}\n")
     found = findings(box, 0)
@@ -37,6 +40,7 @@ def test_a_healthy_project(box):
     assert "ok        python3: Python 3" in box.mlmake("doctor").stdout
 
 
+@pytest.mark.slow
 def test_programs_that_targets_run(box):
     box.write("mlmake.yaml", PROJECT)
     found = findings(box, 1)
@@ -59,11 +63,13 @@ def test_what_the_rules_need(box):
     assert findings(box, 0, PATH=only(box))["python3"]["state"] == "optional"
 
 
+@pytest.mark.slow
 def test_what_another_target_brings_is_not_missing(box):
     box.write("mlmake.yaml", "version: 1\nrules: []\ntargets:\n  env: {run: 'true', path: [.venv/bin]}\n  t: {needs: [env], run: new-program}\n")
     assert findings(box, 0)["new-program"]["state"] == "note"
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_made(box):
     box.env["MLMAKE_CACHE_DIR"] = "/dev/null/x"
     found = findings(box, 1)["output cache"]

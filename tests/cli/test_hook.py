@@ -402,6 +402,7 @@ def test_target_that_reads_data_finds_it_in_the_tree(data):
     assert data.git("status", "--porcelain").stdout == ""
 
 
+@pytest.mark.slow
 def test_project_in_a_subdirectory(gitbox):
     gitbox.write("services/api/mlmake.yaml", LINT)
     gitbox.write("services/api/a.py", "BAD\n")
@@ -421,6 +422,7 @@ def test_project_in_a_subdirectory(gitbox):
     commit(gitbox, refused="lint failed")
 
 
+@pytest.mark.slow
 def test_interrupted_while_the_tree_is_written(repo):
     """A kill in the middle leaves no manifest, and the next commit makes the tree anew."""
     repo.write("mlmake.yaml", LINT + "      sleep 5\n")
@@ -440,6 +442,7 @@ def test_interrupted_while_the_tree_is_written(repo):
     assert not (tree / "tree/stray.py").exists()
 
 
+@pytest.mark.slow
 def test_interrupt_ends_it(repo):
     repo.write("mlmake.yaml", LINT + "      sleep 30\n")
     repo.git("add", ".")
@@ -463,6 +466,7 @@ def test_install_twice_and_uninstall(repo):
     assert "no hook to remove" in repo.mlmake("hook", "uninstall").stderr
 
 
+@pytest.mark.slow
 def test_hook_that_was_there_is_chained_and_restored(repo):
     repo.mlmake("hook", "uninstall")
     mine = "#!/bin/sh\necho mine ran >&2\ntest ! -e forbidden\n"

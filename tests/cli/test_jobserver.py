@@ -53,6 +53,7 @@ def test_make_below_targets_shares_their_slots(work, jobs):
     assert most(work) == jobs
 
 
+@pytest.mark.slow
 def test_a_target_has_the_processors_that_it_asked_for(work):
     need_peer("make")
     project(work, {"a": {**make_in("a"), "resources": {"cpu": 3}}, "b": {"run": "$MARK b 0.5"}, "all": {"needs": ["a", "b"]}})
@@ -60,6 +61,7 @@ def test_a_target_has_the_processors_that_it_asked_for(work):
     assert most(work) == 4
 
 
+@pytest.mark.slow
 def test_what_dies_with_tokens_is_made_good(work):
     """The first target takes all tokens and never gives them back: the next has its share all the same."""
     need_peer("make")
@@ -192,6 +194,7 @@ def left(reads):
         os.close(reads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (None, 0)])
 def test_every_token_comes_back(work, number, code):
     names = [f"t{n}" for n in range(5)]
@@ -209,6 +212,7 @@ def test_every_token_comes_back(work, number, code):
     assert bytes(left(reads)) == b"abc", "each of them, and the very same"
 
 
+@pytest.mark.slow
 def test_many_processors_are_taken_at_once_or_not_at_all(work):
     names = [f"t{n}" for n in range(3)]
     project(work, {name: {"run": f"$MARK {name}; $MARK {name}", "resources": {"cpu": 2}} for name in names} | {"all": {"needs": names}})
@@ -217,6 +221,7 @@ def test_many_processors_are_taken_at_once_or_not_at_all(work):
     assert bytes(left(reads)) == b"abc"
 
 
+@pytest.mark.slow
 def test_an_own_number_of_jobs_leaves_the_jobserver(work):
     names = [f"t{n}" for n in range(4)]
     project(work, {name: {"run": f"$MARK {name} 0.3"} for name in names} | {"all": {"needs": names}})
@@ -225,6 +230,7 @@ def test_an_own_number_of_jobs_leaves_the_jobserver(work):
     assert left(reads) == []
 
 
+@pytest.mark.slow
 def test_nothing_starts_beside_others_above_a_load(work):
     names = [f"t{n}" for n in range(4)]
     project(work, {name: {"run": f"$MARK {name} 0.1"} for name in names} | {"all": {"needs": names}})

@@ -94,6 +94,7 @@ def test_replay(said):
     assert said.mlmake("--replay", "check").stdout.count("third") == 1, "what runs prints once"
 
 
+@pytest.mark.slow
 def test_follow(box):
     """Through an attempt that fails, until the end of the one that does not."""
     box.write("mlmake.yaml", "version: 1\nrules: []\ntargets:\n  t:\n    retries: 1\n    backoff: 300ms\n    run: |\n"

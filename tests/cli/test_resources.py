@@ -33,6 +33,7 @@ def trail(box):
     return [line[1:] for line in lines if line[0] == "+"], most
 
 
+@pytest.mark.slow
 def test_the_longest_chain_goes_first(box):
     targets = {f"short{n}": job(f"s{n}", 0.1) for n in range(4)}
     targets["head"] = job("head", 0.1)
@@ -45,6 +46,7 @@ def test_the_longest_chain_goes_first(box):
     assert "head" in trail(box)[0][:2], "by what was recorded, not by declaration"
 
 
+@pytest.mark.slow
 def test_processors(box):
     targets = {f"w{n}": job(f"w{n}", resources={"cpu": 2}) for n in range(4)}
     targets["all"] = {"needs": [*targets]}
@@ -57,6 +59,7 @@ def test_processors(box):
     assert trail(box)[1]["w"] == 1, "more than there is: alone"
 
 
+@pytest.mark.slow
 def test_memory(box):
     targets = {f"m{n}": job(f"m{n}", resources={"memory": "3G"}) for n in range(3)}
     targets["a"] = job("a")
@@ -68,6 +71,7 @@ def test_memory(box):
     assert trail(box)[1]["m"] == 1
 
 
+@pytest.mark.slow
 def test_pools(box):
     targets = {f"p{n}": job(f"p{n}", 0.1, pool="net") for n in range(5)}
     targets |= {f"q{n}": job(f"q{n}", 0.1) for n in range(3)}
@@ -86,6 +90,7 @@ def test_a_pool_goes_on_after_a_failure(box):
     assert len((box.path / "trail").read_text().split()) == 9
 
 
+@pytest.mark.slow
 def test_gpus(box):
     see = "printenv CUDA_VISIBLE_DEVICES > {}.gpu || echo > {}.gpu;"
     targets = {f"g{n}": job(f"g{n}", extra=see.replace("{}", f"g{n}"), resources={"gpu": 1}) for n in range(4)}
@@ -123,6 +128,7 @@ def test_too_few_gpus(box):
     assert "nothing to do" in box.mlmake("t").stderr, "resources are not part of the key"
 
 
+@pytest.mark.slow
 def test_backoff(box):
     targets = {"t": {"run": "date +%s%N >> times; test $(wc -l < times) = 4", "retries": 3, "backoff": "100ms"}}
     project(box, targets)
@@ -168,6 +174,7 @@ def limited(box, limits, *args):
     return box.run("sh", "-c", f"{limits}; exec \"$@\"", "sh", box.binary, *args, check=0)
 
 
+@pytest.mark.slow
 def test_more_jobs_than_descriptors(box):
     """Not one of them fails for want of descriptors: as many run at a time as there are."""
     count = 60

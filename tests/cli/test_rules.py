@@ -81,6 +81,7 @@ def test_show(box):
     assert box.mlmake("rules", "show", check=2).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codes, said", [
     ({"0": 4, "1": 16}, "exit code 20: warnings, conventions"), ({"0": 0, "1": 2}, "exit code 2: errors"),
     ({"0": 0, "1": 127}, "exit code 127)"), ({}, None)])

@@ -315,6 +315,7 @@ def test_failure_shows_the_last_lines(box):
     assert "line 3" in summary and "to stderr" in summary
 
 
+@pytest.mark.slow
 def test_the_last_lines_are_not_repeated_below_themselves(box):
     """On a terminal, where they stand above; of what others printed after, they are told again."""
     box.write("mlmake.yaml", json.dumps({"version": 1, "rules": [], "targets": {
@@ -427,6 +428,7 @@ def test_overrides_are_in_the_key(box):
     assert box.read("out") == b"2\n"
 
 
+@pytest.mark.slow
 def test_timeout_kills_the_whole_group(box):
     one(box, "sleep 60 & echo $! > pid; wait", timeout="300ms")
     start = time.monotonic()
@@ -515,6 +517,7 @@ def test_two_at_once_run_a_target_once(box):
     assert f"process {first.pid}" in second.stderr and "mlmake t" in second.stderr
 
 
+@pytest.mark.slow
 def test_who_waited_finds_the_record(box):
     """Also where nothing is kept to be restored, and the first run goes on."""
     box.write("in", "")
@@ -528,6 +531,7 @@ def test_who_waited_finds_the_record(box):
     assert ran(box) == ["t"]
 
 
+@pytest.mark.slow
 def test_who_waited_sees_the_files(box):
     """A directory that was listed before another process made something in it."""
     box.write("gen/given.x", "")
@@ -542,6 +546,7 @@ def test_who_waited_sees_the_files(box):
     assert "nothing to do" in box.mlmake("b", "--no-cache").stderr
 
 
+@pytest.mark.slow
 def test_the_second_sees_what_the_first_made(box):
     """Without the output cache, the record alone tells the second that there is nothing left to do; it must be there before the lock goes."""
     runs = 30
@@ -576,6 +581,7 @@ def test_an_input_that_changes_meanwhile_is_not_recorded(box):
     assert box.read("out") == b"new"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["a new file", "a new file in an old directory", "a parameter", "behind a link", "below a directory"])
 def test_what_changes_meanwhile_and_back_is_not_remembered(box, what):
     """Else what was made of the change would be taken for what the target makes without it."""
@@ -609,6 +615,7 @@ def test_what_changes_meanwhile_and_back_is_not_remembered(box, what):
     assert box.read("out") == whole.replace(b"a\n", b"c\n")
 
 
+@pytest.mark.slow
 def test_other_parameters_may_change_meanwhile(box):
     box.write("params.yaml", "x: 1\ny: 1\n")
     one(box, "echo ran t >> ran; sleep 0.3", params=["params.yaml:x"])
@@ -802,6 +809,7 @@ def test_a_tracked_output_that_could_not_be_versioned_is_found_first(gitbox):
     assert "2 ran" in box.mlmake("train").stderr
 
 
+@pytest.mark.slow
 def test_one_at_a_time_goes_in_the_order_written(box):
     """Whatever took longest the last time."""
     box.write("mlmake.yaml", json.dumps({"version": 1, "rules": [], "targets": {

@@ -33,6 +33,7 @@ def test_unit_binaries(tmp_path, capfd, body, passed, failed, said):
     assert said is None or said in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_hanging_binary_is_ended(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(run_tests, "UNIT_TIMEOUT", 1)
     binary(tmp_path, "test_x", "sleep 60")

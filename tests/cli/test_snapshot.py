@@ -179,6 +179,7 @@ def test_a_file_that_nothing_asks_for(project):
     assert is_short(Asked(project, "check"))
 
 
+@pytest.mark.slow
 def test_what_is_asked_counts(project):
     for words, expected in ((["prepare"], []), (["check", "prepare"], []), (["check", "vars.greeting=hey"], CHECK),
                             (["check", "--", "word"], CHECK), (["check", "--", "two", "words"], CHECK),
@@ -197,6 +198,7 @@ def test_each_question_has_its_own_answer(project):
         assert is_short(Asked(project, target))
 
 
+@pytest.mark.slow
 def test_questions_do_not_pile_up(project):
     settle(project, "prepare")
     for i in range(40):

@@ -244,6 +244,7 @@ def kept(box):
     return graphs[0]
 
 
+@pytest.mark.slow
 def test_damage_leads_the_long_way(project):
     path = kept(project)
     good = path.read_bytes()

@@ -1,6 +1,8 @@
 """mlmake stats: what ran, how long, what was saved."""
 import json
 
+import pytest
+
 PROJECT = """\
 version: 1
 rules: []
@@ -15,6 +17,7 @@ def stats(box, *args):
     return {t["target"]: t for t in json.loads(box.mlmake("stats", "--json", *args).stdout)["targets"]}
 
 
+@pytest.mark.slow
 def test_stats(box):
     box.write("mlmake.yaml", PROJECT)
     box.write("src", "one")

@@ -57,6 +57,7 @@ def on_terminal(box, *args, columns=20, seconds=30, **env):
     return process.wait(5), said.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("args, code", FAMILIES, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_a_terminal_of_20_columns(work, args, code):
     got, said = on_terminal(work, *args)
@@ -68,6 +69,7 @@ def test_a_terminal_of_20_columns(work, args, code):
     assert "\x1b" not in plain and "\x00" not in plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {}])
 def test_the_live_line(work, env):
     code, said = on_terminal(work, "-j2", "both", **env)
@@ -105,6 +107,7 @@ def test_the_eta_in_events(work):
     assert eta[0] > 1.5 * eta[1], "one after the other"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("args, code", FAMILIES, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_a_full_stdout_is_a_failure(work, args, code):
     with open("/dev/full", "w", encoding="ascii") as full:
@@ -115,6 +118,7 @@ def test_a_full_stdout_is_a_failure(work, args, code):
     assert result.returncode == 1 and ("No space left" in result.stderr or code == 1), result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("args, code", FAMILIES, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_a_reader_that_goes_is_no_crash(work, args, code):
     reads, writes = os.pipe()

@@ -50,6 +50,7 @@ def check(box, runs):
     assert "nothing to do" in box.mlmake("all").stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("cache", [True, False])
 def test_the_same_targets(box, count, cache):
@@ -58,6 +59,7 @@ def test_the_same_targets(box, count, cache):
     check(box, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", COUNTS)
 def test_different_targets(box, count):
     lay_out(box, cache=False)
@@ -65,6 +67,7 @@ def test_different_targets(box, count):
     check(box, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("lost", ["outputs", "outputs and state", "state"])
 def test_restores_from_the_shared_cache(box, count, lost):
@@ -98,6 +101,7 @@ def test_two_clones_that_share_the_cache(box):
                 assert (path / "out" / name).read_text() == want[name]
 
 
+@pytest.mark.slow
 def test_what_always_runs_is_not_made_while_another_reads_it(box):
     """Its output is gone while it is made: who reads it then would fail, or see half of it."""
     box.write("mlmake.yaml", json.dumps({"version": 1, "rules": [], "targets": {

@@ -1,6 +1,8 @@
 """--trace: a timeline in Chrome's format."""
 import json
 
+import pytest
+
 PROJECT = """\
 version: 1
 rules: []
@@ -12,6 +14,7 @@ targets:
 """
 
 
+@pytest.mark.slow
 def test_trace(box):
     box.write("mlmake.yaml", PROJECT)
     box.write("src", "1")

@@ -28,6 +28,7 @@ def every_command(box, prefix=()):
             yield from every_command(box, (*prefix, name))
 
 
+@pytest.mark.slow
 def test_help_of_every_command(box):
     """Says how it is called, gives an example of it, and lists the options; the same from `help`."""
     commands = dict(every_command(box))

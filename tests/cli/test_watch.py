@@ -108,6 +108,7 @@ def replace(path, text):
     new.rename(path)
 
 
+@pytest.mark.slow
 def test_what_was_read_runs_again(work, watch):
     w = watch("use")
     assert w.ran() == ({"gen": "succeeded", "use": "succeeded"}, None)
@@ -129,6 +130,7 @@ def test_what_was_read_runs_again(work, watch):
     assert w.end() == 130
 
 
+@pytest.mark.slow
 def test_what_was_not_read_is_nobodys_business(work, watch):
     w = watch("use")
     w.ran()
@@ -144,6 +146,7 @@ def test_what_was_not_read_is_nobodys_business(work, watch):
     assert w.end(signal.SIGTERM) == 143
 
 
+@pytest.mark.slow
 def test_a_running_target_that_is_stale_starts_again(work, watch):
     config(work, {"slow": {"inputs": ["in"], "outputs": ["out"], "run": "cat in > out; echo $$ > pid; if grep -q slow in; then sleep 60; fi"},
                   "other": {"inputs": ["named.txt"], "run": "sleep 1; echo other >> ran"}, "all": {"needs": ["slow", "other"]}})
@@ -166,6 +169,7 @@ def test_a_running_target_that_is_stale_starts_again(work, watch):
     assert w.end() == 130
 
 
+@pytest.mark.slow
 def test_the_configuration_is_read_again(work, watch):
     w = watch("use")
     w.ran()
@@ -182,6 +186,7 @@ def test_the_configuration_is_read_again(work, watch):
     assert w.end() == 130
 
 
+@pytest.mark.slow
 def test_a_definition_that_changes_while_its_target_runs(work, watch):
     config(work, {"serve": {"inputs": ["named.txt"], "run": "echo one >> said; sleep 60"}})
     w = watch("serve")
@@ -203,6 +208,7 @@ def test_failures_are_waited_out(work, watch):
     assert w.end() == 130
 
 
+@pytest.mark.slow
 def test_a_target_that_writes_what_it_reads(work, watch):
     """Else it would run for ever."""
     config(work, {"circle": {"inputs": ["named.txt"], "run": "date +%s%N > named.txt; echo x >> ran"}})

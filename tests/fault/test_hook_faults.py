@@ -51,6 +51,7 @@ def test_bad_content_is_never_let_through(repo, fault):
     assert (tree / "a.py").read_bytes() == repo.read("a.py") and not (tree / f"new{number}").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["any:KILL", "write:ENOSPC", "openat:EMFILE", "renameat:EIO", "fsync:EIO"])
 @pytest.mark.parametrize("command", ["install", "uninstall"])
 def test_a_hook_that_was_there_is_never_lost(repo, fault, command):

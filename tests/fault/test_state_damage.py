@@ -109,6 +109,7 @@ def many_rounds(box, rounds, seed):
     return told
 
 
+@pytest.mark.slow
 def test_some_damage(box):
     assert many_rounds(box, 6, "quick")
 

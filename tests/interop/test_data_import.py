@@ -176,6 +176,7 @@ def test_plain_git_and_no_repository(tmp_path, gitbox):
     assert "nope" in box.mlmake("data", "import", box.url, "src", "-o", "y", "--rev", "nope", check=2).stderr
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_lost(tmp_path, source):
     box = make_repo(tmp_path / "box", source)
     box.write("data/mine", "precious")
@@ -337,6 +338,7 @@ def test_get_from_another_repository(tmp_path, source):
     assert "is a .dvc file" in boxes[1].mlmake("data", "get", source.path, "f.dvc", check=2).stderr
 
 
+@pytest.mark.slow
 def test_get_and_ls_elsewhere(tmp_path):
     source = make_source(tmp_path / "source", tmp_path / "store")
     box = Sandbox(tmp_path / "box")

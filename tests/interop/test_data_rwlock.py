@@ -183,6 +183,7 @@ def test_a_file_that_is_none(repo, text):
     assert not (repo.path / "data.dvc").exists()
 
 
+@pytest.mark.slow
 def test_two_of_us_at_once(repo):
     """Each adds its own part of one directory; both parts are in it at the end."""
     for i in range(8):

@@ -181,6 +181,7 @@ def test_expired_sign_on_that_cannot_be_renewed(env, tmp_path):
     assert code == 2 and "expired" in found[3] and "aws sso login" in found[4]
 
 
+@pytest.mark.slow
 def test_sts_in_trouble_is_asked_again(env, tmp_path, aws):
     write_aws(tmp_path, BASE + "[profile p]\nrole_arn = arn:aws:iam::1:role/a\nsource_profile = base\n")
     aws.fail[:] = [503, 500]

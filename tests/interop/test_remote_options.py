@@ -61,6 +61,7 @@ CREATE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options, parameters", CREATE, ids=[next(iter(o)) for o, _ in CREATE])
 def test_headers_are_those_of_botocore(remote, proxy, tmp_path, options, parameters):
     item = make_object(tmp_path, b"abc")

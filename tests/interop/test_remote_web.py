@@ -153,6 +153,7 @@ def to(tmp_path, item, name="got"):
     return item.at(tmp_path / name / item.path.name)
 
 
+@pytest.mark.slow
 def test_round_trip(remote, source, tmp_path):
     items = [make_object(source, data) for data in (b"", b"a", os.urandom(8192), os.urandom(3_000_000))]
     items.append(Item("odd name/é %41+?#&", items[2].path, items[2].size, items[2].md5))
@@ -184,6 +185,7 @@ def test_wrong_bytes_go_nowhere(remote, source, tmp_path):
     assert remote.states("get", [Item("files/md5/no/thing", tmp_path / "n", 1, item.md5)]) == ["missing"]
 
 
+@pytest.mark.slow
 def test_webdav_lists_and_leaves_nothing_behind(dav, tmp_path, source):
     remote = Remote(f"{dav.url}/{tmp_path.name}", clean(tmp_path), user="me", password="secret")
     items = [make_object(source, str(n).encode()) for n in range(40)]
@@ -232,6 +234,7 @@ def test_options_that_make_no_sense(tmp_path, options, word):
     assert word in remote.move("check", [Item("a")])[-1].message and remote.code == 2
 
 
+@pytest.mark.slow
 def test_login_stays_with_its_host(web, tmp_path, source):
     """A redirect to another place is followed, without what logs in here; uploads are not redirected."""
     item = make_object(source, b"abc")
