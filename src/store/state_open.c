@@ -16,6 +16,7 @@
 #define MAP_START ((size_t)64 << 20)
 #define NOTICE "notice" /* of STATE_META: what nobody was told yet */
 #define LOOKS 20 /* at what another process may be writing just now */
+#define ATTEMPTS 5
 
 static const char *const table_names[STATE_TABLE_COUNT] = { "meta", "stat", "results", "tools", "history", "past", "actions", "objects" };
 
@@ -99,12 +100,18 @@ void state_note_written(const struct state *state)
 		state_note(state->path, &stamp);
 }
 
+static void pause_a_moment(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+}
+
+/* One look may meet a page that is being written. */
 static int check_pages(struct state *state)
 {
 	struct fs_stamp stamp;
 	if (state_is_noted(state->path, fd_of(state), &stamp))
 		return 0;
-	for (int look = 0; look < LOOKS; look++) {
+	for (int look = 0, damaged = 0; look < LOOKS; look++) {
 		MDB_txn *txn;
 		int code = mdb_txn_begin(state->env, NULL, MDB_RDONLY, &txn);
 		if (code == MDB_MAP_RESIZED)
@@ -117,10 +124,15 @@ static int check_pages(struct state *state)
 		mdb_txn_abort(txn);
 		if (shape == STATE_WHOLE)
 			state_note(state->path, &stamp);
-		if (shape != STATE_MOVED_ON)
-			return shape == STATE_WHOLE ? 0 : MDB_CORRUPTED;
+		if (shape == STATE_WHOLE)
+			return 0;
+		damaged = shape == STATE_DAMAGED ? damaged + 1 : 0;
+		if (damaged == 2)
+			return MDB_CORRUPTED;
+		pause_a_moment();
 	}
-	return MDB_CORRUPTED;
+	/* Others write to it all the time, who have looked at it themselves. */
+	return 0;
 }
 
 /* A file that another process is just creating looks damaged for a moment. */
@@ -129,12 +141,21 @@ static bool head_is_whole(struct state *state)
 	for (int look = 0; look < LOOKS; look++) {
 		if (state_head_is_whole(state->path, &state->ino))
 			return true;
-		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+		pause_a_moment();
 	}
 	return false;
 }
 
-int state_open_env(struct state *state)
+/* Shared by who opens a database, so that LMDB's two files are of the same one; alone by who puts another in its place. */
+static int take_turn(const struct state *state, int how)
+{
+	int fd = sys.openat(AT_FDCWD, state->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (fd >= 0)
+		(void)sys.flock(fd, how);
+	return fd;
+}
+
+static int open_env(struct state *state)
 {
 	struct stat st;
 	if (!head_is_whole(state))
@@ -155,6 +176,12 @@ int state_open_env(struct state *state)
 	return code ? code : open_tables(state);
 }
 
+int state_open_env(struct state *state)
+{
+	int turn UNUSED CLEANUP(fs_close_fd) = take_turn(state, LOCK_SH);
+	return open_env(state);
+}
+
 /* Not MDB_PANIC: then a write has failed, and what is on disk is what was before it. */
 bool state_is_damage(int code)
 {
@@ -173,9 +200,7 @@ static bool is_still_there(const struct state *state)
 int state_set_aside(struct state *state, const char *why, struct err *err)
 {
 	state_close_env(state);
-	int turn CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, state->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	if (turn >= 0)
-		(void)sys.flock(turn, LOCK_EX);
+	int turn UNUSED CLEANUP(fs_close_fd) = take_turn(state, LOCK_EX);
 	if (!is_still_there(state))
 		return 0;
 	char *aside OWNED = mem_printf("%s.aside", state->path);
@@ -239,14 +264,16 @@ static int make_place(struct state *state, struct err *err)
 
 int state_open_or_rebuild(struct state *state, struct err *err)
 {
-	if (make_place(state, err) < 0)
-		return -1;
-	for (int attempt = 0;; attempt++) {
+	for (int attempt = 1;; attempt++) {
+		if (make_place(state, err) < 0)
+			return -1;
 		int code = state_open_env(state);
-		if (code && (!state_is_damage(code) || attempt))
+		if (code && (attempt == ATTEMPTS || (code != ENOENT && !state_is_damage(code))))
 			return state_fail(err, state, code, "open");
 		if (code) {
-			if (state_set_aside(state, "is damaged", err) < 0)
+			/* A directory that was there a moment ago was removed. */
+			state_close_env(state);
+			if (code != ENOENT && state_set_aside(state, "is damaged", err) < 0)
 				return -1;
 			continue;
 		}

@@ -3,6 +3,8 @@
 #include "store/codec.h"
 #include "store/state.h"
 
+#include <errno.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 
 static void put(struct scratch *s, struct state *state, const char *name, const char *text)
@@ -162,6 +164,85 @@ static void damage_is_set_aside(void **ctx)
 	expect_rebuilt(s, "damaged");
 }
 
+/* One sets it aside; the others open it before that, meanwhile and after, and find the same new one. */
+static void many_find_it_damaged(void **ctx)
+{
+	enum { MANY = 6, ROUNDS = 25 };
+	struct scratch *s = *ctx;
+	struct state *state;
+	static const char *const names[MANY] = { "a", "b", "c", "d", "e", "f" };
+	for (int round = 0; round < ROUNDS; round++) {
+		pid_t pids[MANY];
+		scratch_write(s, ".mlmake/state/data.mdb", "this is no database");
+		for (int i = 0; i < MANY; i++) {
+			pids[i] = fork();
+			assert_true(pids[i] >= 0);
+			if (pids[i])
+				continue;
+			if (state_open(s->root.data, &state, &s->err) < 0) {
+				fprintf(stderr, "# %s\n", s->err.message);
+				_exit(1);
+			}
+			put(s, state, names[i], "was here");
+			state_close(state);
+			_exit(0);
+		}
+		for (int i = 0; i < MANY; i++) {
+			int status;
+			assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+			assert_int_equal(status, 0);
+		}
+		OK(state_open(s->root.data, &state, &s->err));
+		for (int i = 0; i < MANY; i++)
+			assert_non_null(get(state, names[i]));
+		state_close(state);
+	}
+}
+
+static int (*real_openat)(int, const char *, int, mode_t);
+static struct scratch *opening; /* until its database is looked at */
+static int turn_error;
+
+static int openat_of_one_that_goes(int dir, const char *path, int flags, mode_t mode)
+{
+	int fd = real_openat(dir, path, flags, mode);
+	if (opening && strstr(path, "/state/data.mdb")) {
+		char *from = path_joined(opening->root.data, ".mlmake/state"), *to = path_joined(opening->root.data, ".mlmake/gone");
+		char *above = path_joined(opening->root.data, ".mlmake");
+		int other = real_openat(AT_FDCWD, above, O_RDONLY | O_CLOEXEC, 0);
+		turn_error = flock(other, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+		close(other);
+		assert_int_equal(rename(from, to), 0);
+		free(from), free(to), free(above);
+		opening = NULL;
+	}
+	return fd;
+}
+
+/* What another mlmake sets aside, or somebody removes, just when it is opened. */
+static void one_that_goes_while_it_is_opened(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct state *state;
+	OK(state_open(s->root.data, &state, &s->err));
+	put(s, state, "train", "one");
+	state_close(state);
+	real_openat = sys.openat;
+	sys.openat = openat_of_one_that_goes;
+	opening = s;
+	int failed = state_open(s->root.data, &state, &s->err);
+	sys.openat = real_openat;
+	OK(failed);
+	assert_null(opening);
+	assert_int_equal(turn_error, EWOULDBLOCK); /* a mlmake would have waited */
+	assert_null(get(state, "train"));
+	put(s, state, "train", "two");
+	state_close(state);
+	OK(state_open(s->root.data, &state, &s->err));
+	assert_string_equal(get(state, "train"), "two");
+	state_close(state);
+}
+
 static void a_newer_one_is_set_aside(void **ctx)
 {
 	struct scratch *s = *ctx;
@@ -234,6 +315,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(records_survive_a_reopening), TEST(writes_go_out_in_groups), TEST(opening_twice_gives_the_same),
 		TEST(the_map_grows), TEST(another_process_may_grow_it), TEST(damage_is_set_aside),
+		TEST(many_find_it_damaged), TEST(one_that_goes_while_it_is_opened),
 		TEST(a_newer_one_is_set_aside), TEST(a_flipped_byte_is_a_missing_record),
 		TEST(two_roots_share_nothing_under_one_state_dir), TEST(network_file_systems_are_known),
 	};
