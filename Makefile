@@ -30,6 +30,8 @@ LIBDIR := $(shell $(CC) -print-file-name=libc.so | xargs dirname)
 static = $(if $(wildcard $(LIBDIR)/lib$(1).a),-l:lib$(1).a,-l$(1))
 soname = $(shell $(CC) -print-file-name=lib$(1).so | xargs readlink -f | xargs objdump -p 2>/dev/null | sed -n 's/^ *SONAME *//p')
 LIBS := $(call static,yaml) $(call static,lmdb) $(call static,jansson) $(call static,pcre2-8) $(call static,crypto) -ldl -lm
+# libgit2 finds src/vcs/git_certificates.c by this name.
+ALL_LDFLAGS := -Wl,--export-dynamic-symbol=mbedtls_x509_crt_parse_file $(LDFLAGS)
 LIBGIT2_SONAME := $(call soname,git2)
 LIBCURL_SONAME := $(call soname,curl)
 ifneq ($(filter-out clean uninstall,$(or $(MAKECMDGOALS),all)),)
@@ -53,7 +55,7 @@ FUZZ_REPLAYS := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(FUZZ_SOURCES))
 all: $(B)/mlmake
 
 $(B)/mlmake: $(call object,$(MAIN)) $(LIB)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(LIB): $(call object,$(LIB_SOURCES)) $(B)/obj/gen/embedded.o
 	@rm -f $@
@@ -84,7 +86,7 @@ $(B)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c $(LIB)
 # mlmake with a table of system calls that fails where MLMAKE_FAULT says: for tests alone.
 fault: $(B)/mlmake-fault $(B)/tests/preload.so
 $(B)/mlmake-fault: tests/fault/fault.c $(call object,$(MAIN)) $(LIB)
-	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 # What strikes LMDB's own writes; never linked to anything.
 $(B)/tests/preload.so: tests/fault/preload.c Makefile

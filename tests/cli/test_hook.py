@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from conftest import need_peer
+
 LINT = """\
 version: 1
 targets:
@@ -108,6 +110,15 @@ def test_what_a_command_did_to_the_tree_is_put_right(repo):
     commit(repo)
     assert (tree / "b.py").read_text() == "b = 1\n"
     assert (tree / "a.py").read_text() == "good = 1\n"
+
+
+def test_no_certificate_is_read(repo):
+    """libgit2 with mbed TLS would: half of the time of a hook."""
+    log = repo.home / "strace.log"
+    repo.run(need_peer("strace"), "-f", "-qq", "-e", "trace=openat", "-o", log, repo.binary, "hook", "run", "pre-commit", check=0)
+    opened = log.read_text()
+    assert "libgit2" in opened
+    assert "certificates" not in opened and "/etc/ssl" not in opened
 
 
 def test_first_commit_of_a_repository(gitbox):
