@@ -31,7 +31,7 @@ static = $(if $(wildcard $(LIBDIR)/lib$(1).a),-l:lib$(1).a,-l$(1))
 soname = $(shell $(CC) -print-file-name=lib$(1).so | xargs readlink -f | xargs objdump -p 2>/dev/null | sed -n 's/^ *SONAME *//p')
 LIBS := $(call static,yaml) $(call static,lmdb) $(call static,jansson) $(call static,pcre2-8) $(call static,crypto) -ldl -lm
 # libgit2 finds src/vcs/git_certificates.c by this name.
-ALL_LDFLAGS := -Wl,--export-dynamic-symbol=mbedtls_x509_crt_parse_file $(LDFLAGS)
+ALL_LDFLAGS := -Wl,--undefined=mbedtls_x509_crt_parse_file,--export-dynamic-symbol=mbedtls_x509_crt_parse_file $(LDFLAGS)
 LIBGIT2_SONAME := $(call soname,git2)
 LIBCURL_SONAME := $(call soname,curl)
 ifneq ($(filter-out clean uninstall,$(or $(MAKECMDGOALS),all)),)
