@@ -279,6 +279,37 @@ static int run_request(struct cli *cli, struct request *request, struct shortcut
 	return code;
 }
 
+static void tell_warning(void *ctx, const struct run_event *event)
+{
+	if (event->kind == RUN_WARNING)
+		cli_warn(ctx, "%s", event->message);
+}
+
+/* What the next run would find, found while all is at hand. It takes nothing from the run before whatever goes wrong here. */
+static void look_again(struct cli *cli, struct request *request, struct shortcut *shortcut)
+{
+	struct project *project CLEANUP(cli_drop_project) = NULL;
+	struct plan plan CLEANUP(plan_release) = { 0 };
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	const struct project_options load = load_options(cli, request);
+	const struct run_options options = {
+		.jobs = 1,
+		.look_only = true,
+		.no_cache = request->no_cache,
+		.args = { .at = request->args.at, .len = request->args.len },
+	};
+	const struct run_sink sink = { .event = tell_warning, .ctx = cli };
+	struct run_summary summary;
+	if (project_load(&load, &project, &ignored) < 0)
+		return;
+	if (!request->names.len && project->default_target)
+		vec_push(&request->names, project->default_target);
+	OWNED char *wanted = joined("", request->names.at, request->names.len);
+	if (plan_make(project, request->names.at, request->names.len, &plan, &ignored) == 0 &&
+	    engine_run(project, &plan, &options, &sink, &summary, &ignored) == 0)
+		shortcut_keep(shortcut, wanted, &summary);
+}
+
 static int answer_request(struct cli *cli, struct request *request, struct err *err)
 {
 	struct shortcut shortcut CLEANUP(shortcut_release) = SHORTCUT_INIT;
@@ -295,10 +326,16 @@ static int answer_request(struct cli *cli, struct request *request, struct err *
 	};
 	if (!request->force && !request->since)
 		shortcut_begin(&shortcut, cli, &wanted);
-	if (!shortcut.found)
-		return run_request(cli, request, &shortcut, err);
-	show_shortcut(cli, &shortcut, request);
-	return 0;
+	if (shortcut.found) {
+		show_shortcut(cli, &shortcut, request);
+		return 0;
+	}
+	size_t named = request->names.len;
+	int code = run_request(cli, request, &shortcut, err);
+	request->names.len = named;
+	if (code == 0 && shortcut_again(&shortcut))
+		look_again(cli, request, &shortcut);
+	return code;
 }
 
 struct watched_request {

@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A run that made fewer targets, or a smaller part of them, leaves the next one to find out that nothing is to do. */
+#define AGAIN_MIN 256
+#define AGAIN_PART 4
+
 static void add_list(struct buf *out, const struct string_list *list)
 {
 	codec_add_u32(out, (uint32_t)list->len);
@@ -68,6 +72,13 @@ static bool keep(struct shortcut *shortcut, const struct buf *answer, uint64_t s
 	return !why_not;
 }
 
+/* To look at a target takes a hundredth of what starting a command takes. */
+static bool has_made_much(const struct run_summary *summary)
+{
+	return summary->succeeded >= AGAIN_MIN && summary->succeeded >= summary->up_to_date / AGAIN_PART &&
+	       !summary->failed && !summary->skipped && !summary->signal_number && !summary->warnings;
+}
+
 static bool is_nothing_done(const struct run_summary *summary)
 {
 	return !(summary->restored || summary->succeeded || summary->failed || summary->skipped || summary->would_run || summary->accepted ||
@@ -79,9 +90,20 @@ void shortcut_keep(struct shortcut *shortcut, const char *wanted, const struct r
 	struct buf answer CLEANUP(buf_release) = BUF_INIT;
 	codec_add_str(&answer, wanted);
 	codec_add_u64(&answer, summary->up_to_date);
+	shortcut->made_much = has_made_much(summary);
 	bool kept = is_nothing_done(summary) && keep(shortcut, &answer, summary->state_seen);
 	if (!kept && summary->believed)
 		snapshot_revise(shortcut->root, &shortcut->question, &shortcut->changes, summary->state_seen, &shortcut->doubts.names);
+}
+
+bool shortcut_again(struct shortcut *shortcut)
+{
+	if (!shortcut->snapshot || !shortcut->made_much)
+		return false;
+	snapshot_end(shortcut->snapshot);
+	snapshot_changes_release(&shortcut->changes);
+	shortcut->snapshot = snapshot_begin_later(shortcut->root);
+	return shortcut->snapshot != NULL;
 }
 
 void shortcut_release(struct shortcut *shortcut)

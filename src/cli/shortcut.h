@@ -6,6 +6,7 @@
  *     if (shortcut.found) print shortcut.wanted and shortcut.up_to_date, and be done
  *     ... load the project; options.doubts = shortcut_doubts(&shortcut, project, &plan); run ...
  *     shortcut_keep(&shortcut, wanted, &summary);
+ *     if (shortcut_again(&shortcut)) the same once more with options.look_only, as the next run would do it
  */
 #ifndef CLI_SHORTCUT_H
 #define CLI_SHORTCUT_H
@@ -23,6 +24,7 @@ struct shortcut {
 	const char *wanted; /* in answer */
 	uint64_t up_to_date;
 	char *root;
+	bool made_much;
 	struct snapshot_changes changes; /* why there is no answer */
 	struct run_doubts doubts;
 };
@@ -42,6 +44,10 @@ const struct run_doubts *shortcut_doubts(struct shortcut *shortcut, const struct
 
 /* After a run: remembers it if there was nothing to do. */
 void shortcut_keep(struct shortcut *shortcut, const char *wanted, const struct run_summary *summary);
+
+/* After shortcut_keep of a run that made much of what it was asked for, and once all that it needed is freed: true if it is worth while to look at once,
+ * while all is in memory, whether anything is to do now, so that the next run need not. All that is read from here on is witnessed. */
+bool shortcut_again(struct shortcut *shortcut);
 void shortcut_release(struct shortcut *shortcut);
 
 #endif

@@ -40,6 +40,7 @@ struct run_options {
 	bool no_cache;        /* neither read nor write the output cache */
 	bool cache_push;      /* share what is made, and what is up to date, wherever this runs */
 	bool restore_only;    /* run no command: a target whose result is not known is skipped */
+	bool look_only;       /* begin like any run, and stop where a target would run: would_run then says so */
 	bool explain;         /* events carry reasons */
 	bool stop_at_first;   /* with dry_run: no need to look further once anything would run (-q) */
 	const struct run_changes *changes; /* --watch; NULL: files are what they are */

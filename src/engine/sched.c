@@ -365,6 +365,11 @@ static void decide_checked(struct run *run, struct node *node, struct strlist *r
 	case VERDICT_RUN:
 		break;
 	}
+	if (run->options->look_only) {
+		run->summary->would_run++;
+		run->stop = true;
+		return;
+	}
 	if (sharing_ask(run, node))
 		return;
 	if (!run->options->dry_run) {

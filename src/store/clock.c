@@ -4,6 +4,11 @@
 #include "store/codec.h"
 #include "store/workdir.h"
 
+#include <time.h>
+
+#define LATER_STEP_NS 500000 /* ticks of kernels are 1 to 10 ms */
+#define LATER_STEPS 40
+
 int clock_open(const char *root, bool may_create)
 {
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
@@ -26,6 +31,17 @@ int64_t clock_now(int fd)
 		return CLOCK_NONE;
 	fs_stamp_of(&stamp, &st);
 	return stamp.mtime_ns;
+}
+
+int64_t clock_later(int fd)
+{
+	const struct timespec wait = { .tv_nsec = LATER_STEP_NS };
+	int64_t first = clock_now(fd), now = first;
+	for (int i = 0; i < LATER_STEPS && now != CLOCK_NONE && now <= first; i++) {
+		nanosleep(&wait, NULL);
+		now = clock_now(fd);
+	}
+	return now;
 }
 
 uint64_t clock_boot(void)

@@ -18,6 +18,10 @@ int clock_open(const char *root, bool may_create);
 /* In ns; CLOCK_NONE if fd is negative or the file system does not tell. */
 int64_t clock_now(int fd);
 
+/* The same at a later tick: all that was written before this call is older. Waits for that, some milliseconds; where the file system counts in longer steps
+ * it gives up, and answers as clock_now. */
+int64_t clock_later(int fd);
+
 /* 64 bits that stand for this boot of the machine; 0 if the kernel does not tell. */
 uint64_t clock_boot(void);
 

@@ -154,7 +154,7 @@ static struct snapshot *join(const struct snapshot *outer, struct witness *witne
 	return snapshot;
 }
 
-struct snapshot *snapshot_begin(const char *root, bool may_create)
+static struct snapshot *begin(const char *root, bool may_create, bool later)
 {
 	struct buf dir CLEANUP(buf_release) = BUF_INIT;
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
@@ -162,8 +162,11 @@ struct snapshot *snapshot_begin(const char *root, bool may_create)
 	struct witness *witness = witness_current(is_ours, &outer);
 	if (witness)
 		return join(outer, witness, root);
+	OWNED char *ours = path_joined(root, ".mlmake");
+	bool is_new = may_create && !fs_is_dir(ours);
 	int fd CLEANUP(fs_close_fd) = clock_open(root, may_create);
-	int64_t clock = clock_now(fd);
+	/* Where our directory was just made, the project's own would be too new. */
+	int64_t clock = later || is_new ? clock_later(fd) : clock_now(fd);
 	if (clock == CLOCK_NONE || state_find_dir(root, &dir, &ignored) < 0)
 		return NULL;
 	struct snapshot *snapshot = mem_alloc(sizeof(*snapshot));
@@ -172,6 +175,16 @@ struct snapshot *snapshot_begin(const char *root, bool may_create)
 	snapshot->clock = clock;
 	snapshot->witness = witness_begin(is_ours, snapshot);
 	return snapshot;
+}
+
+struct snapshot *snapshot_begin(const char *root, bool may_create)
+{
+	return begin(root, may_create, false);
+}
+
+struct snapshot *snapshot_begin_later(const char *root)
+{
+	return begin(root, false, true);
 }
 
 struct open_block {

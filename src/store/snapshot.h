@@ -71,6 +71,9 @@ bool snapshot_ask(const char *root, enum snapshot_kind kind, const struct buf *q
 struct snapshot;
 struct snapshot *snapshot_begin(const char *root, bool may_create);
 
+/* The same right after a run that wrote much: waits until all of that is old enough for the answer to be kept, some milliseconds. */
+struct snapshot *snapshot_begin_later(const char *root);
+
 /* Keeps the answer to the question if it may. seen, of SNAPSHOT_RUNS: state_seen of the database that was used. *ret_why_not, if asked for,
  * says why none was kept; NULL: one was. A snapshot that cannot be written is no error. The outermost one sees nothing more after this. */
 void snapshot_keep(struct snapshot *snapshot, enum snapshot_kind kind, const struct buf *question, const struct buf *answer, uint64_t seen,

@@ -262,7 +262,7 @@ def measure_graph(bench, count):
         raise Failed(bench.notes[-1])
     has_goal = count >= 10_000 # below that, starting is what is measured
     bench.report("from scratch", work, scratch, has_goal)
-    # The first time after a build, what was just written is looked at the long way; from then on a snapshot answers.
+    # After a build of few targets the first no-op looks at all the long way; after one of many the build has done that.
     bench.report("no-op, first", work, {tool: bench.once(*command) for tool, command in commands.items()}, has_goal)
     # What takes seconds is measured less often, so that the whole takes minutes.
     bench.report("no-op", work, bench.interleaved(commands, rounds=ROUNDS[count], seconds=4), has_goal)
