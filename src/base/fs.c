@@ -165,11 +165,21 @@ int fs_write_file(const char *path, const void *bytes, size_t len, mode_t mode, 
 	return durability == FS_SYNCED ? fs_sync_dir(dir.data, err) : 0;
 }
 
-int fs_mkdirs(const char *path, struct err *err)
+/* 0, or an errno; ENOENT also where what was there a moment ago is gone. */
+static int make_dir(const char *path)
 {
-	struct buf partial CLEANUP(buf_release) = BUF_INIT;
+	struct stat st;
+	int number = sys.mkdirat(AT_FDCWD, path, 0777) == 0 ? 0 : errno;
+	if (number != EEXIST)
+		return number;
 	if (fs_is_dir(path))
 		return 0;
+	return sys.fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0 ? EEXIST : errno;
+}
+
+static int make_each_dir(const char *path, struct err *err)
+{
+	struct buf partial CLEANUP(buf_release) = BUF_INIT;
 	for (size_t i = 1;; i++) {
 		if (path[i - 1] == '\0')
 			return 0;
@@ -177,9 +187,20 @@ int fs_mkdirs(const char *path, struct err *err)
 			continue;
 		buf_reset(&partial);
 		buf_add(&partial, path, i);
-		if (sys.mkdirat(AT_FDCWD, partial.data, 0777) < 0 && !(errno == EEXIST && fs_is_dir(partial.data)))
-			return err_set_errno(err, ERR_FAILED, errno, "cannot create directory '%s'", partial.data);
+		int number = make_dir(partial.data);
+		if (number)
+			return err_set_errno(err, ERR_FAILED, number, "cannot create directory '%s'", partial.data);
 	}
+}
+
+int fs_mkdirs(const char *path, struct err *err)
+{
+	for (int again = FS_ATTEMPTS; !fs_is_dir(path) && make_each_dir(path, err) < 0; again--) {
+		if (err->sys_errno != ENOENT || !again)
+			return -1;
+		err_release(err);
+	}
+	return 0;
 }
 
 int fs_mkdirs_for(const char *file_path, struct err *err)

@@ -50,6 +50,9 @@ int fs_write_file(const char *path, const void *bytes, size_t len, mode_t mode, 
 /* write(2) until all is written. */
 int fs_write_all(int fd, const void *bytes, size_t len);
 
+/* Whoever makes a directory, or something in it, does so again that many times where somebody else removes it meanwhile (ENOENT). */
+#define FS_ATTEMPTS 10
+
 int fs_mkdirs(const char *path, struct err *err) MUST_CHECK;          /* mkdir -p */
 int fs_mkdirs_for(const char *file_path, struct err *err) MUST_CHECK; /* of the directory that will hold it */
 int fs_sync_dir(const char *path, struct err *err) MUST_CHECK;
@@ -78,5 +81,6 @@ struct fs_entry {
 };
 typedef int fs_visit_fn(void *ctx, const struct fs_entry *entry, struct err *err);
 int fs_walk(const char *dir, fs_visit_fn *visit, void *ctx, struct err *err) MUST_CHECK;
+int fs_walk_if_there(const char *dir, fs_visit_fn *visit, void *ctx, struct err *err) MUST_CHECK; /* of a missing one nothing is visited */
 
 #endif

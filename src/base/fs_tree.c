@@ -20,9 +20,14 @@ static bool is_dot(const char *name)
 	return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
 }
 
-/* Takes fd over, whatever happens. */
-static int list_names(int fd, const char *path, struct strlist *ret, struct err *err)
+/* Of the directory that dir_fd, which stays the caller's, is open on. Nothing is in one that somebody has removed since. */
+static int list_names(int dir_fd, const char *path, struct strlist *ret, struct err *err)
 {
+	int fd = sys.openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	if (fd < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "cannot open directory '%s'", path);
 	DIR *dir CLEANUP(close_dir) = sys.fdopendir(fd);
 	if (!dir) {
 		int number = errno;
@@ -74,6 +79,8 @@ static int walk_entry(struct walk *walk, int dir_fd, const char *name, unsigned 
 	if (depth >= MAX_DEPTH)
 		return err_set(err, ERR_FAILED, "directories are nested too deeply: '%s'", walk->path.data);
 	int fd = sys.openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+	if (fd < 0 && errno == ENOENT)
+		return 0;
 	if (fd < 0)
 		return err_set_errno(err, ERR_FAILED, errno, "cannot open directory '%s'", walk->path.data);
 	return walk_directory(walk, fd, depth + 1, err);
@@ -84,10 +91,7 @@ static int walk_directory(struct walk *walk, int fd, unsigned depth, struct err 
 {
 	struct strlist names CLEANUP(strlist_release) = { 0 };
 	int dir_fd CLEANUP(fs_close_fd) = fd;
-	int listing = sys.openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	if (listing < 0)
-		return err_set_errno(err, ERR_FAILED, errno, "cannot open directory '%s'", walk->path.data);
-	if (list_names(listing, walk->path.data, &names, err) < 0)
+	if (list_names(dir_fd, walk->path.data, &names, err) < 0)
 		return -1;
 	size_t len = walk->path.len;
 	for (size_t i = 0; i < names.len; i++) {
@@ -106,15 +110,27 @@ static void walk_release(struct walk *walk)
 	buf_release(&walk->path);
 }
 
-int fs_walk(const char *dir, fs_visit_fn *visit, void *ctx, struct err *err)
+static int walk_from(const char *dir, bool must_exist, fs_visit_fn *visit, void *ctx, struct err *err)
 {
 	struct walk walk CLEANUP(walk_release) = { .path = BUF_INIT, .visit = visit, .ctx = ctx };
 	buf_addstr(&walk.path, dir);
 	walk.root_len = walk.path.len + (walk.path.data[walk.path.len - 1] != '/');
 	int fd = sys.openat(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (fd < 0 && !must_exist && (errno == ENOENT || errno == ENOTDIR))
+		return 0;
 	if (fd < 0)
 		return err_set_errno(err, ERR_FAILED, errno, "cannot open directory '%s'", dir);
 	return walk_directory(&walk, fd, 0, err);
+}
+
+int fs_walk(const char *dir, fs_visit_fn *visit, void *ctx, struct err *err)
+{
+	return walk_from(dir, true, visit, ctx, err);
+}
+
+int fs_walk_if_there(const char *dir, fs_visit_fn *visit, void *ctx, struct err *err)
+{
+	return walk_from(dir, false, visit, ctx, err);
 }
 
 /* Takes fd over. */
@@ -122,10 +138,7 @@ static int remove_inside(int fd, const char *path, unsigned depth, struct err *e
 {
 	struct strlist names CLEANUP(strlist_release) = { 0 };
 	int dir_fd CLEANUP(fs_close_fd) = fd;
-	int listing = sys.openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	if (listing < 0)
-		return err_set_errno(err, ERR_FAILED, errno, "cannot open directory '%s'", path);
-	if (list_names(listing, path, &names, err) < 0)
+	if (list_names(dir_fd, path, &names, err) < 0)
 		return -1;
 	for (size_t i = 0; i < names.len; i++) {
 		if (sys.unlinkat(dir_fd, names.at[i], 0) == 0 || errno == ENOENT)
@@ -133,6 +146,8 @@ static int remove_inside(int fd, const char *path, unsigned depth, struct err *e
 		if ((errno != EISDIR && errno != EPERM) || depth >= MAX_DEPTH)
 			return err_set_errno(err, ERR_FAILED, errno, "cannot remove '%s/%s'", path, names.at[i]);
 		int child = sys.openat(dir_fd, names.at[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+		if (child < 0 && errno == ENOENT)
+			continue;
 		if (child < 0)
 			return err_set_errno(err, ERR_FAILED, errno, "cannot remove '%s/%s'", path, names.at[i]);
 		if (remove_inside(child, path, depth + 1, err) < 0)

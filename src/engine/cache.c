@@ -127,7 +127,7 @@ static int find_needed(struct outputs *cache, struct needed *needed, struct err 
 	/* No targets: nothing to make a .mlmake for. */
 	if (needed->project && needed->project->target_count && find_needed_of(needed, needed->project->root, err) < 0)
 		return -1;
-	return fs_is_dir(projects) ? fs_walk(projects, take_project, needed, err) : 0;
+	return fs_walk_if_there(projects, take_project, needed, err);
 }
 
 struct forgetting {

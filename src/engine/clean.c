@@ -118,7 +118,7 @@ static int clean_all(struct cleaning *c, const uint32_t *ids, size_t count, stru
 	if (state_open(c->project->root, &c->state, err) < 0 || hashes_new(c->state, c->project->root, &c->hashes, err) < 0)
 		return -1;
 	OWNED char *dir = path_joined(state_dir(c->state), "locks");
-	if (!c->options->dry_run && (fs_mkdirs(dir, err) < 0 || locks_open(dir, "mlmake clean", &c->locks, err) < 0))
+	if (!c->options->dry_run && locks_open(dir, "mlmake clean", &c->locks, err) < 0)
 		return -1;
 	for (size_t i = 0; i < count; i++)
 		if (clean_target(c, &c->project->targets[ids[i]], err) < 0)

@@ -136,7 +136,7 @@ static int add_item(struct fingerprints *ctx, const struct hash_item *item, stru
 		break;
 	case HASH_ABSENT:
 		components_add_absent(&fp->components, COMPONENT_INPUT, item->path);
-		return 0;
+		break;
 	default:
 		components_add_text(&fp->components, COMPONENT_INPUT, item->path, item->type == HASH_DIR ? "directory" : "special file");
 		return 0;

@@ -537,8 +537,6 @@ static void tell_notices(struct run *run)
 static int open_locks(struct run *run, struct err *err)
 {
 	OWNED char *dir = path_joined(state_dir(run->state), "locks");
-	if (!fs_is_dir(dir) && fs_mkdirs(dir, err) < 0)
-		return -1;
 	return locks_open(dir, run->options->command ? run->options->command : "mlmake", &run->locks, err);
 }
 

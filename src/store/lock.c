@@ -116,19 +116,32 @@ void lock_release(struct lock *lock)
 	free(lock);
 }
 
+/* Makes the directory, too. */
+static int open_file(struct locks *locks, struct err *err)
+{
+	for (int again = FS_ATTEMPTS; fs_mkdirs(locks->dir, err) == 0; again--) {
+		fs_close_fd(&locks->dir_fd);
+		locks->dir_fd = sys.openat(AT_FDCWD, locks->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+		if (locks->dir_fd >= 0)
+			locks->fd = sys.openat(locks->dir_fd, FILE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+		if (locks->fd >= 0)
+			return 0;
+		if (errno != ENOENT || !again)
+			return err_set_errno(err, ERR_FAILED, errno, "cannot open the locks in '%s'", locks->dir);
+	}
+	return -1;
+}
+
 int locks_open(const char *dir, const char *command, struct locks **ret, struct err *err)
 {
 	struct locks *locks = mem_alloc(sizeof(*locks));
 	locks->dir = mem_strdup(dir);
 	locks->command = mem_strdup(command);
 	locks->fd = -1;
-	locks->dir_fd = sys.openat(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	if (locks->dir_fd >= 0)
-		locks->fd = sys.openat(locks->dir_fd, FILE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-	if (locks->fd < 0) {
-		int number = errno;
+	locks->dir_fd = -1;
+	if (open_file(locks, err) < 0) {
 		locks_close(locks);
-		return err_set_errno(err, ERR_FAILED, number, "cannot open the locks in '%s'", dir);
+		return -1;
 	}
 	if (range_op(locks->fd, F_OFD_SETLK, F_RDLCK, PRESENCE_AT, 1) < 0) {
 		int number = errno;
@@ -176,13 +189,21 @@ static void find_holder(int fd, off_t at, struct lock_holder *ret)
 		*ret = (struct lock_holder){ .pid = pid };
 }
 
+/* Without the locks, two mlmake could make one target at once. */
+static int cannot_open(const char *dir, struct err *err)
+{
+	int number = errno;
+	err_set_errno(err, ERR_FAILED, number, "cannot open the locks in '%s'", dir);
+	return number == ENOENT ? err_hint(err, "that directory was removed while this ran; run it again: what is finished is kept in the output cache") : -1;
+}
+
 static int try_range(struct locks *locks, const char *name, short type, struct lock **ret, struct lock_holder *ret_holder, struct err *err)
 {
 	*ret = NULL;
 	memset(ret_holder, 0, sizeof(*ret_holder));
 	int fd CLEANUP(fs_close_fd) = sys.openat(locks->dir_fd, FILE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
 	if (fd < 0)
-		return err_set_errno(err, ERR_FAILED, errno, "cannot open the locks in '%s'", locks->dir);
+		return cannot_open(locks->dir, err);
 	off_t at = range_of(name), len = (off_t)getpid() + 1;
 	if (range_op(fd, F_OFD_SETLK, type, at, len) < 0) {
 		if (errno != EAGAIN && errno != EACCES)

@@ -46,7 +46,7 @@ int lock_fd(const struct lock *lock);
 /* Gives it up, for children that inherited it as well. NULL is fine. */
 void lock_release(struct lock *lock);
 
-/* dir must exist. command: as the user called it. */
+/* Makes dir where it is missing. command: as the user called it. */
 int locks_open(const char *dir, const char *command, struct locks **ret, struct err *err) MUST_CHECK;
 void locks_close(struct locks *locks); /* what was taken stays taken; NULL is fine */
 

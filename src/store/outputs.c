@@ -38,16 +38,22 @@ static void close_staging(struct outputs *cache)
 	cache->staging = cache->staging_root = NULL;
 }
 
+static void forget_dirs(struct outputs *cache)
+{
+	if (cache->tmp)
+		(void)sys.unlinkat(AT_FDCWD, cache->tmp, AT_REMOVEDIR);
+	free(cache->tmp);
+	cache->tmp = NULL;
+	map_release(&cache->made);
+}
+
 void outputs_close(struct outputs *cache)
 {
 	if (!cache)
 		return;
 	close_staging(cache);
 	outputs_index_close(cache);
-	if (cache->tmp)
-		(void)sys.unlinkat(AT_FDCWD, cache->tmp, AT_REMOVEDIR);
-	map_release(&cache->made);
-	free(cache->tmp);
+	forget_dirs(cache);
 	free(cache->dir);
 	free(cache);
 }
@@ -84,7 +90,7 @@ static int add_temporary(struct outputs *cache, struct buf *out, struct err *err
 	return 0;
 }
 
-static int store_object(struct outputs *cache, const char *root, const struct manifest_entry *entry, struct err *err)
+static int put_object(struct outputs *cache, const char *root, const struct manifest_entry *entry, struct err *err)
 {
 	struct buf place CLEANUP(buf_release) = BUF_INIT;
 	struct buf staged CLEANUP(buf_release) = BUF_INIT;
@@ -106,6 +112,18 @@ static int store_object(struct outputs *cache, const char *root, const struct ma
 	}
 	(void)sys.unlinkat(AT_FDCWD, staged.data, 0);
 	return -1;
+}
+
+/* Whoever removes the cache removes directories that were made for it. */
+static int store_object(struct outputs *cache, const char *root, const struct manifest_entry *entry, struct err *err)
+{
+	if (put_object(cache, root, entry, err) == 0)
+		return 0;
+	if (err->sys_errno != ENOENT)
+		return -1;
+	forget_dirs(cache);
+	err_release(err);
+	return put_object(cache, root, entry, err);
 }
 
 /* The copy is hashed when it is restored, as all are; here the one that is renamed is the one that is whole. */
@@ -180,7 +198,7 @@ static int store_record(struct outputs *cache, const struct digest *key, const s
 	if (record->len <= OUTPUTS_RECORD_MAX && outputs_index(cache, true))
 		return outputs_index_put_action(cache, key, record->data, record->len, err);
 	add_place(cache, "actions", key, &place);
-	if (make_dir_for(cache, place.data, err) < 0 || fs_write_file(place.data, record->data, record->len, 0644, FS_VOLATILE, err) < 0)
+	if (fs_mkdirs_for(place.data, err) < 0 || fs_write_file(place.data, record->data, record->len, 0644, FS_VOLATILE, err) < 0)
 		return -1;
 	/* What is in the index is looked at first. */
 	return outputs_index_remove(cache, STATE_ACTIONS, key, err);
@@ -268,6 +286,15 @@ static int find_in_index(struct outputs *cache, const struct digest *key, struct
 	return outputs_index_remove(cache, STATE_ACTIONS, key, err);
 }
 
+/* What was looked at just now may be removed by a collection: then it was not there. */
+static bool is_gone(struct err *err)
+{
+	bool gone = err->sys_errno == ENOENT;
+	if (gone)
+		err_release(err);
+	return gone;
+}
+
 static int find_file(struct outputs *cache, const struct digest *key, struct action *ret, bool *ret_found, struct err *err)
 {
 	struct buf place CLEANUP(buf_release) = BUF_INIT;
@@ -280,7 +307,7 @@ static int find_file(struct outputs *cache, const struct digest *key, struct act
 	if (!exists)
 		return 0;
 	if (fs_read_file(place.data, ACTION_MAX, &record, err) < 0)
-		return -1;
+		return is_gone(err) ? 0 : -1;
 	*ret_found = outputs_read_action(record.data, record.len, key, ret);
 	if (*ret_found)
 		return 0;
@@ -329,8 +356,12 @@ static int stage_object(struct outputs *cache, const struct manifest_entry *entr
 	if (fs_lstat(place.data, &st, ret_whole, err) < 0)
 		return -1;
 	*ret_whole = *ret_whole && S_ISREG(st.st_mode) && (uint64_t)st.st_size == entry->size;
-	if (*ret_whole) {
-		if (fs_copy_file(place.data, to, 0600, err) < 0 || digest_file(DIGEST_SHA256, to, &digest, &stamp, &stable, err) < 0)
+	if (*ret_whole && fs_copy_file(place.data, to, 0600, err) < 0) {
+		if (fs_exists(place.data) || !is_gone(err))
+			return -1;
+		*ret_whole = false;
+	} else if (*ret_whole) {
+		if (digest_file(DIGEST_SHA256, to, &digest, &stamp, &stable, err) < 0)
 			return -1;
 		*ret_whole = digest_eq(&digest, &entry->digest);
 	}

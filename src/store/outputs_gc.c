@@ -6,6 +6,7 @@
 #include "store/lock.h"
 #include "store/outputs_internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -57,11 +58,17 @@ static int count_file(void *ctx, const struct fs_entry *entry, struct err *err)
 	return 0;
 }
 
-static int count_below(const struct outputs *cache, const char *sub, uint64_t *files, uint64_t *bytes, struct err *err)
+/* A user may remove the whole cache at any time. */
+static int walk_below(const struct outputs *cache, const char *sub, fs_visit_fn *visit, void *ctx, struct err *err)
 {
 	OWNED char *dir = path_joined(cache->dir, sub);
+	return fs_walk_if_there(dir, visit, ctx, err);
+}
+
+static int count_below(const struct outputs *cache, const char *sub, uint64_t *files, uint64_t *bytes, struct err *err)
+{
 	struct count count = { files, bytes };
-	return fs_is_dir(dir) ? fs_walk(dir, count_file, &count, err) : 0;
+	return walk_below(cache, sub, count_file, &count, err);
 }
 
 static int count_record(void *ctx, const char *name, const void *bytes, size_t len, struct err *err)
@@ -157,17 +164,14 @@ static int drop_temporary(void *ctx, const struct fs_entry *entry, struct err *e
 
 static int look(struct collection *c, struct err *err)
 {
-	OWNED char *actions = path_joined(c->cache->dir, "actions");
-	OWNED char *objects = path_joined(c->cache->dir, "objects");
-	OWNED char *tmp = path_joined(c->cache->dir, "tmp");
 	/* Objects first: one that is stored meanwhile is not among them, and what names it has no time to be missed. */
 	if (outputs_index_each(c->cache, STATE_OBJECTS, take_indexed_object, c, err) < 0 ||
 	    outputs_index_each(c->cache, STATE_ACTIONS, take_indexed_action, c, err) < 0)
 		return -1;
 	/* Actions first: an object that is stored meanwhile is younger than the grace. */
-	if ((fs_is_dir(actions) && fs_walk(actions, take_action, c, err) < 0) || (fs_is_dir(objects) && fs_walk(objects, take_object, c, err) < 0))
+	if (walk_below(c->cache, "actions", take_action, c, err) < 0 || walk_below(c->cache, "objects", take_object, c, err) < 0)
 		return -1;
-	return fs_is_dir(tmp) ? fs_walk(tmp, drop_temporary, c, err) : 0;
+	return walk_below(c->cache, "tmp", drop_temporary, c, err);
 }
 
 static struct piece *object_of(struct collection *c, const struct digest *digest)
@@ -299,8 +303,12 @@ int outputs_gc(struct outputs *cache, const struct outputs_gc_options *options, 
 	*ret = (struct outputs_gc_result){ 0 };
 	if (!fs_is_dir(cache->dir))
 		return 0;
-	if (lock_try(cache->dir, "gc", "mlmake cache gc", &lock, &holder, err) < 0)
-		return -1;
+	if (lock_try(cache->dir, "gc", "mlmake cache gc", &lock, &holder, err) < 0) {
+		if (err->sys_errno != ENOENT)
+			return -1;
+		err_release(err); /* removed meanwhile: there is nothing to collect */
+		return 0;
+	}
 	if (!lock) {
 		ret->busy = true;
 		return 0;

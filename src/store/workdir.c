@@ -4,6 +4,7 @@
 #include "base/path.h"
 #include "formats/digest.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,8 +15,13 @@ int workdir_make(const char *dir, struct err *err)
 	char *ignore OWNED = path_joined(dir, ".gitignore");
 	if (fs_exists(ignore))
 		return 0;
-	if (fs_mkdirs(dir, err) == 0 && fs_write_file(ignore, "*\n", 2, 0666, FS_VOLATILE, err) == 0)
-		return 0;
+	for (int again = FS_ATTEMPTS;; again--) {
+		if (fs_mkdirs(dir, err) == 0 && fs_write_file(ignore, "*\n", 2, 0666, FS_VOLATILE, err) == 0)
+			return 0;
+		if (err->sys_errno != ENOENT || !again)
+			break;
+		err_release(err);
+	}
 	return err->hint ? -1 : err_hint(err, "make that possible, or let MLMAKE_STATE_DIR name a directory for it");
 }
 

@@ -581,6 +581,18 @@ def test_an_input_that_changes_meanwhile_is_not_recorded(box):
     assert box.read("out") == b"new"
 
 
+def test_an_input_that_comes_back_meanwhile_is_not_recorded(box):
+    """Another mlmake that cleans, or makes it anew, took it away after its target was looked at."""
+    box.write("mlmake.yaml", json.dumps({"version": 1, "rules": [], "targets": {
+        "gen": {"inputs": ["in"], "outputs": ["gen.out"], "run": "cp in gen.out"},
+        "gone": {"needs": ["gen"], "run": "mv gen.out kept"},
+        "t": {"inputs": ["gen.out"], "after": ["gone"], "outputs": ["out"], "run": "mv kept gen.out; cp gen.out out"}}}))
+    box.write("in", "in")
+    result = box.mlmake("t", "gone")
+    assert "'gen.out' changed while 't' ran" in result.stderr
+    assert "t: would run: no record of a success" in box.mlmake("-n", "t").stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["a new file", "a new file in an old directory", "a parameter", "behind a link", "below a directory"])
 def test_what_changes_meanwhile_and_back_is_not_remembered(box, what):

@@ -70,7 +70,7 @@ MUTATIONS = {
                      "\trun_emit(job->run, &event);\n\tstruct manifest early = { 0 };\n\tif (!finish_record(job, &early, 1, &err))\n\t\tstart_attempt(job);"),
     "record-failure": ("a failure counts as a success", "src/engine/exec.c", "return job->exit_code == 0;", "return true;"),
     "lock-none": ("the lock of a target is not taken", "src/store/lock.c",
-                  "if (range_op(fd, F_OFD_SETLK, F_WRLCK, at, len) < 0) {", "if (range_op(fd, F_OFD_SETLK, F_UNLCK, at, len) < 0) {"),
+                  "if (range_op(fd, F_OFD_SETLK, type, at, len) < 0) {", "if (type = F_UNLCK, range_op(fd, F_OFD_SETLK, type, at, len) < 0) {"),
     "lock-unchecked": ("the state is not looked at again under the lock", "src/engine/exec.c", "\tcase VERDICT_CURRENT: {\n\t\tstruct run_event event",
                        "\tcase VERDICT_CURRENT: {\n\t\tstart_running(job);\n\t\treturn;\n\t\tstruct run_event event"),
     "lock-early": ("a lock is released before the record can be found", "src/engine/sched.c",

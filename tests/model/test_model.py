@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from conftest import BUILD, ROOT
+from mutants import MUTATIONS
 
 RUN = [sys.executable, str(ROOT / "tests/model/run.py"), "--build", str(BUILD)]
 SLOW_BUILD = BUILD.name in ("san", "tsan")
@@ -31,6 +32,12 @@ def test_many_steps(tmp_path):
     said = run(tmp_path, "--seed", os.environ.get("MLMAKE_MODEL_SEED", "2000"), "--steps", "1000" if SLOW_BUILD else "10000", timeout=1100)
     print(said)
     assert int(said.split("\n")[1].split()[0]) >= (1000 if SLOW_BUILD else 10_000)
+
+
+def test_each_mutation_has_its_line():
+    """One whose line was rewritten would be found out by a whole run of the list alone."""
+    stale = [(name, file) for name, (_, file, text, _) in MUTATIONS.items() if (ROOT / file).read_text().count(text) != 1]
+    assert not stale
 
 
 @pytest.mark.slow

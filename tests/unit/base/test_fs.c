@@ -108,6 +108,59 @@ static void test_trees(void **state)
 	assert_error(fs_mkdirs("outside/x", &err), &err, ERR_FAILED, "outside");
 }
 
+/* What somebody else does at the worst moment: before a directory of this name is opened. */
+static const char *victim;
+static struct sys_table kernel;
+static unsigned raced;
+
+static int open_too_late(int dir, const char *path, int flags, mode_t mode)
+{
+	if (victim && strcmp(path, victim) == 0) {
+		const char *gone = victim;
+		victim = NULL;
+		raced++;
+		assert_ok(fs_remove_tree(gone[0] == '.' ? "t/b" : "t/b/c", &err), &err);
+	}
+	return kernel.openat(dir, path, flags, mode);
+}
+
+static int make_too_late(int dir, const char *path, mode_t mode)
+{
+	if (victim && strcmp(path, victim) == 0) {
+		victim = NULL;
+		raced++;
+		assert_ok(fs_remove_tree("t", &err), &err);
+	}
+	return kernel.mkdirat(dir, path, mode);
+}
+
+static void test_trees_that_others_remove_meanwhile(void **state)
+{
+	static const char *const moments[] = { "c", "." };
+	(void)state;
+	kernel = sys;
+	raced = 0;
+	for (size_t i = 0; i < 4; i++) {
+		struct buf seen CLEANUP(buf_release) = BUF_INIT;
+		assert_ok(fs_mkdirs("t/b/c/d", &err), &err);
+		victim = moments[i % 2];
+		sys.openat = open_too_late;
+		int failed = i < 2 ? fs_walk("t/b", count_entry, &seen, &err) : fs_remove_tree("t/b", &err);
+		sys.openat = kernel.openat;
+		assert_ok(failed, &err);
+		assert_null(strstr(seen.data ? seen.data : "", "d/"));
+	}
+	victim = "t/b/c";
+	sys.mkdirat = make_too_late;
+	int failed = fs_mkdirs("t/b/c", &err);
+	sys.mkdirat = kernel.mkdirat;
+	assert_ok(failed, &err);
+	assert_true(fs_is_dir("t/b/c"));
+	assert_int_equal(raced, 5);
+	assert_ok(fs_walk_if_there("t/none", count_entry, NULL, &err), &err);
+	assert_error(fs_walk("t/none", count_entry, NULL, &err), &err, ERR_FAILED, "none");
+}
+
 static void test_copy(void **state)
 {
 	(void)state;
@@ -195,6 +248,7 @@ int main(void)
 		in_temp_dir(test_full_disk_leaves_the_old_file),
 		in_temp_dir(test_reading_is_bounded_and_regular),
 		in_temp_dir(test_trees),
+		in_temp_dir(test_trees_that_others_remove_meanwhile),
 		in_temp_dir(test_copy),
 		in_temp_dir(test_copy_where_the_kernel_does_not_help),
 		in_temp_dir(test_stamps),

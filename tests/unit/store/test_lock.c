@@ -102,6 +102,26 @@ static struct lock *read_of(struct scratch *s, struct locks *locks, const char *
 	return lock;
 }
 
+static void a_removed_directory_is_named(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct lock_holder holder;
+	struct lock *lock;
+	struct locks *locks;
+	char *dir = path_joined(s->root.data, "made/here");
+	OK(locks_open(dir, "mlmake first", &locks, &s->err));
+	lock = take_of(s, locks, "a", &holder);
+	assert_non_null(lock);
+	lock_release(lock);
+	scratch_remove(s, "made");
+	assert_int_equal(locks_try(locks, "a", &lock, &holder, &s->err), -1);
+	assert_non_null(strstr(s->err.message, "made/here"));
+	assert_non_null(strstr(s->err.hint, "was removed while this ran"));
+	err_release(&s->err);
+	locks_close(locks);
+	free(dir);
+}
+
 static void readers_share_what_one_alone_may_make(void **ctx)
 {
 	struct scratch *s = *ctx;
@@ -249,7 +269,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(the_second_is_told_who), TEST(a_killed_holder_leaves_nothing), TEST(an_orphan_keeps_it),
 		TEST(names_become_single_components), TEST(many_in_one_file), TEST(a_kernel_without_ranges_takes_files),
-		TEST(another_process_is_company), TEST(readers_share_what_one_alone_may_make),
+		TEST(another_process_is_company), TEST(readers_share_what_one_alone_may_make), TEST(a_removed_directory_is_named),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -319,6 +319,51 @@ static void a_large_record_is_a_file(void **ctx)
 	end(&f);
 }
 
+/* What a collection does that another mlmake makes, and a user who removes the cache. */
+static const char *victim;
+static struct sys_table kernel;
+static unsigned raced;
+
+static int open_too_late(int dir, const char *path, int flags, mode_t mode)
+{
+	if (victim && strstr(path, victim) && !(flags & O_CREAT)) {
+		victim = NULL;
+		raced++;
+		if (kernel.unlinkat(AT_FDCWD, path, 0) < 0)
+			fail_msg("%s cannot be removed", path);
+	}
+	return kernel.openat(dir, path, flags, mode);
+}
+
+static void what_is_collected_meanwhile_is_a_miss(void **ctx)
+{
+	static const char *const places[] = { "/objects/", "/actions/" };
+	struct scratch *s = *ctx;
+	struct fixture f = begin_with_files(s);
+	kernel = sys;
+	raced = 0;
+	make_outputs(s);
+	scan(s, &f);
+	for (size_t i = 0; i < 2; i++) {
+		OK(outputs_store(f.cache, s->root.data, &f.action, paths, 2, &s->err));
+		victim = places[i];
+		sys.openat = open_too_late;
+		bool restored = restore(s, &f);
+		sys.openat = kernel.openat;
+		assert_false(restored);
+		assert_int_equal(raced, i + 1);
+	}
+	OK(outputs_store(f.cache, s->root.data, &f.action, paths, 2, &s->err));
+	assert_true(restore(s, &f));
+	char *dir = mem_printf("%s/v1/objects", getenv("MLMAKE_CACHE_DIR")), *tmp = mem_printf("%s/v1/tmp", getenv("MLMAKE_CACHE_DIR"));
+	OK(fs_remove_tree(dir, &s->err));
+	OK(fs_remove_tree(tmp, &s->err));
+	OK(outputs_store(f.cache, s->root.data, &f.action, paths, 2, &s->err));
+	assert_true(restore(s, &f));
+	free(dir), free(tmp);
+	end(&f);
+}
+
 /* What another mlmake does that restores the same target, over and over. */
 static void replace_outputs(struct scratch *s)
 {
@@ -360,6 +405,7 @@ static void outputs_that_are_being_replaced_can_be_scanned(void **ctx)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(what_is_collected_meanwhile_is_a_miss),
 		TEST(restoring_gives_exactly_what_was), TEST(writing_to_a_restored_file_leaves_the_cache_alone),
 		TEST(a_damaged_object_is_a_miss_and_dropped), TEST(hostile_manifests_are_refused), TEST(damaged_records_are_misses),
 		TEST(small_ones_take_no_file), TEST(the_index_is_not_trusted), TEST(what_changed_meanwhile_is_not_kept),
