@@ -71,6 +71,7 @@ struct share {
 	struct share_counts counts;
 
 	atomic_bool cancel, cancel_sending;
+	atomic_bool anonymous;      /* there are no credentials: reading goes without */
 	atomic_uint_least64_t moved_ms; /* when an answer or a byte of what is asked for last came */
 	atomic_uint_least64_t sent_ms;  /* the same of what is sent */
 	atomic_uint serial;

@@ -49,9 +49,11 @@ static char *new_path(struct share *share)
 	return mem_printf("%s/%u", share->dir, atomic_fetch_add(&share->serial, 1));
 }
 
-static int open_remote(struct share *share, unsigned connections, struct remote **ret, struct err *err)
+/* connections: 0 for as many as the remote's settings say. */
+static int open_remote(struct share *share, bool to_read, unsigned connections, struct remote **ret, struct err *err)
 {
 	struct remote_spec spec = *share->setup.remote;
+	spec.anonymous = spec.anonymous || (to_read && atomic_load(&share->anonymous));
 	if (connections && (!spec.jobs || spec.jobs > connections))
 		spec.jobs = connections;
 	return remote_open(&spec, ret, err);
@@ -171,7 +173,24 @@ static void pass_on(struct share *share, struct ask *ask)
 	pthread_mutex_unlock(&share->lock);
 }
 
-static void ask_all(struct share *share, struct remote *remote, struct ask *const *asks, size_t count)
+/* Whoever has no credentials (a fork's pull request) may still be allowed to read; if not, that there are none is what was wrong. */
+static int get_records(struct share *share, struct remote **remote, struct items *items, const struct remote_sink *sink, struct err *err)
+{
+	struct err refused CLEANUP(err_release) = ERR_INIT;
+	if (remote_get(*remote, items->at, items->len, sink, err) == 0)
+		return 0;
+	if (err->code != ERR_CONFIG || share->setup.remote->anonymous || atomic_load(&share->anonymous))
+		return -1;
+	remote_close(*remote);
+	*remote = NULL;
+	atomic_store(&share->anonymous, true);
+	if (open_remote(share, true, 0, remote, &refused) < 0 || remote_get(*remote, items->at, items->len, sink, &refused) < 0 || first_failed(items))
+		return -1;
+	err_release(err);
+	return 0;
+}
+
+static void ask_all(struct share *share, struct remote **remote, struct ask *const *asks, size_t count)
 {
 	struct items items CLEANUP(items_release) = { 0 };
 	struct err err CLEANUP(err_release) = ERR_INIT;
@@ -179,13 +198,14 @@ static void ask_all(struct share *share, struct remote *remote, struct ask *cons
 	const struct remote_sink sink = { .progress = on_asking, .ctx = &moving };
 	for (size_t i = 0; i < count; i++)
 		add_item(&items, SHARE_ACTIONS, &asks[i]->key, new_path(share), REMOTE_SIZE_UNKNOWN)->max_size = SHARE_RECORD_MAX;
-	int failed = remote ? remote_get(remote, items.at, items.len, &sink, &err) : 0;
+	bool asks_remote = remote != NULL && *remote != NULL;
+	int failed = asks_remote ? get_records(share, remote, &items, &sink, &err) : 0;
 	const struct remote_item *broken = failed ? NULL : first_failed(&items);
 	if (failed || broken)
 		end_reads(share, failed ? &err : &broken->ret_err);
 	for (size_t i = 0; i < count; i++) {
 		struct ask *ask = asks[i];
-		bool good = !failed && remote && !atomic_load(&ask->abandoned) && read_record(share, ask, &items.at[i]);
+		bool good = !failed && asks_remote && !atomic_load(&ask->abandoned) && read_record(share, ask, &items.at[i]);
 		(void)sys.unlinkat(AT_FDCWD, items.at[i].path, 0);
 		ask->found = good;
 		if (good && !ask->record_only)
@@ -200,7 +220,7 @@ void *share_asker(void *ctx)
 	struct share *share = ctx;
 	struct err err CLEANUP(err_release) = ERR_INIT;
 	struct remote *remote = NULL;
-	if (open_remote(share, 0, &remote, &err) < 0)
+	if (open_remote(share, true, 0, &remote, &err) < 0)
 		end_reads(share, &err);
 	for (;;) {
 		struct ask *asks[ASK_BATCH];
@@ -215,7 +235,7 @@ void *share_asker(void *ctx)
 		pthread_mutex_unlock(&share->lock);
 		if (closing)
 			break;
-		ask_all(share, ended ? NULL : remote, asks, count);
+		ask_all(share, ended ? NULL : &remote, asks, count);
 	}
 	remote_close(remote);
 	return NULL;
@@ -306,7 +326,7 @@ void *share_fetcher(void *ctx)
 	struct share *share = ctx;
 	struct err err CLEANUP(err_release) = ERR_INIT;
 	struct remote *remote = NULL;
-	if (open_remote(share, FETCH_CONNECTIONS, &remote, &err) < 0)
+	if (open_remote(share, true, FETCH_CONNECTIONS, &remote, &err) < 0)
 		end_reads(share, &err);
 	for (;;) {
 		pthread_mutex_lock(&share->lock);
@@ -489,7 +509,7 @@ void *share_sender(void *ctx)
 	struct share *share = ctx;
 	struct err err CLEANUP(err_release) = ERR_INIT;
 	struct remote *remote = NULL;
-	if (open_remote(share, 0, &remote, &err) < 0)
+	if (open_remote(share, false, 0, &remote, &err) < 0)
 		end_writes(share, &err);
 	for (;;) {
 		struct moving moving = { .share = share };

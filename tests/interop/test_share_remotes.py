@@ -1,7 +1,10 @@
 """Shared results on real remotes: a directory, versitygw, moto; and beside the data of the real dvc, whose gc must leave them alone."""
+import contextlib
+import http.server
 import json
 import os
 import shutil
+import threading
 import time
 
 import conftest
@@ -22,6 +25,32 @@ def moto_server():
 def make_bucket(endpoint, name):
     import urllib.request
     urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT"), timeout=10).read()
+
+
+@contextlib.contextmanager
+def public_server(root):
+    """The objects below root for everybody to read: GET without a signature, as a public bucket answers it."""
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args, **kw):
+            super().__init__(*args, directory=str(root), **kw)
+
+        def do_GET(self):
+            if "Authorization" in self.headers:
+                self.send_error(403)
+            else:
+                super().do_GET()
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{httpd.server_address[1]}"
+        finally:
+            httpd.shutdown()
+            thread.join()
 
 
 @pytest.fixture(params=["directory", "versitygw", "moto"])
@@ -58,6 +87,23 @@ def test_what_one_made_another_restores(first, tmp_path):
     gone = json.loads(third.mlmake("cache", "gc", "--remote", "--older-than=1s", "--json").stdout)
     assert gone["removed_results"] == 2 and gone["objects"] == 3, "files may belong to a result on its way"
     assert summary(clone(first, tmp_path, "fourth"), "train")[0]["succeeded"] == 2
+
+
+def test_reading_without_keys(box, tmp_path, s3_server, bucket):
+    """A fork's pull request has no keys; what everybody may read, it restores."""
+    none = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    project(box, f"s3://{bucket}", "", s3_server.env, endpointurl=s3_server.endpoint)
+    assert summary(box, "--cache-push", "train")[0]["shared"] == 2
+    end, warnings = summary(clone(box, tmp_path, "private", none), "train")
+    assert end["restored"] == 0 and len(warnings) == 1 and "there are no AWS credentials" in warnings[0]["message"]
+    with public_server(s3_server.root) as endpoint:
+        second = clone(box, tmp_path, "second", none)
+        second.mlmake("data", "remote", "modify", "storage", "endpointurl", endpoint)
+        end, warnings = summary(second, "train")
+        assert end["restored"] == 2 and not warnings, warnings
+        second.write("src", "other\n")
+        end, warnings = summary(second, "--cache-push", "train")
+        assert end["not_shared"] == 2 and len(warnings) == 1 and "there are no AWS credentials" in warnings[0]["message"]
 
 
 def test_an_object_in_parts(first, tmp_path):
