@@ -3,7 +3,7 @@
 # make check-full everything, peers included; peers come from ./bootstrap.sh test
 # make tidy      clang-tidy by .clang-tidy; make analyze: gcc -fanalyzer
 # make bench      side by side with ninja, dvc and others that are installed
-# make mutants    breaks mlmake on purpose, in copies, and asks whether tests/model notices: half an hour
+# make mutants    breaks mlmake on purpose, in copies, and asks whether tests/model notices: up to an hour
 # make SAN=1 ...  the same with AddressSanitizer and UndefinedBehaviorSanitizer, in build/san; TSAN=1 in build/tsan
 # make install    PREFIX=/usr/local
 

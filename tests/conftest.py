@@ -19,6 +19,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("MLMAKE_BUILD", ROOT / "build")).resolve()
 PEERS = pathlib.Path(os.environ.get("MLMAKE_PEERS", ROOT / "build" / "peers")).resolve()
 
+PATIENCE = 120 # seconds that a test waits for what must come: on a busy machine less says nothing
+
 PEER_PATHS = {
     "dvc": "dvc/bin/dvc",
     "moto": "tools/bin/moto_server",
@@ -56,6 +58,25 @@ def find_peer(name):
         if path.exists():
             return str(path)
     return shutil.which({"moto": "moto_server"}.get(name, name), path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+
+
+def wait_for(holds, seconds=PATIENCE):
+    """Until holds() is so; what it gives."""
+    deadline = time.monotonic() + seconds
+    while not (result := holds()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+    return result
+
+
+def wait_for_line(stream, text):
+    """Reads lines until one holds text; all that was read."""
+    seen = ""
+    for line in stream:
+        seen += line
+        if text in line:
+            return seen
+    raise AssertionError(f"no {text!r} in {seen!r}")
 
 
 def is_missing(name):
@@ -159,7 +180,7 @@ def free_port():
 
 
 @contextlib.contextmanager
-def server(argv, port, env=None, seconds=30):
+def server(argv, port, env=None, seconds=PATIENCE):
     """A server of ours on 127.0.0.1:port for the length of the block."""
     process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                start_new_session=True)
@@ -249,5 +270,5 @@ def moto_server():
 @pytest.fixture
 def moto_buckets(moto_server):
     def make(name):
-        urllib.request.urlopen(urllib.request.Request(f"{moto_server.endpoint}/{name}", method="PUT"), timeout=10).read()
+        urllib.request.urlopen(urllib.request.Request(f"{moto_server.endpoint}/{name}", method="PUT"), timeout=PATIENCE).read()
     return make

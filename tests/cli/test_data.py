@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from conftest import PATIENCE
+
 EMPTY_DIR = "d751713988987e9331980363e24189ce.dir"
 
 
@@ -102,7 +104,7 @@ def make_dir_link(path):
 def test_what_cannot_be_versioned_is_named_and_nothing_recorded(data, make, words):
     data.write("d/good", "x")
     make(data.path / "d" / "odd")
-    refused = data.mlmake("data", "add", "d", check=1, timeout=20)
+    refused = data.mlmake("data", "add", "d", check=1, timeout=PATIENCE)
     assert words in refused.stderr and "d/" in refused.stderr
     assert not (data.path / "d.dvc").exists()
     assert not (data.path / ".gitignore").exists()
@@ -452,11 +454,11 @@ def test_the_lock_is_waited_for(data):
         lock.flush()
         start = time.monotonic()
         refused = data.mlmake("data", "add", "--lock-timeout", "300ms", "f", check=5)
-        assert time.monotonic() - start < 5 and f"process {os.getpid()}" in refused.stderr
+        assert time.monotonic() - start < 30 and f"process {os.getpid()}" in refused.stderr
         waiting = data.popen(data.binary, "data", "add", "f", stderr=subprocess.PIPE, text=True)
         assert "waiting for" in waiting.stderr.readline()
         fcntl.flock(lock, fcntl.LOCK_UN)
-        assert waiting.wait(20) == 0
+        assert waiting.wait(PATIENCE) == 0
         waiting.stderr.close()
 
 

@@ -138,5 +138,5 @@ def test_the_rate_is_kept(data, s3_server, bucket):  # noqa: F811
         shutil.rmtree(data.path / ".dvc/cache") if command == "pull" else None
         start = time.monotonic()
         data.mlmake("data", command, "--limit-rate", "1M")
-        assert 1.5 < time.monotonic() - start < 20
+        assert 1.5 < time.monotonic() - start
     assert "no rate" in data.mlmake("data", "push", "--limit-rate", "fast", check=2).stderr

@@ -4,11 +4,10 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 
-from conftest import need_peer
+from conftest import PATIENCE, need_peer, wait_for
 
 LINT = """\
 version: 1
@@ -18,6 +17,7 @@ targets:
     run: |
       ! grep -rn BAD --include='*.py' .
 """
+SLEEPS = "      touch $HOME/up; sleep 600\n"
 HOOK = ".git/hooks/pre-commit"
 
 
@@ -436,10 +436,10 @@ def test_project_in_a_subdirectory(gitbox):
 @pytest.mark.slow
 def test_interrupted_while_the_tree_is_written(repo):
     """A kill in the middle leaves no manifest, and the next commit makes the tree anew."""
-    repo.write("mlmake.yaml", LINT + "      sleep 5\n")
+    repo.write("mlmake.yaml", LINT + SLEEPS)
     repo.git("add", ".")
     process = repo.popen(repo.binary, "hook", "run", "pre-commit", stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    time.sleep(0.5)
+    wait_for((repo.home / "up").exists)
     process.send_signal(signal.SIGKILL)
     process.wait()
     tree = repo.path / ".mlmake/hook"
@@ -455,12 +455,12 @@ def test_interrupted_while_the_tree_is_written(repo):
 
 @pytest.mark.slow
 def test_interrupt_ends_it(repo):
-    repo.write("mlmake.yaml", LINT + "      sleep 30\n")
+    repo.write("mlmake.yaml", LINT + SLEEPS)
     repo.git("add", ".")
     process = repo.popen(repo.binary, "hook", "run", "pre-commit", stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    time.sleep(0.7)
+    wait_for((repo.home / "up").exists)
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 130
+    assert process.wait(PATIENCE) == 130
 
 
 # Installing.

@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+from conftest import PATIENCE, wait_for
+
 PROJECT = """\
 version: 1
 rules: []
@@ -110,8 +112,8 @@ def test_follow(box):
     assert follower.stdout.readline() == "end\n"
     assert follower.stdout.readline() == "begin\n", "the second attempt"
     box.write("go", "")
-    out, err = follower.communicate(timeout=20)
-    assert out == "end\nover\n" and err == "" and follower.returncode == 0 and run.wait(20) == 0
+    out, err = follower.communicate(timeout=PATIENCE)
+    assert out == "end\nover\n" and err == "" and follower.returncode == 0 and run.wait(PATIENCE) == 0
     result = box.mlmake("log", "--follow", "t")
     assert result.stdout == "begin\nend\nover\n" and "t does not run now" in result.stderr
     assert "has no JSON" in box.mlmake("log", "--follow", "--json", "t", check=2).stderr
@@ -123,14 +125,7 @@ def test_following_does_not_hold_up_a_run(box):
     for _ in range(3):
         run = box.popen(box.binary, "t", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         followers = [box.popen(box.binary, "log", "--follow", "t", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(3)]
-        _, said = run.communicate(timeout=20)
+        _, said = run.communicate(timeout=PATIENCE)
         assert run.returncode == 0 and "waiting" not in said
         for follower in followers:
-            follower.wait(20)
-
-
-def wait_for(holds):
-    deadline = time.monotonic() + 20
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert holds()
+            follower.wait(PATIENCE)

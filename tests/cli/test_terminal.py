@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+from conftest import PATIENCE
+
 # One of each family that prints a result; and its exit code where all is well.
 FAMILIES = [
     (["t"], 0), (["run", "-B", "t"], 0), (["-n", "-B", "t"], 0), (["list"], 0), (["list", "--json"], 0), (["why", "t"], 0), (["log", "t"], 0),
@@ -36,7 +38,7 @@ def work(gitbox):
     return gitbox
 
 
-def on_terminal(box, *args, columns=20, seconds=30, **env):
+def on_terminal(box, *args, columns=20, seconds=PATIENCE, **env):
     """The exit code, and all that came on a terminal that is both stdout and stderr."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -54,7 +56,7 @@ def on_terminal(box, *args, columns=20, seconds=30, **env):
                 break
             said += chunk
     os.close(ours)
-    return process.wait(5), said.decode()
+    return process.wait(PATIENCE), said.decode()
 
 
 @pytest.mark.slow

@@ -94,7 +94,7 @@ class Proxy:
 
     def __enter__(self):
         self._thread.start()
-        self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *exc):

@@ -218,4 +218,4 @@ def test_remotes_that_misbehave(box, behaviour):
         subprocess.run(["rm", "-rf", box.path / ".dvc/cache"], check=True)
         pulled = box.mlmake("data", "pull", check=4, timeout=120)
         assert pulled.stderr.strip() and not (box.path / "f").exists()
-        assert time.monotonic() - start < 60
+        assert time.monotonic() - start < 150

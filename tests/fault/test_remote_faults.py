@@ -63,7 +63,7 @@ def assert_fetched(target, items, states):
     assert len(list(target.iterdir())) == states.count("done")
 
 
-def moved(remote, verb, items, within=15):
+def moved(remote, verb, items, within=60):
     start = time.monotonic()
     answers = remote.move(verb, items)
     assert time.monotonic() - start < within
@@ -271,7 +271,7 @@ def killed(remote, proxy, tmp_path, target):
     with subprocess.Popen([str(a) for a in argv], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=remote.env, text=True) as process:
         process.stdin.write(to(target, [item])[0].line())
         process.stdin.close()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + conftest.PATIENCE
         while recorded(tmp_path / "partial") < 28 * MIB and time.monotonic() < deadline:
             time.sleep(0.1)
         process.kill()

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from conftest import BUILD
+from conftest import BUILD, PATIENCE, wait_for
 
 FAULTY = BUILD / "mlmake-fault"
 SLOW_MS = 60
@@ -36,7 +36,7 @@ def test_others_do_not_wait_for_the_reading_of_a_large_output(box, output, made,
     box.env["MLMAKE_FAULT_SLOW_MS"] = str(SLOW_MS)
     process = box.popen(FAULTY, "-j", "2", "--json", "all", stdout=subprocess.PIPE, text=True)
     events = follow(process)
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
     began = next(at for at, event in events if event["event"] == "started" and event["target"] == "a")
     ended = next(at for at, event in events if event["event"] == "finished" and event["target"] == "a")
     assert ended - began > 0.8 * SLOW_MS * MEGABYTES / 1000, "reading it takes its time"
@@ -56,16 +56,14 @@ def test_others_do_not_wait_for_the_reading_of_a_large_output(box, output, made,
 @pytest.mark.slow
 def test_an_interruption_does_not_wait_for_it(box):
     project(box, "big", "truncate -s 40M big; touch made", True)
-    box.env["MLMAKE_FAULT_SLOW_MS"] = "500"
+    box.env["MLMAKE_FAULT_SLOW_MS"] = "3000"
     process = box.popen(FAULTY, "a")
-    deadline = time.monotonic() + 10
-    while not (box.path / "made").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for((box.path / "made").exists)
     time.sleep(0.3)
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
-    assert time.monotonic() - began < 5
+    assert process.wait(PATIENCE) == 130
+    assert time.monotonic() - began < 60, "to read it takes two minutes"
     assert not (box.path / "big").exists() and (box.path / ".mlmake/interrupted/a/big").exists()
     del box.env["MLMAKE_FAULT_SLOW_MS"]
     assert "no record of a success" in box.mlmake("-n", "a").stdout
@@ -74,10 +72,10 @@ def test_an_interruption_does_not_wait_for_it(box):
 @pytest.mark.slow
 def test_a_large_output_is_read_once(box):
     project(box, "big", "truncate -s 9M big", False)
-    box.env["MLMAKE_FAULT_SLOW_MS"] = "100"
+    box.env["MLMAKE_FAULT_SLOW_MS"] = "400"
     began = time.monotonic()
     box.run(FAULTY, "a", check=0)
     took = time.monotonic() - began
     began = time.monotonic()
     box.run(FAULTY, "a", check=0)
-    assert took > 0.9 > time.monotonic() - began
+    assert took > 3.6 > time.monotonic() - began

@@ -27,7 +27,7 @@ def proxy(s3_server):
 @pytest.fixture
 def first(box, s3_server, bucket, proxy):
     """A clone whose results are on an S3 remote behind the proxy."""
-    project(box, f"s3://{bucket}/team", ", timeout: 2s", s3_server.env, endpointurl=f"http://127.0.0.1:{proxy.port}")
+    project(box, f"s3://{bucket}/team", ", timeout: 30s", s3_server.env, endpointurl=f"http://127.0.0.1:{proxy.port}")
     assert summary(box, "--cache-push", "train")[0]["shared"] == 2
     return box
 
@@ -35,10 +35,16 @@ def first(box, s3_server, bucket, proxy):
 RIGHT = {"a": b"data\n", "b": b"data\n", "big": b"\0" * 300000, "tool": b"x"}
 
 
-def check(second, seconds, *args, restored=0, warned=1, says=""):
+def impatient(second):
+    """A clone that gives the remote two seconds: what answers may take longer on a busy machine."""
+    second.write("mlmake.yaml", second.read("mlmake.yaml").replace(b"timeout: 30s", b"timeout: 2s"))
+    return second
+
+
+def check(second, *args, restored=0, warned=1, says=""):
     before = time.monotonic()
     end, warnings = summary(second, *args, "train")
-    assert time.monotonic() - before < seconds
+    assert time.monotonic() - before < 60, "no run hangs on a remote"
     assert end["failed"] == 0 and end["restored"] == restored and end["succeeded"] == 2 - restored
     assert {name: second.read(f"model/{name}") for name in RIGHT} == RIGHT
     assert len(warnings) == warned, warnings
@@ -47,38 +53,38 @@ def check(second, seconds, *args, restored=0, warned=1, says=""):
 
 
 def test_it_works_through_the_proxy(first, tmp_path):
-    check(clone(first, tmp_path, "second"), 20, restored=2, warned=0)
+    check(clone(first, tmp_path, "second"), restored=2, warned=0)
 
 
 def test_silence(first, tmp_path, proxy):
     proxy.rules.append(Rule("", "mlmake/v1", "stall"))
-    check(clone(first, tmp_path, "second"), 12, says="has not answered for 2 s")
+    check(impatient(clone(first, tmp_path, "second")), says="has not answered for 2 s")
 
 
 def test_silence_while_fetching(first, tmp_path, proxy):
     proxy.rules.append(Rule("GET", "mlmake/v1/objects", "stall_body", at=2))
-    check(clone(first, tmp_path, "second"), 20, warned=2, says="takes longer than making it")
+    check(impatient(clone(first, tmp_path, "second")), warned=2, says="takes longer than making it")
 
 
 def test_down(first, tmp_path):
     port = conftest.free_port()
     second = clone(first, tmp_path, "second")
     second.mlmake("data", "remote", "modify", "storage", "endpointurl", f"http://127.0.0.1:{port}")
-    check(second, 12)
-    check(clone(second, tmp_path, "third"), 25, "--cache-push", warned=2)
+    check(second)
+    check(clone(second, tmp_path, "third"), "--cache-push", warned=2)
 
 
 @pytest.mark.parametrize("code,name", [(403, "AccessDenied"), (403, "InvalidAccessKeyId"), (404, "NoSuchBucket"), (500, "InternalError"), (503, "SlowDown")])
 def test_refused(first, tmp_path, proxy, code, name):
     proxy.rules.append(Rule("", "team", "status", code=code, name=name))
-    check(clone(first, tmp_path, "second"), 15, says="no longer looked for on the remote 'storage'")
+    check(clone(first, tmp_path, "second"), says="no longer looked for on the remote 'storage'")
 
 
 def test_read_but_not_written(first, tmp_path, proxy):
     """Keys that read only, and one who asks to write all the same."""
     proxy.rules.append(Rule("PUT", "team", "status", code=403, name="AccessDenied"))
     second = clone(first, tmp_path, "second")
-    check(second, 15, "--cache-push", restored=2, warned=0)
+    check(second, "--cache-push", restored=2, warned=0)
     second.write("src", "more\n")
     end, warnings = summary(second, "--cache-push", "train")
     assert end["succeeded"] == 2 and end["shared"] == 0 and end["not_shared"] == 2
@@ -87,7 +93,7 @@ def test_read_but_not_written(first, tmp_path, proxy):
 
 def test_no_credentials(first, tmp_path):
     second = clone(first, tmp_path, "second", {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""})
-    check(second, 10, says="there are no AWS credentials")
+    check(second, says="there are no AWS credentials")
 
 
 @pytest.mark.parametrize("action", ["cut", "reset", "corrupt", "short", "garbage"])
@@ -131,7 +137,7 @@ def test_killed_while_sending(box, s3_server, bucket, proxy, tmp_path, step):
     method, _, kind = step.partition(" ")
     proxy.rules.append(Rule(method, f"mlmake/v1/{kind}", "stall"))
     process = box.popen(box.binary, "--cache-push", "train", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + conftest.PATIENCE
     while not any(entry[2] == "stall" for entry in list(proxy.log)) or len(ran(box)) < 2:
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
@@ -152,15 +158,15 @@ def test_interrupted_while_sending(box, s3_server, bucket, proxy):
     project(box, f"s3://{bucket}/team", ", timeout: 60s", s3_server.env, endpointurl=f"http://127.0.0.1:{proxy.port}")
     proxy.rules.append(Rule("PUT", "mlmake", "stall"))
     process = box.popen(box.binary, "--cache-push", "train", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + conftest.PATIENCE
     while not any(entry[2] == "stall" for entry in list(proxy.log)) or len(ran(box)) < 2:
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
     time.sleep(0.3)
     before = time.monotonic()
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
-    assert time.monotonic() - before < 5
+    assert process.wait(conftest.PATIENCE) == 130
+    assert time.monotonic() - before < 40, "not for the minute that it has"
     assert "nothing to do" in box.mlmake("train", MLMAKE_CACHE_REMOTE="none").stderr
 
 

@@ -293,7 +293,7 @@ def test_no_bucket(s3_server, tmp_path, source):
 def test_nobody_listens(tmp_path, source):
     remote = Remote("s3://b", {**clean(tmp_path), "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
                     endpoint_url=f"http://127.0.0.1:{conftest.free_port()}")
-    answers = remote.move("put", [make_object(source, str(i).encode()) for i in range(100)], timeout=20)
+    answers = remote.move("put", [make_object(source, str(i).encode()) for i in range(100)], timeout=conftest.PATIENCE)
     assert remote.code == 4 and "connect" in answers[-1].message.lower() and answers[-1].hint
 
 

@@ -206,7 +206,7 @@ def test_roles_of_moto(tmp_path):
             assert 800 < int(found[4]) - time.time() < 3700
         remote = Remote("s3://bkt", {**env, "AWS_PROFILE": "p", "AWS_DEFAULT_REGION": "us-east-1"}, endpoint_url=f"http://127.0.0.1:{port}")
         import urllib.request
-        urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/bkt", method="PUT"), timeout=10).read()
+        urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/bkt", method="PUT"), timeout=conftest.PATIENCE).read()
         item = make_object(tmp_path, b"through a role")
         assert remote.states("put", [item]) == ["done"]
         assert remote.states("check", [item]) == ["done"]

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from conftest import Sandbox, free_port, need_peer, server
+from conftest import PATIENCE, Sandbox, free_port, need_peer, server
 from remote_help import Item, Remote, clean, make_object
 
 
@@ -158,10 +158,10 @@ def test_a_server_that_falls_silent(remote, source, tmp_path):
     stuck = tmp_path / "bin/ssh"
     stuck.parent.mkdir()
     ssh = remote.env["PATH"].split(":", maxsplit=1)[0] + "/ssh"
-    stuck.write_text(f'#!/bin/sh\n{{ head -c 9; exec sleep 30; }} | {ssh} "$@"\n')
+    stuck.write_text(f'#!/bin/sh\n{{ head -c 9; exec sleep 600; }} | {ssh} "$@"\n')
     stuck.chmod(0o755)
     remote.env["PATH"] = f"{stuck.parent}:{remote.env['PATH']}"
-    answer = remote.move("check", [make_object(source, b"a")], read_timeout_s=1, timeout=25)[-1]
+    answer = remote.move("check", [make_object(source, b"a")], read_timeout_s=1, timeout=PATIENCE)[-1]
     assert answer.state == "error" and "nothing came for 1 s" in answer.message
 
 

@@ -24,7 +24,7 @@ def moto_server():
 
 def make_bucket(endpoint, name):
     import urllib.request
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT"), timeout=10).read()
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT"), timeout=conftest.PATIENCE).read()
 
 
 @contextlib.contextmanager

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Whether the model would notice: mlmake broken on purpose, one line at a time.
 
-    tests/model/mutants.py [--only NAME,...] [--sample N] [--seconds S] [--build DIR] [--dir DIR] [--markdown]
+    tests/model/mutants.py [--only NAME,...] [--sample N] [--steps N] [--build DIR] [--dir DIR] [--markdown]
 
 Each mutation is made in a copy of the sources with the objects that are built, compiled, and given to run.py, which
-must find it. One that lives is an error, and so is one whose line is no longer in the source. --sample takes N of
+must find it within a number of steps, however long these take here. One that lives is an error, and so is one whose line is no longer in the source. --sample takes N of
 them, others each day. --markdown prints the table of docs/testing.md.
 """
 import argparse
@@ -128,8 +128,8 @@ def try_one(name, directory, options):
     try:
         make(directory)
         for seed in range(1, SEEDS + 1):
-            argv = [sys.executable, ROOT / "tests/model/run.py", "--build", directory / "build", "--seconds", str(options.seconds), "--no-shrink",
-                    "--seed", str(seed * 77_000_001), "--steps", "100000", *(["--dir", options.dir] if options.dir else [])]
+            argv = [sys.executable, ROOT / "tests/model/run.py", "--build", directory / "build", "--no-shrink",
+                    "--seed", str(seed * 77_000_001), "--steps", str(options.steps), *(["--dir", options.dir] if options.dir else [])]
             result = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
             if result.returncode not in (0, 1) or result.stderr:
                 return f"STALE: the model fails\n{result.stderr}", 0
@@ -144,9 +144,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="NAME,...", help=", ".join(MUTATIONS))
     parser.add_argument("--sample", type=int, metavar="N")
-    parser.add_argument("--seconds", type=float, default=40, help="for each, three times over (default: 40)")
+    parser.add_argument("--steps", type=int, default=2500, help="for each, three times over (default: 2500)")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
-    parser.add_argument("--dir")
+    parser.add_argument("--dir", help="where to work (default: the directory for temporary files)")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
     names = options.only.split(",") if options.only else list(MUTATIONS)

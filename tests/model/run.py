@@ -146,6 +146,7 @@ def main():
         print(f"seed {options.seed}", flush=True)
         each = -(-options.steps // options.workers)
         jobs = [(options.seed + 1_000_003 * i, each, options.seconds, build, options) for i in range(options.workers)]
+        options.dir = place = tempfile.mkdtemp(prefix="models-", dir=options.dir)
         with multiprocessing.Pool(options.workers) as pool:
             results = []
             for result in pool.imap_unordered(work, jobs):
@@ -153,6 +154,7 @@ def main():
                 if result[2]:
                     pool.terminate()
                     break
+        shutil.rmtree(place, ignore_errors=True)  # of who was terminated, too
     steps, projects = sum(r[0] for r in results), sum(r[1] for r in results)
     failures = [text for _, _, text in results if text]
     for text in failures:

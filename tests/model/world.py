@@ -18,7 +18,7 @@ KEEP = {"src/sub/keep.txt": b"keep\n", "data/keep": b"keep\n", "sub/keep": b"", 
 LINKS = ["src/l0.txt", "src/l1.txt"]
 HOWS = ("kill", "fault", "together", "during", "twice", "twice")
 ERRORS = ("KILL", "KILL", "ENOSPC", "EIO")
-TIMEOUT = 60
+TIMEOUT = 300 # seconds: of a run that hangs
 
 
 class Wrong(AssertionError):
@@ -167,6 +167,7 @@ class World:
             (4, lambda: ("delete", rng.choice(SOURCES[:9]))),
             (4, lambda: ("link", rng.choice(LINKS), f"s{rng.randrange(5)}.txt")),
             (8, lambda: ("target", index, rng.choice(fields), self.random_target(rng, index))),
+            (3, lambda: ("flip", index, rng.choice(["dir", "shell"]))),
             (2, lambda: ("target", index, None, self.random_target(rng, index))),
             (1, lambda: ("drop", index)),
             (3, lambda: ("var", str(rng.randrange(3)))),
@@ -225,6 +226,9 @@ class World:
         step["clean"] = rng.random() < 0.012
         if how == "run" and rng.random() < 0.2:
             step.update(settle=True, ask="", then=[self.random_edit(rng) for _ in range(rng.choice([0, 1, 1]))])
+            passed = sorted({name for t in self.graph.targets.values() for name in t["passes"]})
+            if passed and rng.random() < 0.3:
+                step["edits"] = [("variable", rng.choice(passed), rng.choice([None, "0", "1"]))]
         if again and how == "run" and rng.random() < 0.5:
             step["flags"], step["args"] = self.last["flags"], self.last["args"]
         self.last = step
@@ -295,6 +299,11 @@ class World:
         old = targets.get(index)
         targets[index] = new if old is None or field is None else {**old, field: new[field]}
         self.change(targets.values())
+
+    def edit_flip(self, index, field):
+        target = self.graph.targets.get(index)
+        if target:
+            self.edit_target(index, field, {field: not target[field]})
 
     def edit_declare(self, index):
         """Declares the second file that the command makes all the time, or no longer does."""
