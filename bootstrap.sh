@@ -210,13 +210,15 @@ install_go_peers() {
 }
 
 install_peers() {
-    local dvc tools aws go
+    local dvc dvc2 tools aws go
     mkdir -p "$PEERS"
     make_venv dvc dvc.txt & dvc=$!
+    make_venv dvc2 dvc2.txt & dvc2=$!
     make_venv tools tools.txt & tools=$!
     make_venv aws aws.txt & aws=$!
     install_go_peers & go=$!
     wait "$dvc" || missed+=("dvc: pip could not install tests/peers/dvc.txt ($PEERS/dvc.log)")
+    wait "$dvc2" || missed+=("dvc 2: pip could not install tests/peers/dvc2.txt ($PEERS/dvc2.log)")
     wait "$tools" || missed+=("moto, zizmor, pre-commit, pylint, pytest: pip could not install tests/peers/tools.txt ($PEERS/tools.log)")
     wait "$aws" || missed+=("awscli, which only tests/bench compares with: pip could not install tests/peers/aws.txt ($PEERS/aws.log)")
     wait "$go" || missed+=("actionlint, versitygw: $(cat "$PEERS/go.why")")

@@ -23,6 +23,7 @@ PATIENCE = 120 # seconds that a test waits for what must come: on a busy machine
 
 PEER_PATHS = {
     "dvc": "dvc/bin/dvc",
+    "dvc2": "dvc2/bin/dvc",
     "moto": "tools/bin/moto_server",
     "zizmor": "tools/bin/zizmor",
     "pre-commit": "tools/bin/pre-commit",
@@ -146,6 +147,9 @@ class Sandbox:
 
     def dvc(self, *args, check=0, **kw):
         return self.run(need_peer("dvc"), *args, check=check, **kw)
+
+    def dvc2(self, *args, check=0, **kw):
+        return self.run(need_peer("dvc2"), *args, check=check, **kw)
 
     def popen(self, *argv, **kw):
         return subprocess.Popen([str(a) for a in argv], cwd=self.path, env=self.env, stdin=subprocess.DEVNULL, **kw)

@@ -4,6 +4,7 @@
 #include "base/pool.h"
 #include "base/text.h"
 #include "formats/digest_input.h"
+#include "formats/dos2unix.h"
 #include "formats/md5_files.h"
 
 #include <openssl/evp.h>
@@ -31,9 +32,10 @@ static void algorithms_fetch(void)
 static const EVP_MD *algorithm(enum digest_kind kind)
 {
 	pthread_once(&algorithms.once, algorithms_fetch);
-	const EVP_MD *md = kind == DIGEST_MD5 ? algorithms.md5 : kind == DIGEST_SHA1 ? algorithms.sha1 : algorithms.sha256;
+	bool md5 = kind == DIGEST_MD5 || kind == DIGEST_MD5_DOS2UNIX;
+	const EVP_MD *md = md5 ? algorithms.md5 : kind == DIGEST_SHA1 ? algorithms.sha1 : algorithms.sha256;
 	if (!md)
-		mem_bug(kind == DIGEST_MD5 ? "OpenSSL cannot do MD5" : kind == DIGEST_SHA1 ? "OpenSSL cannot do SHA-1" : "OpenSSL cannot do SHA-256");
+		mem_bug(md5 ? "OpenSSL cannot do MD5" : kind == DIGEST_SHA1 ? "OpenSSL cannot do SHA-1" : "OpenSSL cannot do SHA-256");
 	return md;
 }
 
@@ -41,6 +43,7 @@ size_t digest_len(enum digest_kind kind)
 {
 	switch (kind) {
 	case DIGEST_MD5:
+	case DIGEST_MD5_DOS2UNIX:
 		return 16;
 	case DIGEST_SHA256:
 		return 32;
@@ -76,6 +79,7 @@ bool digest_parse(struct digest *ret, enum digest_kind kind, const char *hex)
 struct digest_stream {
 	EVP_MD_CTX *ctx;
 	enum digest_kind kind;
+	struct buf chunk; /* of DIGEST_MD5_DOS2UNIX: what waits to be a whole one */
 };
 
 struct digest_stream *digest_begin(enum digest_kind kind)
@@ -88,15 +92,42 @@ struct digest_stream *digest_begin(enum digest_kind kind)
 	return stream;
 }
 
-void digest_add(struct digest_stream *stream, const void *bytes, size_t len)
+static void update(struct digest_stream *stream, const void *bytes, size_t len)
 {
 	if (EVP_DigestUpdate(stream->ctx, bytes, len) != 1)
 		mem_bug("OpenSSL cannot make a digest");
 }
 
+static void update_chunk(struct digest_stream *stream)
+{
+	if (!stream->chunk.len)
+		return;
+	update(stream, stream->chunk.data, dos2unix_chunk((uint8_t *)stream->chunk.data, stream->chunk.len));
+	buf_reset(&stream->chunk);
+}
+
+void digest_add(struct digest_stream *stream, const void *bytes, size_t len)
+{
+	if (stream->kind != DIGEST_MD5_DOS2UNIX) {
+		update(stream, bytes, len);
+		return;
+	}
+	for (const char *at = bytes; len;) {
+		size_t some = DOS2UNIX_CHUNK - stream->chunk.len;
+		if (some > len)
+			some = len;
+		buf_add(&stream->chunk, at, some);
+		at += some;
+		len -= some;
+		if (stream->chunk.len == DOS2UNIX_CHUNK)
+			update_chunk(stream);
+	}
+}
+
 void digest_end(struct digest_stream *stream, struct digest *ret)
 {
 	memset(ret, 0, sizeof(*ret));
+	update_chunk(stream);
 	ret->kind = (uint8_t)stream->kind;
 	if (EVP_DigestFinal_ex(stream->ctx, ret->bytes, NULL) != 1)
 		mem_bug("OpenSSL cannot make a digest");
@@ -108,11 +139,18 @@ void digest_drop(struct digest_stream *stream)
 	if (!stream)
 		return;
 	EVP_MD_CTX_free(stream->ctx);
+	buf_release(&stream->chunk);
 	free(stream);
 }
 
 void digest_bytes(enum digest_kind kind, const void *bytes, size_t len, struct digest *ret)
 {
+	if (kind == DIGEST_MD5_DOS2UNIX) {
+		struct digest_stream *stream = digest_begin(kind);
+		digest_add(stream, bytes, len);
+		digest_end(stream, ret);
+		return;
+	}
 	memset(ret, 0, sizeof(*ret));
 	ret->kind = (uint8_t)kind;
 	if (EVP_Digest(bytes, len, ret->bytes, NULL, algorithm(kind), NULL) != 1)
@@ -197,4 +235,24 @@ void digest_files(enum digest_kind kind, struct digest_job *jobs, size_t count)
 		digest_one(&work, 0);
 	else
 		pool_each(0, count, digest_one, &work);
+}
+
+void digest_files_mixed(struct digest_job *jobs, size_t count)
+{
+	struct digest_job *some = mem_alloc((count + 1) * sizeof(*some));
+	size_t *index OWNED = mem_alloc((count + 1) * sizeof(*index));
+	for (enum digest_kind kind = DIGEST_MD5; kind <= DIGEST_MD5_DOS2UNIX; kind++) {
+		size_t n = 0;
+		for (size_t i = 0; i < count; i++) {
+			if (jobs[i].kind != kind)
+				continue;
+			some[n] = jobs[i];
+			index[n++] = i;
+		}
+		if (n)
+			digest_files(kind, some, n);
+		for (size_t i = 0; i < n; i++)
+			jobs[index[i]] = some[i];
+	}
+	free(some);
 }

@@ -10,7 +10,8 @@
 #include "base/err.h"
 #include "base/fs.h"
 
-enum digest_kind { DIGEST_NONE, DIGEST_MD5, DIGEST_SHA256, DIGEST_SHA1 };
+/* DOS2UNIX: what DVC 2 named objects by, md5 with CRLF as LF in what looks like text (formats/dos2unix.h). Values are kept in files. */
+enum digest_kind { DIGEST_NONE, DIGEST_MD5, DIGEST_SHA256, DIGEST_SHA1, DIGEST_MD5_DOS2UNIX };
 
 #define DIGEST_MAX 32
 #define DIGEST_HEX_MAX (2 * DIGEST_MAX + 1)
@@ -20,7 +21,7 @@ struct digest {
 	uint8_t bytes[DIGEST_MAX]; /* the first digest_len(kind); the rest 0 */
 };
 
-size_t digest_len(enum digest_kind kind); /* 0, 16, 32, 20 */
+size_t digest_len(enum digest_kind kind); /* 0, 16, 32, 20, 16 */
 bool digest_eq(const struct digest *a, const struct digest *b);
 void digest_hex(const struct digest *digest, char out[DIGEST_HEX_MAX]);
 bool digest_parse(struct digest *ret, enum digest_kind kind, const char *hex);
@@ -43,6 +44,7 @@ int digest_file(enum digest_kind kind, const char *path, struct digest *ret, str
  * What is not a regular file is an error of its job (a FIFO would wait for ever). */
 struct digest_job {
 	const char *path;
+	uint8_t kind; /* of digest_files_mixed alone */
 	struct digest ret;
 	struct fs_stamp ret_stamp;
 	bool ret_stable;
@@ -50,5 +52,7 @@ struct digest_job {
 	struct err ret_err;
 };
 void digest_files(enum digest_kind kind, struct digest_job *jobs, size_t count);
+/* Each by its own kind. */
+void digest_files_mixed(struct digest_job *jobs, size_t count);
 
 #endif

@@ -114,7 +114,7 @@ static int read_digest(const struct yaml_node *map, struct dvc_out *out, struct 
 	if (len == 32) {
 		memcpy(hex, md5->text, 32);
 		hex[32] = '\0';
-		if (digest_parse(&out->digest, DIGEST_MD5, hex))
+		if (digest_parse(&out->digest, out->legacy ? DIGEST_MD5_DOS2UNIX : DIGEST_MD5, hex))
 			return 0;
 	}
 	data_err(err, md5, "'%s' is not an md5", md5->text);

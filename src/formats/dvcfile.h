@@ -26,7 +26,7 @@ struct dvc_out {
 	char *path;           /* relative to the .dvc file's directory (and its wdir), normalised, safe below it */
 	struct digest digest; /* kind DIGEST_NONE: not known yet (partial import), or versioned by its remote (has_files) */
 	bool is_dir;          /* the digest is that of a .dir manifest */
-	bool legacy;          /* no `hash: md5`: written by dvc 2, md5 of text with CRLF as LF, cache without files/md5 */
+	bool legacy;          /* no `hash: md5`: written by dvc 2; digest is a DIGEST_MD5_DOS2UNIX, the cache has it outside of files/md5 */
 	bool has_size, has_nfiles;
 	uint64_t size;        /* bytes; of a directory the sum of its members */
 	uint64_t nfiles;      /* directories */
@@ -96,9 +96,5 @@ void dvc_file_release(struct dvc_file *file);
 
 /* Whether a name is that of a .dvc file ("x.dvc", not ".dvc"). */
 bool dvc_file_is_name(const char *name);
-
-/* md5 of the content with CRLF as LF where it is text, as dvc 2 hashed; sources: dvc's file_md5 (facts). Streaming, 1 MiB chunks.
- * A file that changed meanwhile sets *ret_stable to false. */
-int dvc_legacy_md5_file(const char *path, struct digest *ret, bool *ret_stable, struct err *err) MUST_CHECK;
 
 #endif

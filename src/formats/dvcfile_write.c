@@ -61,7 +61,7 @@ char *dvc_out_value(const struct dvc_out *out, enum dvc_key key, size_t indent, 
 	default:
 		break;
 	}
-	char *digest OWNED = out->digest.kind == DIGEST_MD5 ? digest_text(out) : NULL;
+	char *digest OWNED = digest_len(out->digest.kind) == 16 ? digest_text(out) : NULL;
 	const char *text = text_of(out, key, digest);
 	return text ? dvc_scalar(text, indent + 2, indent + strlen(dvc_key_names[key]) + 2, flow) : NULL;
 }

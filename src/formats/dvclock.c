@@ -76,7 +76,7 @@ static int read_digest(const struct yaml_node *entry, struct dvc_out *out, struc
 		return 0;
 	out->is_dir = text_ends(md5->text, ".dir");
 	char *hex OWNED = mem_strndup(md5->text, out->is_dir ? md5->text_len - 4 : md5->text_len);
-	if (!digest_parse(&out->digest, DIGEST_MD5, hex))
+	if (!digest_parse(&out->digest, out->legacy ? DIGEST_MD5_DOS2UNIX : DIGEST_MD5, hex))
 		return yaml_err(err, md5, "'%s' is no md5", md5->text);
 	return 0;
 }

@@ -110,17 +110,17 @@ static void drop_copy(struct batch *batch, size_t index)
 	batch->copies[index] = NULL;
 }
 
-static void verify_kind(struct batch *batch, enum digest_kind kind)
+static void verify(struct batch *batch)
 {
 	VEC(struct digest_job) jobs = { 0 };
 	VEC(size_t) of = { 0 };
 	for (size_t i = 0; i < batch->count; i++) {
-		if (!batch->copies[i] || batch->items[i].expect.kind != kind)
+		if (!batch->copies[i] || batch->items[i].expect.kind == DIGEST_NONE)
 			continue;
-		vec_push(&jobs, (struct digest_job){ .path = batch->copies[i] });
+		vec_push(&jobs, ((struct digest_job){ .path = batch->copies[i], .kind = batch->items[i].expect.kind }));
 		vec_push(&of, i);
 	}
-	digest_files(kind, jobs.at, jobs.len);
+	digest_files_mixed(jobs.at, jobs.len);
 	for (size_t j = 0; j < jobs.len; j++) {
 		struct digest_job *job = &jobs.at[j];
 		struct remote_item *item = &batch->items[of.at[j]];
@@ -141,8 +141,7 @@ static void verify_kind(struct batch *batch, enum digest_kind kind)
 static void copy_and_verify(struct batch *batch)
 {
 	pool_each(batch->count < 8 ? 1 : 0, batch->count, copy_one, batch);
-	verify_kind(batch, DIGEST_MD5);
-	verify_kind(batch, DIGEST_SHA256);
+	verify(batch);
 }
 
 static int rename_into_place(const char *from, const char *to, struct err *err)

@@ -28,10 +28,19 @@ void odb_release(struct odb *odb)
 	*odb = (struct odb){ .temp = TEMP_DIR_INIT };
 }
 
+struct odb_id odb_member(const struct odb_id *dir, const uint8_t md5[16])
+{
+	struct odb_id id = { { .kind = dir->digest.kind }, false };
+	memcpy(id.digest.bytes, md5, 16);
+	return id;
+}
+
 void odb_add_key(struct buf *out, const struct odb_id *id)
 {
 	char hex[DIGEST_HEX_MAX];
 	digest_hex(&id->digest, hex);
+	if (id->digest.kind != DIGEST_MD5_DOS2UNIX)
+		buf_addstr(out, "files/md5/");
 	buf_add(out, hex, 2);
 	buf_addch(out, '/');
 	buf_addstr(out, hex + 2);
@@ -42,24 +51,25 @@ void odb_add_key(struct buf *out, const struct odb_id *id)
 void odb_add_path(const struct odb *odb, struct buf *out, const struct odb_id *id)
 {
 	buf_addstr(out, odb->dir);
-	buf_addstr(out, "/files/md5/");
+	buf_addch(out, '/');
 	odb_add_key(out, id);
 }
 
 bool odb_id_of_key(const char *key, struct odb_id *ret)
 {
 	char hex[33] = "";
-	const char *rest = text_starts(key, "files/md5/") ? key + strlen("files/md5/") : "";
+	bool legacy = !text_starts(key, "files/md5/");
+	const char *rest = legacy ? key : key + strlen("files/md5/");
 	size_t len = strlen(rest);
 	ret->is_dir = len == 37 && text_ends(rest, ".dir");
 	if ((len != 33 && !ret->is_dir) || rest[2] != '/')
 		return false;
 	memcpy(hex, rest, 2);
 	memcpy(hex + 2, rest + 3, 30);
-	return digest_parse(&ret->digest, DIGEST_MD5, hex);
+	return digest_parse(&ret->digest, legacy ? DIGEST_MD5_DOS2UNIX : DIGEST_MD5, hex);
 }
 
-/* md5 of nothing. */
+/* md5 of nothing, in either kind. */
 static bool is_empty_digest(const struct digest *digest)
 {
 	static const uint8_t empty[16] = { 0xd4, 0x1d, 0x8c, 0xd9, 0x8f, 0x00, 0xb2, 0x04,
@@ -73,7 +83,7 @@ static bool protect_verified(const char *path, const struct odb_id *id)
 	struct digest digest;
 	struct fs_stamp stamp;
 	bool stable = false;
-	if (digest_file(DIGEST_MD5, path, &digest, &stamp, &stable, &ignored) < 0 || !stable)
+	if (digest_file(id->digest.kind, path, &digest, &stamp, &stable, &ignored) < 0 || !stable)
 		return false;
 	return digest_eq(&digest, &id->digest) && sys.fchmodat(AT_FDCWD, path, 0444, 0) == 0;
 }
@@ -152,15 +162,28 @@ static int sync_temps(const struct odb_publish *items, size_t count, struct err 
 	return 0;
 }
 
+#define FAN_OUT 256u
+#define FAN_OUTS (2 * FAN_OUT) /* behind those of files/md5 those of DVC 2 */
+
+void odb_add_fan_out(const struct odb *odb, struct buf *out, bool legacy, unsigned first)
+{
+	buf_addf(out, "%s/%s%02x", odb->dir, legacy ? "" : "files/md5/", first);
+}
+
 static void fan_out_path(const struct odb *odb, unsigned index, struct buf *out)
 {
-	buf_addf(out, "%s/files/md5/%02x", odb->dir, index);
+	odb_add_fan_out(odb, out, index >= FAN_OUT, index % FAN_OUT);
+}
+
+static unsigned fan_out_of(const struct odb_id *id)
+{
+	return id->digest.bytes[0] + (id->digest.kind == DIGEST_MD5_DOS2UNIX ? FAN_OUT : 0);
 }
 
 struct fan_out_job {
 	const struct odb *odb;
-	uint8_t index[256];
-	int numbers[256];
+	uint16_t index[FAN_OUTS];
+	int numbers[FAN_OUTS];
 };
 
 static void sync_fan_out(void *ctx, size_t i)
@@ -173,24 +196,27 @@ static void sync_fan_out(void *ctx, size_t i)
 		job->numbers[i] = errno;
 }
 
-static int sync_fan_outs(const struct odb *odb, const bool touched[256], bool made, struct err *err)
+static int sync_fan_outs(const struct odb *odb, const bool touched[FAN_OUTS], bool made, struct err *err)
 {
 	struct fan_out_job job = { .odb = odb };
 	size_t count = 0;
-	for (unsigned i = 0; i < 256; i++)
+	for (unsigned i = 0; i < FAN_OUTS; i++)
 		if (touched[i])
-			job.index[count++] = (uint8_t)i;
+			job.index[count++] = (uint16_t)i;
 	pool_each(SYNC_THREADS, count, sync_fan_out, &job);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
+		struct buf path CLEANUP(buf_release) = BUF_INIT;
+		fan_out_path(odb, job.index[i], &path);
 		if (job.numbers[i])
-			return err_set_errno(err, ERR_FAILED, job.numbers[i], "cannot sync %s/files/md5/%02x", odb->dir, job.index[i]);
+			return err_set_errno(err, ERR_FAILED, job.numbers[i], "cannot sync %s", path.data);
+	}
 	if (!made)
 		return 0;
 	static const char *const levels[] = { "/files/md5", "/files", "" };
 	for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
 		struct buf path CLEANUP(buf_release) = BUF_INIT;
 		buf_addf(&path, "%s%s", odb->dir, levels[i]);
-		if (fs_sync_dir(path.data, err) < 0)
+		if (fs_is_dir(path.data) && fs_sync_dir(path.data, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -229,9 +255,9 @@ static int publish_batch(struct odb *odb, const struct odb_publish *items, size_
 {
 	if (sync_temps(items, count, err) < 0)
 		return -1;
-	bool touched[256] = { false }, made = false;
+	bool touched[FAN_OUTS] = { false }, made = false;
 	for (size_t i = 0; i < count; i++) {
-		unsigned fan = items[i].id.digest.bytes[0];
+		unsigned fan = fan_out_of(&items[i].id);
 		if (!touched[fan]) {
 			struct buf dir CLEANUP(buf_release) = BUF_INIT;
 			fan_out_path(odb, fan, &dir);
@@ -286,7 +312,7 @@ int odb_read(const struct odb *odb, const struct odb_id *id, size_t max, struct 
 		return -1;
 	}
 	struct digest digest;
-	digest_bytes(DIGEST_MD5, out->data + before, out->len - before, &digest);
+	digest_bytes(id->digest.kind, out->data + before, out->len - before, &digest);
 	if (!digest_eq(&digest, &id->digest)) {
 		buf_truncate(out, before);
 		return err_set(err, ERR_DATA, "the cached object %s is damaged: its md5 is not its name", path.data);

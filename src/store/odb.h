@@ -24,7 +24,7 @@
 #include "store/tempdir.h"
 
 struct odb_id {
-	struct digest digest; /* DIGEST_MD5 */
+	struct digest digest; /* DIGEST_MD5; or of DVC 2, whose objects have a place of their own, DIGEST_MD5_DOS2UNIX */
 	bool is_dir;          /* the manifest of a directory */
 };
 
@@ -45,11 +45,14 @@ struct odb {
 void odb_init(struct odb *odb, const char *dir, bool shared);
 void odb_release(struct odb *odb);
 
-/* "ab/cdef...[.dir]": what follows files/md5/ here and on remotes. */
+/* The id of what a directory's manifest lists. */
+struct odb_id odb_member(const struct odb_id *dir, const uint8_t md5[16]);
+
+/* Below the cache and on remotes: "files/md5/ab/cdef...[.dir]", and of DVC 2 "ab/cdef...[.dir]". */
 void odb_add_key(struct buf *out, const struct odb_id *id);
 void odb_add_path(const struct odb *odb, struct buf *out, const struct odb_id *id);
 
-/* The reverse, of "files/md5/ab/cdef...[.dir]"; false for another kind of key. */
+/* The reverse; false for another kind of key. */
 bool odb_id_of_key(const char *key, struct odb_id *ret);
 
 /* Whether the object is there, by its stat alone: a regular file that nobody may write, empty only if its name says so.

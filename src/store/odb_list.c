@@ -6,12 +6,13 @@
 #include "base/pool.h"
 #include "base/text.h"
 #include "base/vec.h"
-#include "store/odb.h"
+#include "store/odb_internal.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define FAN_OUT 256
+#define FAN_OUT 256u
+#define BUCKETS (2 * FAN_OUT) /* behind those of files/md5 those of DVC 2 */
 #define REST_HEX 30
 #define FEW 512
 
@@ -24,7 +25,7 @@ struct listing {
 	const struct odb_id *ids;
 	const uint64_t *sizes; /* of odb_has_many */
 	bool *present;
-	struct bucket buckets[FAN_OUT];
+	struct bucket buckets[BUCKETS];
 };
 
 struct name {
@@ -57,8 +58,9 @@ static void list_bucket(void *ctx, size_t fan)
 	VEC(struct name) names = { 0 };
 	if (!bucket->wanted.len)
 		return;
-	char *path OWNED = mem_printf("%s/files/md5/%02zx", listing->odb->dir, fan);
-	int fd = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	odb_add_fan_out(listing->odb, &path, fan >= FAN_OUT, (unsigned)(fan % FAN_OUT));
+	int fd = sys.openat(AT_FDCWD, path.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
 	if (!dir) {
 		fs_close_fd(&fd);
@@ -87,8 +89,9 @@ static void look_in_bucket(void *ctx, size_t fan)
 	struct bucket *bucket = &listing->buckets[fan];
 	if (!bucket->wanted.len)
 		return;
-	char *path OWNED = mem_printf("%s/files/md5/%02zx", listing->odb->dir, fan);
-	int dir CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	odb_add_fan_out(listing->odb, &path, fan >= FAN_OUT, (unsigned)(fan % FAN_OUT));
+	int dir CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	for (size_t i = 0; dir >= 0 && i < bucket->wanted.len; i++) {
 		size_t index = bucket->wanted.at[i];
 		const struct odb_id *id = &listing->ids[index];
@@ -105,11 +108,13 @@ static void look_in_bucket(void *ctx, size_t fan)
 static void each_bucket(struct listing *listing, size_t count, pool_fn *look)
 {
 	memset(listing->present, 0, count * sizeof(*listing->present));
-	for (size_t i = 0; i < count; i++)
-		vec_push(&listing->buckets[listing->ids[i].digest.bytes[0]].wanted, i);
+	for (size_t i = 0; i < count; i++) {
+		const struct digest *digest = &listing->ids[i].digest;
+		vec_push(&listing->buckets[digest->bytes[0] + (digest->kind == DIGEST_MD5_DOS2UNIX ? FAN_OUT : 0)].wanted, i);
+	}
 	/* For a few a thread costs more than it saves. */
-	pool_each(count < FEW ? 1 : 0, FAN_OUT, look, listing);
-	for (size_t fan = 0; fan < FAN_OUT; fan++)
+	pool_each(count < FEW ? 1 : 0, BUCKETS, look, listing);
+	for (size_t fan = 0; fan < BUCKETS; fan++)
 		vec_release(&listing->buckets[fan].wanted);
 }
 
@@ -151,17 +156,18 @@ bool odb_fingerprint(const struct odb *odb, uint64_t device, int64_t before, str
 	return true;
 }
 
-static int visit_bucket(const struct odb *odb, unsigned fan, odb_visit_fn *visit, void *ctx, struct err *err)
+static int visit_bucket(const struct odb *odb, bool legacy, unsigned fan, odb_visit_fn *visit, void *ctx, struct err *err)
 {
 	VEC(struct name) names = { 0 };
-	char *path OWNED = mem_printf("%s/files/md5/%02x", odb->dir, fan);
-	int fd = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	odb_add_fan_out(odb, &path, legacy, fan);
+	int fd = sys.openat(AT_FDCWD, path.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (fd < 0)
-		return errno == ENOENT ? 0 : err_set_errno(err, ERR_FAILED, errno, "cannot read %s", path);
+		return errno == ENOENT ? 0 : err_set_errno(err, ERR_FAILED, errno, "cannot read %s", path.data);
 	DIR *dir = sys.fdopendir(fd);
 	if (!dir) {
 		fs_close_fd(&fd);
-		return err_set_errno(err, ERR_FAILED, ENOMEM, "cannot read %s", path);
+		return err_set_errno(err, ERR_FAILED, ENOMEM, "cannot read %s", path.data);
 	}
 	for (struct dirent *entry; (entry = sys.readdir(dir));) {
 		struct name name;
@@ -172,7 +178,7 @@ static int visit_bucket(const struct odb *odb, unsigned fan, odb_visit_fn *visit
 	vec_sort(&names, compare_names);
 	int status = 0;
 	for (size_t i = 0; status == 0 && i < names.len; i++) {
-		struct odb_id id = { { .kind = DIGEST_MD5 }, names.at[i].is_dir };
+		struct odb_id id = { { .kind = legacy ? DIGEST_MD5_DOS2UNIX : DIGEST_MD5 }, names.at[i].is_dir };
 		struct buf object CLEANUP(buf_release) = BUF_INIT;
 		struct stat st;
 		id.digest.bytes[0] = (uint8_t)fan;
@@ -187,8 +193,8 @@ static int visit_bucket(const struct odb *odb, unsigned fan, odb_visit_fn *visit
 
 int odb_each(const struct odb *odb, odb_visit_fn *visit, void *ctx, struct err *err)
 {
-	for (unsigned fan = 0; fan < FAN_OUT; fan++)
-		if (visit_bucket(odb, fan, visit, ctx, err) < 0)
+	for (unsigned i = 0; i < BUCKETS; i++)
+		if (visit_bucket(odb, i >= FAN_OUT, i % FAN_OUT, visit, ctx, err) < 0)
 			return -1;
 	return 0;
 }

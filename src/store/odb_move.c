@@ -256,9 +256,10 @@ static void verify_exports(struct odb_export *items, size_t count, const bool *a
 		if (items[i].ret_result != ODB_OK || as_made[i])
 			continue;
 		jobs[n].path = items[i].to;
+		jobs[n].kind = items[i].id.digest.kind;
 		index[n++] = i;
 	}
-	digest_files(DIGEST_MD5, jobs, n);
+	digest_files_mixed(jobs, n);
 	for (size_t i = 0; i < n; i++) {
 		struct odb_export *item = &items[index[i]];
 		item->ret_stamp = jobs[i].ret_stamp;

@@ -437,6 +437,9 @@ class Sequence:
             return "link"
         if what == "checkout" and b and b[0] == "link" and before.get(rel) == b and not (self.root() / rel).exists():
             return "link"
+        if what == "move" and a and b and (a[0], b[0]) == ("link", "file"):
+            md5 = hashlib.md5(b[2]).hexdigest()
+            return "moved" if a[1] == f"ROOT/.dvc/cache/files/md5/{md5[:2]}/{md5[2:]}" else None
         if what == "checkout":
             if a is None and b == before.get(rel) and not any(rel == out or rel.startswith(out + "/") for out in self.outs()):
                 return "left"

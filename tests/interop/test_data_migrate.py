@@ -62,8 +62,20 @@ def store(box):
     return {str(p.relative_to(root)): (p.read_bytes(), p.stat().st_mode & 0o777) for p in root.rglob("*") if p.is_file()}
 
 
+def test_it_is_used_as_it_is(legacy, tmp_path):
+    old = sorted(p.relative_to(legacy.path / ".dvc/cache") for p in (legacy.path / ".dvc/cache").rglob("*") if p.is_file())
+    legacy.mlmake("data", "status", "-q")
+    legacy.mlmake("data", "remote", "add", "-d", "store", tmp_path / "store")
+    legacy.mlmake("data", "push")
+    assert sorted(p.relative_to(tmp_path / "store") for p in (tmp_path / "store").rglob("*") if p.is_file()) == old
+    for path in "d", ".dvc/cache":
+        shutil.rmtree(legacy.path / path)
+    legacy.mlmake("data", "pull")
+    assert {n: legacy.read(f"d/{n}") for n in FILES} == {**FILES, "lf.txt": FILES["crlf.txt"]} and not store(legacy)
+    legacy.mlmake("data", "verify", "-r", "store")
+
+
 def test_it_works_on_after_migration(legacy):
-    assert "DVC 2" in legacy.mlmake("data", "status").stderr
     dry = json.loads(legacy.mlmake("data", "migrate", "--dry", "--json").stdout)
     assert dry["migrated"] == ["crlf.txt.dvc", "d.dvc"] and not store(legacy)
     before = legacy.read("d.dvc")

@@ -22,6 +22,8 @@ struct adding {
 	struct record record;
 	struct walk walk;
 	struct strlist removed;
+	struct odb_id legacy; /* what DVC 2 recorded of it; DIGEST_NONE: nothing */
+	bool unchanged;       /* as DVC 2 recorded it, which stays so: a colleague's DVC 2 cannot read other records */
 };
 
 struct add_run {
@@ -266,6 +268,10 @@ static int add_part(const struct add_run *run, const struct tracked *owner, cons
 		return err_set(err, ERR_CONFIG, "%s is tracked as a file, and %s would lie inside of it", owner->path, sub);
 	if (tracked_check_supported(owner, err) < 0)
 		return -1;
+	if (owner->out->legacy) {
+		err_set(err, ERR_CONFIG, "%s was recorded by DVC 2, whose kind of hash only whole directories keep", owner->dvc_path);
+		return err_hint(err, "mlmake data migrate %s first, or add all of %s", owner->dvc_path, owner->path);
+	}
 	if (tracked_read_manifest(run->repo, owner, &old, err) < 0)
 		return err_hint(err, "mlmake data fetch %s brings it", owner->path);
 	for (size_t i = 0; i < old.len; i++)
@@ -347,14 +353,40 @@ static int begin(struct add_run *run, const struct outs *outs, const char *given
 		err_set(err, ERR_CONFIG, "%s does not exist", given);
 		return owner ? err_hint(err, "it is tracked: mlmake data checkout %s brings it back", given) : -1;
 	}
+	if (owner && owner->out->legacy && text_eq(owner->path, adding->rel))
+		adding->legacy = tracked_id(owner);
 	if (check_odd(&adding->walk, err) < 0 || record_check_not_ignored(run->repo, adding->rel, adding->walk.is_dir, err) < 0)
 		return -1;
 	return record_check_git(run->repo, adding->rel, err);
 }
 
+/* Whether it is what DVC 2 recorded, and the cache has all of it as DVC 2 kept it. */
+static int compare_with_legacy(struct add_run *run, struct adding *adding, struct err *err)
+{
+	struct dvc_dir dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
+	struct odb_id now;
+	adding->walk.kind = DIGEST_MD5_DOS2UNIX;
+	if (walk_hash(run->repo, &adding->walk, err) < 0 || walk_describe(&adding->walk, &dir, &now, err) < 0)
+		return -1;
+	bool same = now.is_dir == adding->legacy.is_dir && digest_eq(&now.digest, &adding->legacy.digest) &&
+		    odb_has(&run->repo->odb, &now, NULL);
+	for (size_t i = 0; same && i < dir.len; i++) {
+		struct odb_id id = odb_member(&now, dir.entries[i].md5);
+		same = odb_has(&run->repo->odb, &id, NULL);
+	}
+	adding->unchanged = same;
+	if (!same)
+		adding->walk.kind = DIGEST_MD5;
+	return 0;
+}
+
 /* Without the lock. */
 static int take_in(struct add_run *run, struct adding *adding, struct err *err)
 {
+	if (adding->legacy.digest.kind != DIGEST_NONE && compare_with_legacy(run, adding, err) < 0)
+		return -1;
+	if (adding->unchanged)
+		return 0;
 	if (run->options->no_commit)
 		return walk_hash(run->repo, &adding->walk, err);
 	if (walk_hash_known(run->repo, &adding->walk, err) < 0)
@@ -373,6 +405,8 @@ static int settle(struct add_run *run, const struct outs *outs, struct adding *a
 	const struct tracked *owner;
 	if (look_up(run, outs, adding, &owner, err) < 0)
 		return -1;
+	if (adding->unchanged)
+		return 0;
 	if (!run->options->no_commit && import_files(run->repo, &adding->walk, true, err) < 0)
 		return -1;
 	bool part = owner && !text_eq(owner->path, adding->rel);
@@ -383,8 +417,8 @@ static int commit(struct add_run *run, struct data_add_report *ret, struct err *
 {
 	for (size_t i = 0; i < run->list.len; i++) {
 		struct adding *adding = &run->list.at[i];
-		bool changed;
-		if (record_write(run->repo, &adding->record, &changed, &ret->to_stage, &ret->staged, err) < 0)
+		bool changed = false;
+		if (!adding->unchanged && record_write(run->repo, &adding->record, &changed, &ret->to_stage, &ret->staged, err) < 0)
 			return -1;
 		vec_push(&ret->added, ((struct data_added){ .path = mem_strdup(adding->walk.path),
 							    .dvc_path = mem_strdup(adding->record.dvc_path),
@@ -400,7 +434,7 @@ static int relink(struct add_run *run, struct err *err)
 	if (run->repo->config.links[0] == ODB_COPY || run->options->no_commit || run->options->no_relink)
 		return 0;
 	for (size_t i = 0; i < run->list.len; i++)
-		if (checkout_relink(run->repo, &run->list.at[i].walk, err) < 0)
+		if (!run->list.at[i].unchanged && checkout_relink(run->repo, &run->list.at[i].walk, err) < 0)
 			return -1;
 	return 0;
 }

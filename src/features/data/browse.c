@@ -39,7 +39,6 @@ int browse_need(struct data_repo *repo, const struct tracked *tracked, const str
 		err_set(err, ERR_DATA, "%s (md5 %s) is not in the cache, and no remote is configured", name, hex);
 		return err_hint(err, "mlmake data remote add -d NAME URL says where data is");
 	}
-	buf_addstr(&key, "files/md5/");
 	odb_add_key(&key, id);
 	if (transfer_open_remote(repo, tracked->out->remote, 0, &arena, &remote, NULL, err) < 0)
 		return -1;
@@ -112,15 +111,15 @@ static void list_path(struct listing *listing, const char *path, const struct di
 static int list_members(struct listing *listing, const struct tracked *tracked, struct err *err)
 {
 	struct dvc_dir manifest CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
+	struct odb_id top = tracked_id(tracked);
 	if (browse_manifest(listing->repo, tracked, &manifest, err) < 0)
 		return -1;
 	for (size_t i = 0; i < manifest.len; i++) {
-		struct odb_id id = { { .kind = DIGEST_MD5 }, false };
+		struct odb_id id = odb_member(&top, manifest.entries[i].md5);
 		char *path OWNED = path_joined(tracked->path, manifest.entries[i].relpath);
 		uint64_t size = 0;
 		if (*listing->top && !path_inside(listing->top, path))
 			continue;
-		memcpy(id.digest.bytes, manifest.entries[i].md5, 16);
 		bool cached = listing->options->sizes && odb_has(&listing->repo->odb, &id, &size);
 		list_path(listing, path, &id.digest, false, false, cached, size);
 	}
@@ -218,17 +217,17 @@ static int want_file(struct getting *getting, const struct digest *digest, const
 
 static int want_members(struct getting *getting, const char *sub, struct err *err)
 {
+	struct odb_id top = tracked_id(getting->tracked);
 	if (browse_manifest(getting->repo, getting->tracked, &getting->manifest, err) < 0)
 		return -1;
 	for (size_t i = 0; i < getting->manifest.len; i++) {
 		const struct dvc_entry *entry = &getting->manifest.entries[i];
-		struct digest digest = { .kind = DIGEST_MD5 };
+		struct odb_id id = odb_member(&top, entry->md5);
 		char *name OWNED = path_joined(getting->tracked->path, entry->relpath);
 		if (*sub && !path_inside(sub, entry->relpath))
 			continue;
-		memcpy(digest.bytes, entry->md5, 16);
 		const char *rest = text_eq(sub, entry->relpath) ? "" : *sub ? entry->relpath + strlen(sub) + 1 : entry->relpath;
-		if (want_file(getting, &digest, rest, name, err) < 0)
+		if (want_file(getting, &id.digest, rest, name, err) < 0)
 			return -1;
 	}
 	if (*sub && !getting->items.len) {

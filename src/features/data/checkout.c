@@ -40,22 +40,16 @@ static char *member_path(const struct plan *plan, const char *rel)
 	return *rel ? path_joined(plan->tracked->path, rel) : mem_strdup(plan->tracked->path);
 }
 
-static bool is_cached(const struct plan *plan, const struct digest *digest)
-{
-	struct odb_id id = { *digest, false };
-	return odb_has(&plan->repo->odb, &id, NULL);
-}
-
 /* A file that would be lost: with --force it may be overwritten, otherwise its bytes must be in the cache. */
 static void guard(const struct plan *plan, const struct walk_file *file, struct strlist *unsafe)
 {
-	if (!plan->options->force && !is_cached(plan, &file->digest))
+	if (!plan->options->force && !walk_is_cached(plan->repo, &plan->walk, file))
 		strlist_take(unsafe, member_path(plan, file->rel));
 }
 
 static void plan_member(struct plan *plan, const char *rel, const uint8_t md5[16], struct strlist *unsafe)
 {
-	struct change change = { .rel = rel, .digest = { .kind = DIGEST_MD5 } };
+	struct change change = { .rel = rel, .digest = { .kind = (uint8_t)plan->walk.kind } };
 	memcpy(change.digest.bytes, md5, 16);
 	const struct walk_file *file = walk_find(&plan->walk, rel);
 	if (file && digest_eq(&file->digest, &change.digest) && !plan->options->relink)
@@ -89,7 +83,7 @@ static void plan_dir(struct plan *plan, const struct selected *selected, struct 
 		const struct walk_file *file = &plan->walk.files.at[i];
 		if (!selected_covers(selected, file->rel) || dvc_dir_find(&plan->manifest, file->rel))
 			continue;
-		if (is_cached(plan, &file->digest) || (plan->options->force && plan->options->exact))
+		if (walk_is_cached(plan->repo, &plan->walk, file) || (plan->options->force && plan->options->exact))
 			strlist_add(&plan->removals, file->rel);
 		else if (!plan->options->force || is_in_the_way(plan, file->rel))
 			strlist_take(unsafe, member_path(plan, file->rel));
@@ -311,7 +305,7 @@ static int remember(const struct plan *plan, const struct staged *staged, struct
 		char *rel OWNED = member_path(plan, plan->changes.at[i].rel);
 		struct fs_stamp stamp = staged->stamps[i];
 		if (staged->whole || stamp_placed(plan, rel, &stamp))
-			hashes_record(hashes, DIGEST_MD5, rel, &plan->changes.at[i].digest, &stamp);
+			hashes_record(hashes, plan->walk.kind, rel, &plan->changes.at[i].digest, &stamp);
 		if (hashes_unsaved(hashes) >= 2 * EXPORTED_AT_ONCE && hashes_unsaved(hashes) >= i / 4 && repo_save_hashes(plan->repo, err) < 0)
 			return -1;
 	}
@@ -370,7 +364,8 @@ int checkout_one(struct data_repo *repo, const struct selected *selected, const 
 		 struct data_checkout_report *ret, struct damaged_ids *damaged, struct err *err)
 {
 	struct plan plan CLEANUP(plan_release) = {
-		.repo = repo, .tracked = selected->tracked, .options = options, .manifest = DVC_DIR_INIT, .walk = WALK_INIT
+		.repo = repo, .tracked = selected->tracked, .options = options, .manifest = DVC_DIR_INIT,
+		.walk = { .kind = tracked_kind(selected->tracked) }
 	};
 	struct strlist unsafe CLEANUP(strlist_release) = { 0 };
 	if (tracked_is_partial(plan.tracked))

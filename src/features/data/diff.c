@@ -57,20 +57,17 @@ static const struct digest no_content = { .kind = DIGEST_NONE };
 
 static int add_work_tree(struct diff_run *run, struct side *side, const struct tracked *tracked, struct err *err)
 {
-	struct walk walk CLEANUP(walk_release) = WALK_INIT;
+	struct walk walk CLEANUP(walk_release) = { .kind = tracked_kind(tracked) };
 	if (walk_path(run->repo, tracked->path, &walk, err) < 0 || walk_hash(run->repo, &walk, err) < 0)
 		return -1;
 	for (size_t i = 0; i < walk.odd.len; i++)
 		strlist_add(&run->ret->warnings, walk.odd.at[i]);
 	if (walk.exists && walk.is_dir) {
 		struct dvc_dir dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
-		struct digest digest;
-		for (size_t i = 0; i < walk.files.len; i++)
-			dvc_dir_add(&dir, walk.files.at[i].rel, walk.files.at[i].digest.bytes);
-		if (dvc_dir_sort(&dir, err) < 0)
+		struct odb_id id;
+		if (walk_describe(&walk, &dir, &id, err) < 0)
 			return -1;
-		dvc_dir_digest(&dir, &digest, NULL);
-		add_node(side, tracked->path, "", true, walk.broken.len ? &no_content : &digest);
+		add_node(side, tracked->path, "", true, walk.broken.len ? &no_content : &id.digest);
 	}
 	for (size_t i = 0; i < walk.broken.len; i++)
 		add_node(side, tracked->path, walk.broken.at[i], false, &no_content);
@@ -83,7 +80,8 @@ static int add_recorded(struct diff_run *run, struct side *side, const struct tr
 {
 	struct dvc_dir manifest CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
 	struct err odd CLEANUP(err_release) = ERR_INIT;
-	add_node(side, tracked->path, "", tracked->out->is_dir, &tracked->out->digest);
+	struct odb_id top = tracked_id(tracked);
+	add_node(side, tracked->path, "", tracked->out->is_dir, &top.digest);
 	if (!tracked->out->is_dir)
 		return 0;
 	if (browse_manifest(run->repo, tracked, &manifest, &odd) < 0) {
@@ -94,9 +92,8 @@ static int add_recorded(struct diff_run *run, struct side *side, const struct tr
 		return 0;
 	}
 	for (size_t i = 0; i < manifest.len; i++) {
-		struct digest digest = { .kind = DIGEST_MD5 };
-		memcpy(digest.bytes, manifest.entries[i].md5, 16);
-		add_node(side, tracked->path, manifest.entries[i].relpath, false, &digest);
+		struct odb_id id = odb_member(&top, manifest.entries[i].md5);
+		add_node(side, tracked->path, manifest.entries[i].relpath, false, &id.digest);
 	}
 	return 0;
 }

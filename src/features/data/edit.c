@@ -100,8 +100,7 @@ static int check_kept(struct data_repo *repo, const char *path, struct err *err)
 	if (walk_path(repo, path, &walk, err) < 0 || walk_hash(repo, &walk, err) < 0)
 		return -1;
 	for (size_t i = 0; i < walk.files.len; i++) {
-		struct odb_id id = { walk.files.at[i].digest, false };
-		if (odb_has(&repo->odb, &id, NULL))
+		if (walk_is_cached(repo, &walk, &walk.files.at[i]))
 			continue;
 		err_set(err, ERR_FAILED, "%s%s%s is in no cache and would be lost", path, *walk.files.at[i].rel ? "/" : "", walk.files.at[i].rel);
 		return err_hint(err, "-f deletes it all the same; without --outs the data stays");

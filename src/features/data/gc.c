@@ -6,6 +6,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "features/data/browse.h"
+#include "features/data/objects.h"
 #include "features/data/transfer.h"
 #include "vcs/git_revs.h"
 
@@ -25,7 +26,7 @@ struct gc {
 	struct data_repo *repo;
 	const struct data_gc_options *options;
 	struct data_gc_report *ret;
-	struct map used;  /* "ab/cd...[.dir]" to enum use */
+	struct map used;  /* keys to enum use */
 	struct map blobs; /* git objects and manifests that were read */
 	VEC(struct unused) unused;
 };
@@ -74,9 +75,9 @@ static int mark_members(struct gc *gc, struct data_repo *owner, const struct tra
 		char *what OWNED = mem_printf("the manifest of %s", tracked->path);
 		return unreadable(gc, what, failure.message, may_skip, err);
 	}
+	struct odb_id top = tracked_id(tracked);
 	for (size_t i = 0; i < manifest.len; i++) {
-		struct odb_id id = { { .kind = DIGEST_MD5 }, false };
-		memcpy(id.digest.bytes, manifest.entries[i].md5, 16);
+		struct odb_id id = odb_member(&top, manifest.entries[i].md5);
 		mark(gc, &id, use);
 	}
 	return 0;
@@ -95,8 +96,7 @@ static int mark_outs(struct gc *gc, struct data_repo *owner, const struct outs *
 				tracked->dvc_path);
 			return err_hint(err, "use dvc gc in this repository");
 		}
-		/* Objects of DVC 2 have a place of their own, which is left alone. */
-		if (tracked->out->legacy || id.digest.kind == DIGEST_NONE || !mark(gc, &id, use))
+		if (id.digest.kind == DIGEST_NONE || !mark(gc, &id, use))
 			continue;
 		if (id.is_dir && mark_members(gc, owner, tracked, use, may_skip, err) < 0)
 			return -1;
@@ -210,7 +210,7 @@ static void consider(struct gc *gc, const struct odb_id *id, uint64_t size, bool
 	if (use)
 		return;
 	struct buf name CLEANUP(buf_release) = BUF_INIT;
-	odb_add_key(&name, id);
+	object_add_name(&name, id);
 	vec_push(&gc->unused, ((struct unused){ *id, size, on_remote }));
 	strlist_take(&gc->ret->names, mem_printf("%s%s", on_remote ? "remote: " : "", name.data));
 	*(on_remote ? &gc->ret->remote_objects : &gc->ret->objects) += 1;
@@ -255,7 +255,6 @@ static int delete_remote(struct gc *gc, struct remote *remote, bool manifests, s
 		struct buf key CLEANUP(buf_release) = BUF_INIT;
 		if (!gc->unused.at[i].on_remote || gc->unused.at[i].id.is_dir != manifests)
 			continue;
-		buf_addstr(&key, "files/md5/");
 		odb_add_key(&key, &gc->unused.at[i].id);
 		items[count++] = (struct remote_item){ .key = arena_strdup(&keys, key.data) };
 	}
@@ -273,7 +272,7 @@ static int sweep(struct gc *gc, struct remote *remote, struct err *err)
 {
 	const struct data_gc_options *options = gc->options;
 	if (odb_each(&gc->repo->odb, consider_cached, gc, err) < 0 ||
-	    (remote && remote_list(remote, "files/md5/", consider_listed, gc, err) < 0))
+	    (remote && objects_list_remote(remote, consider_listed, gc, err) < 0))
 		return -1;
 	if (options->dry || !gc->unused.len || (options->confirm && !options->confirm(options->ctx, gc->ret)))
 		return 0;

@@ -95,8 +95,7 @@ static bool is_all_there(const struct importing *importing)
 	if (!odb_has(&importing->repo->odb, &intake->id, NULL))
 		return false;
 	for (size_t i = 0; i < intake->dir.len; i++) {
-		struct odb_id id = { { .kind = DIGEST_MD5 }, false };
-		memcpy(id.digest.bytes, intake->dir.entries[i].md5, 16);
+		struct odb_id id = odb_member(&intake->id, intake->dir.entries[i].md5);
 		if (!odb_has(&importing->repo->odb, &id, NULL))
 			return false;
 	}

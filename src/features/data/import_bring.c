@@ -100,8 +100,7 @@ static bool is_cached(struct data_repo *repo, const struct tracked *tracked)
 	if (id.is_dir && tracked_read_manifest(repo, tracked, &manifest, &ignored) < 0)
 		return false;
 	for (size_t i = 0; i < manifest.len; i++) {
-		struct odb_id member = { { .kind = DIGEST_MD5 }, false };
-		memcpy(member.digest.bytes, manifest.entries[i].md5, 16);
+		struct odb_id member = odb_member(&id, manifest.entries[i].md5);
 		if (!odb_has(&repo->odb, &member, NULL))
 			return false;
 	}
@@ -124,6 +123,9 @@ size_t import_fetch(struct data_repo *repo, const struct selection *chosen, stru
 			strlist_add(&ret->broken, odd.message);
 		else if (!partial && is_cached(repo, tracked))
 			ret->present++;
+		else if (tracked->out->legacy)
+			strlist_take(&ret->failed, mem_printf("%s: DVC 2 recorded this import, and its content is not in the cache; mlmake data update %s "
+							      "records it anew", tracked->path, tracked->dvc_path));
 		else if (import_restore(repo, tracked, &intake, &failure) == 0) {
 			ret->moved += intake.nfiles;
 			ret->bytes += intake.size;

@@ -9,6 +9,7 @@
 #ifndef FEATURES_DATA_INTAKE_H
 #define FEATURES_DATA_INTAKE_H
 
+#include "base/map.h"
 #include "features/data/source.h"
 
 struct intake {
@@ -18,6 +19,7 @@ struct intake {
 	uint64_t size;      /* of all files */
 	size_t nfiles;
 	struct odb_id id;   /* by intake_finish */
+	struct map renamed; /* what a source of DVC 2 had: its hex to the digest that it got */
 };
 #define INTAKE_INIT { .dir = DVC_DIR_INIT }
 

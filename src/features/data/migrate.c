@@ -1,6 +1,6 @@
 /*
  * data migrate: outputs that DVC 2 recorded become those of DVC 3. Their objects lie in <cache>/ab/cdef..., named by a md5 that takes CRLF
- * for LF in text (formats/dvclegacy.c); each is checked against that name before its bytes get their new one. The old objects stay. Two files
+ * for LF in text (formats/dos2unix.h); each is checked against that name before its bytes get their new one. The old objects stay. Two files
  * that differ in their line ends alone have one object there: so what is in the work tree, unchanged, is what counts for a file.
  */
 #include "base/mem.h"
@@ -25,9 +25,9 @@ struct migrated {
 
 static char *legacy_path(const struct data_repo *repo, const struct digest *digest, bool is_dir)
 {
-	char hex[DIGEST_HEX_MAX];
-	digest_hex(digest, hex);
-	return mem_printf("%s/%.2s/%s%s", repo->odb.dir, hex, hex + 2, is_dir ? ".dir" : "");
+	struct buf path = BUF_INIT;
+	odb_add_path(&repo->odb, &path, &(struct odb_id){ *digest, is_dir });
+	return buf_detach(&path);
 }
 
 static void lose(struct migrating *migrating, struct strlist *list, const char *name, const struct digest *digest)
@@ -43,13 +43,14 @@ static int check_object(struct migrating *migrating, const char *path, const cha
 			struct err *err)
 {
 	struct digest now;
+	struct fs_stamp stamp;
 	bool stable;
 	*ret_sound = false;
 	if (!fs_is_file(path)) {
 		lose(migrating, &migrating->ret->missing, name, digest);
 		return 0;
 	}
-	if (dvc_legacy_md5_file(path, &now, &stable, err) < 0)
+	if (digest_file(digest->kind, path, &now, &stamp, &stable, err) < 0)
 		return -1;
 	*ret_sound = stable && digest_eq(&now, digest);
 	if (!*ret_sound)
@@ -74,9 +75,10 @@ static bool is_unchanged(struct migrating *migrating, const char *name, const ch
 {
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	struct digest now;
+	struct fs_stamp stamp;
 	bool stable;
 	return fs_is_file(abs) && repo_check_parents(migrating->repo, name, &ignored) == 0 &&
-	       dvc_legacy_md5_file(abs, &now, &stable, &ignored) == 0 && stable && digest_eq(&now, digest);
+	       digest_file(digest->kind, abs, &now, &stamp, &stable, &ignored) == 0 && stable && digest_eq(&now, digest);
 }
 
 /* *ret_found is false where the object is absent or damaged. */
@@ -113,6 +115,7 @@ static int migrate_dir(struct migrating *migrating, const struct tracked *tracke
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
 	char *path OWNED = legacy_path(migrating->repo, &out->digest, true);
 	char *name OWNED = mem_printf("%s/", tracked->path);
+	struct odb_id top = tracked_id(tracked);
 	bool sound;
 	uint64_t total = 0;
 	if (check_object(migrating, path, name, &out->digest, &sound, err) < 0)
@@ -122,11 +125,10 @@ static int migrate_dir(struct migrating *migrating, const struct tracked *tracke
 	if (dvc_dir_read(&old, path, name, err) < 0)
 		return -1;
 	for (size_t i = 0; i < old.len; i++) {
-		struct digest digest = { .kind = DIGEST_MD5 };
+		struct digest digest = odb_member(&top, old.entries[i].md5).digest;
 		struct migrated made;
 		bool found;
 		char *member OWNED = path_joined(tracked->path, old.entries[i].relpath);
-		memcpy(digest.bytes, old.entries[i].md5, 16);
 		if (migrate_object(migrating, &digest, member, &found, &made, err) < 0)
 			return -1;
 		if (!found)

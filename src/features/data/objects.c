@@ -15,7 +15,6 @@ static uint32_t add(struct data_repo *repo, struct objects *objects, const struc
 		    bool wanted)
 {
 	struct buf key CLEANUP(buf_release) = BUF_INIT;
-	buf_addstr(&key, "files/md5/");
 	odb_add_key(&key, id);
 	objects->by_key.key = key_of;
 	objects->by_key.ctx = objects;
@@ -42,7 +41,8 @@ uint32_t objects_add_top(struct data_repo *repo, struct objects *objects, const 
 	const struct tracked *tracked = selected->tracked;
 	struct odb_id id = tracked_id(tracked);
 	char *name OWNED = mem_printf("%s%s", tracked->path, id.is_dir ? "/" : "");
-	bool sized = !id.is_dir && tracked->out->has_size;
+	/* What DVC 2 named alike may differ in its line ends, and then in size. */
+	bool sized = !id.is_dir && tracked->out->has_size && !tracked->out->legacy;
 	return add(repo, objects, &id, name, NULL, sized ? tracked->out->size : REMOTE_SIZE_UNKNOWN, true);
 }
 
@@ -66,8 +66,7 @@ int objects_add(struct data_repo *repo, struct objects *objects, const struct se
 		return -1;
 	struct object_dir dir = { .manifest = top };
 	for (size_t i = 0; i < manifest.len; i++) {
-		struct odb_id id = { .digest = { .kind = DIGEST_MD5 } };
-		memcpy(id.digest.bytes, manifest.entries[i].md5, 16);
+		struct odb_id id = odb_member(&objects->list.at[top].id, manifest.entries[i].md5);
 		const char *rel = manifest.entries[i].relpath;
 		bool wanted = selected_covers(selected, rel);
 		if (wanted || !objects->only_wanted)
@@ -92,7 +91,32 @@ char *object_describe(const struct object *object)
 {
 	char hex[DIGEST_HEX_MAX];
 	digest_hex(&object->id.digest, hex);
-	return mem_printf("%s (md5 %s%s)", object->name, hex, object->id.is_dir ? ".dir" : "");
+	return mem_printf("%s (%s %s%s)", object->name, object->id.digest.kind == DIGEST_MD5_DOS2UNIX ? "md5-dos2unix" : "md5", hex,
+			  object->id.is_dir ? ".dir" : "");
+}
+
+void object_add_name(struct buf *out, const struct odb_id *id)
+{
+	struct buf key CLEANUP(buf_release) = BUF_INIT;
+	odb_add_key(&key, id);
+	if (id->digest.kind == DIGEST_MD5_DOS2UNIX)
+		buf_addf(out, "%s (of DVC 2)", key.data);
+	else
+		buf_addstr(out, key.data + strlen("files/md5/"));
+}
+
+int objects_list_remote(struct remote *remote, remote_visit_fn *visit, void *ctx, struct err *err)
+{
+	static const char digits[] = "0123456789abcdef";
+	if (remote_list(remote, "files/md5/", visit, ctx, err) < 0)
+		return -1;
+	/* Those of DVC 2 lie beside files/, which an f for all of its kind would list once more. */
+	for (size_t i = 0; i < 15 + 16; i++) {
+		char prefix[3] = { digits[i < 15 ? i : 15], i < 15 ? '\0' : digits[i - 15], '\0' };
+		if (remote_list(remote, prefix, visit, ctx, err) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 static struct selection *group_of(struct remote_groups *groups, const char *remote)

@@ -47,6 +47,12 @@ void objects_release(struct objects *objects);
 /* "data/x (md5 ...)" */
 char *object_describe(const struct object *object);
 
+/* "ab/cdef...[.dir]", for people. */
+void object_add_name(struct buf *out, const struct odb_id *id);
+
+/* Every file of a remote where objects lie, those of DVC 2 included; others are among them. */
+int objects_list_remote(struct remote *remote, remote_visit_fn *visit, void *ctx, struct err *err) MUST_CHECK;
+
 /* An out's remote, and what of a selection belongs to it. */
 struct remote_group {
 	const char *remote; /* NULL: the default */

@@ -408,6 +408,11 @@ struct odb_id tracked_id(const struct tracked *tracked)
 	return (struct odb_id){ tracked->out->digest, tracked->out->is_dir };
 }
 
+enum digest_kind tracked_kind(const struct tracked *tracked)
+{
+	return tracked->out->legacy ? DIGEST_MD5_DOS2UNIX : DIGEST_MD5;
+}
+
 bool tracked_is_partial(const struct tracked *tracked)
 {
 	return tracked->has_source && tracked->out->digest.kind == DIGEST_NONE && !tracked->out->has_files;
@@ -436,12 +441,8 @@ int tracked_check_supported(const struct tracked *tracked, struct err *err)
 	else if (out->digest.kind == DIGEST_NONE)
 		err_set(err, ERR_DATA, "%s records no content for '%s'%s", tracked->dvc_path, tracked->path,
 			tracked->has_source ? " (an import without download)" : "");
-	else if (out->legacy)
-		err_set(err, ERR_CONFIG, "%s was written by DVC 2 and has its kind of hash", tracked->dvc_path);
 	else
 		return 0;
-	if (out->legacy && out->digest.kind != DIGEST_NONE && !out->has_files)
-		return err_hint(err, "mlmake data migrate records it as DVC 3 does");
 	return err_hint(err, "use dvc for this one");
 }
 

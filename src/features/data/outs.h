@@ -81,6 +81,8 @@ void selection_release(struct selection *selection);
 bool selected_covers(const struct selected *selected, const char *member);
 
 struct odb_id tracked_id(const struct tracked *tracked);
+/* Of its files: DIGEST_MD5, or DIGEST_MD5_DOS2UNIX where DVC 2 recorded it. */
+enum digest_kind tracked_kind(const struct tracked *tracked);
 
 /* An import whose content is not recorded (--no-download). */
 bool tracked_is_partial(const struct tracked *tracked);
@@ -88,7 +90,7 @@ bool tracked_is_partial(const struct tracked *tracked);
  * content has. False if nothing is known of it either. */
 bool tracked_describe_partial(const struct tracked *tracked, struct dvc_out *ret);
 
-/* That the output can be handled here: has a hash of DVC 3 and no members versioned by a remote. */
+/* That the output can be handled here: has a hash, and no members versioned by a remote. */
 int tracked_check_supported(const struct tracked *tracked, struct err *err) MUST_CHECK;
 
 /* The manifest of a directory from the cache. ERR_DATA if it is absent or damaged, or the .dvc's size and count contradict it. */

@@ -90,8 +90,8 @@ static int look_at_sample(struct remote *remote, const struct objects *objects, 
 		else
 			chosen -= dir->members.len;
 	}
-	/* files/md5/ab/c... */
-	char *prefix OWNED = mem_strndup(key, strlen("files/md5/") + SAMPLE_DIGITS + 1);
+	/* files/md5/ab/c..., or without files/md5 */
+	char *prefix OWNED = mem_strndup(key, (size_t)(strrchr(key, '/') - key) + 1 + SAMPLE_DIGITS - 2);
 	for (size_t i = 0; i < known->count; i++) {
 		const struct object_dir *dir = &objects->dirs.at[known->index[i]];
 		for (size_t k = 0; k < dir->members.len; k++) {

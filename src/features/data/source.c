@@ -303,8 +303,7 @@ static int add_members(struct listing *listing, const struct source_file *top, c
 		struct source_file *file = rel ? add_file(listing, rel, SOURCE_OBJECT) : NULL;
 		if (!file)
 			continue;
-		file->id = (struct odb_id){ { .kind = DIGEST_MD5 }, false };
-		memcpy(file->id.digest.bytes, manifest.entries[i].md5, 16);
+		file->id = odb_member(&top->id, manifest.entries[i].md5);
 		file->project = top->project;
 		file->pinned = top->pinned;
 		file->member = true;

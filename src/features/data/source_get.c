@@ -126,7 +126,6 @@ static int get_batch(struct getting *getting, struct remote *remote, struct sour
 	for (size_t i = 0; i < count; i++) {
 		const struct source_file *file = wants[i]->file;
 		struct buf key CLEANUP(buf_release) = BUF_INIT;
-		buf_addstr(&key, "files/md5/");
 		odb_add_key(&key, &file->id);
 		items[i] = (struct remote_item){ .key = arena_strdup(&keys, key.data), .path = wants[i]->path, .size = REMOTE_SIZE_UNKNOWN,
 						 .expect = file->id.digest };
@@ -239,13 +238,13 @@ int source_url(struct source *source, const struct source_file *file, struct buf
 	struct remote_spec spec;
 	const char *name = source->chosen_remote ? source->chosen_remote : file->pinned;
 	if (!name && !file->project->config.default_remote && file->project->is_here) {
-		buf_addf(ret, "%s/files/md5/", file->project->config.cache_dir);
+		buf_addf(ret, "%s/", file->project->config.cache_dir);
 		odb_add_key(ret, &file->id);
 		return 0;
 	}
 	if (config_remote(&file->project->config, name, &source->arena, &spec, err) < 0)
 		return err_note(err, "in %s", source->url);
-	buf_addf(ret, "%s/files/md5/", spec.url);
+	buf_addf(ret, "%s/", spec.url);
 	odb_add_key(ret, &file->id);
 	return 0;
 }

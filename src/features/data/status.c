@@ -79,27 +79,34 @@ static void settle(struct items *added, struct items *deleted, struct data_chang
 			strlist_add(&ret->deleted, deleted->list.at[k].name);
 }
 
-static struct digest member_digest(const struct dvc_entry *entry)
+static struct digest member_digest(const struct dvc_entry *entry, enum digest_kind kind)
 {
-	struct digest digest = { .kind = DIGEST_MD5 };
+	struct digest digest = { .kind = (uint8_t)kind };
 	memcpy(digest.bytes, entry->md5, 16);
 	return digest;
 }
 
-static void diff_members(const char *path, const struct dvc_dir *old, const struct dvc_dir *new, struct items *added,
-			 struct items *deleted, struct data_changes *ret)
+/* Members by their names and md5s of one kind. */
+struct members {
+	const struct dvc_dir *dir;
+	enum digest_kind kind;
+};
+
+static void diff_members(const char *path, struct members olds, struct members news, struct items *added, struct items *deleted,
+			 struct data_changes *ret)
 {
+	const struct dvc_dir *old = olds.dir, *new = news.dir;
 	size_t i = 0, k = 0;
 	while (i < old->len || k < new->len) {
 		int order = i == old->len ? 1 : k == new->len ? -1 : strcmp(old->entries[i].relpath, new->entries[k].relpath);
 		const struct dvc_entry *entry = order <= 0 ? &old->entries[i] : &new->entries[k];
 		char *name OWNED = path_joined(path, entry->relpath);
-		struct digest digest = member_digest(entry);
+		struct digest digest = member_digest(entry, order <= 0 ? olds.kind : news.kind);
 		if (order < 0)
 			items_add(deleted, name, &digest, false);
 		else if (order > 0)
 			items_add(added, name, &digest, false);
-		else if (memcmp(old->entries[i].md5, new->entries[k].md5, 16) != 0)
+		else if (olds.kind != news.kind || memcmp(old->entries[i].md5, new->entries[k].md5, 16) != 0)
 			strlist_add(&ret->modified, name);
 		i += order <= 0;
 		k += order >= 0;
@@ -150,9 +157,10 @@ static void compare_sides(struct status_run *run, const struct tracked *old, con
 	bool known = (!old || !old->out->is_dir || manifest_of(run, old, &old_dir));
 	known = (!new || !new->out->is_dir || manifest_of(run, new, &new_dir)) && known;
 	if (known) {
-		diff_members(side->path, &old_dir, &new_dir, added, deleted, changes);
+		enum digest_kind old_kind = tracked_kind(old ? old : side), new_kind = tracked_kind(new ? new : side);
+		diff_members(side->path, (struct members){ &old_dir, old_kind }, (struct members){ &new_dir, new_kind }, added, deleted, changes);
 		struct strlist same CLEANUP(strlist_release) = { 0 };
-		if (run->options->unchanged)
+		if (run->options->unchanged && old_kind == new_kind)
 			add_same_members(side->path, &old_dir, &new_dir, &same);
 		for (size_t i = 0; i < same.len; i++)
 			map_set(&run->committed_same, same.at[i], NULL);
@@ -228,7 +236,7 @@ static void find_present(struct status_run *run, const struct odb_id *manifest, 
 	struct stat st;
 	digest_hex(&manifest->digest, name + strlen(name));
 	int clock CLEANUP(fs_close_fd) = repo->state ? clock_open(repo->root, true) : -1;
-	bool known = clock >= 0 && sys.fstat(clock, &st) == 0 && odb_fingerprint(&repo->odb, st.st_dev, clock_now(clock), &now);
+	bool known = manifest->digest.kind == DIGEST_MD5 && clock >= 0 && sys.fstat(clock, &st) == 0 && odb_fingerprint(&repo->odb, st.st_dev, clock_now(clock), &now);
 	if (known && state_get(repo->state, STATE_META, name, &bytes, &len) && len == sizeof(now.bytes)) {
 		memcpy(seen.bytes, bytes, len);
 		seen.kind = now.kind;
@@ -255,7 +263,7 @@ static void find_not_cached(struct status_run *run, const struct tracked *tracke
 	struct odb_id *ids OWNED = mem_alloc((manifest->len + 1) * sizeof(*ids));
 	bool *present OWNED = mem_alloc(manifest->len + 1);
 	for (size_t i = 0; i < manifest->len; i++)
-		ids[i] = (struct odb_id){ member_digest(&manifest->entries[i]), false };
+		ids[i] = odb_member(&id, manifest->entries[i].md5);
 	find_present(run, &id, ids, manifest->len, present);
 	for (size_t i = 0; i < manifest->len; i++) {
 		if (present[i])
@@ -272,27 +280,16 @@ static void find_not_cached(struct status_run *run, const struct tracked *tracke
 		strlist_add(&ret->not_in_cache, members.at[i]);
 }
 
-static int fill_dir(const struct walk *walk, struct dvc_dir *ret, struct err *err)
-{
-	for (size_t i = 0; i < walk->files.len; i++)
-		dvc_dir_add(ret, walk->files.at[i].rel, walk->files.at[i].digest.bytes);
-	return dvc_dir_sort(ret, err);
-}
-
 /* Whether the data is what the .dvc says; *ret_now is what it is. */
 static int look_at_data(const struct walk *walk, const struct tracked *tracked, struct dvc_dir *ret_now, bool *ret_same, struct err *err)
 {
 	*ret_same = false;
 	if (!walk->exists || walk->is_dir != tracked->out->is_dir || (!walk->is_dir && !walk->files.len))
 		return 0;
-	struct digest digest = { .kind = DIGEST_NONE };
-	if (walk->is_dir) {
-		if (fill_dir(walk, ret_now, err) < 0)
-			return -1;
-		dvc_dir_digest(ret_now, &digest, NULL);
-	} else
-		digest = walk->files.at[0].digest;
-	*ret_same = digest_eq(&digest, &tracked->out->digest);
+	struct odb_id id;
+	if (walk_describe(walk, ret_now, &id, err) < 0)
+		return -1;
+	*ret_same = digest_eq(&id.digest, &tracked->out->digest);
 	return 0;
 }
 
@@ -307,7 +304,7 @@ static bool is_manifest(struct status_run *run, const struct tracked *tracked, c
 static int find_uncommitted(struct status_run *run, const struct tracked *tracked, struct items *added, struct items *deleted,
 			    struct err *err)
 {
-	struct walk walk CLEANUP(walk_release) = WALK_INIT;
+	struct walk walk CLEANUP(walk_release) = { .kind = tracked_kind(tracked) };
 	struct dvc_dir now CLEANUP(dvc_dir_release) = DVC_DIR_INIT, manifest CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
 	struct data_changes *changes = &run->ret->uncommitted;
 	bool same, is_dir = tracked->out->is_dir;
@@ -331,7 +328,7 @@ static int find_uncommitted(struct status_run *run, const struct tracked *tracke
 	else
 		strlist_add(&changes->modified, name);
 	if (run->options->granular && is_dir && has_manifest)
-		diff_members(tracked->path, &manifest, &now, added, deleted, changes);
+		diff_members(tracked->path, (struct members){ &manifest, walk.kind }, (struct members){ &now, walk.kind }, added, deleted, changes);
 	else if (run->options->granular && is_dir && walk.exists) {
 		for (size_t i = 0; i < walk.files.len; i++)
 			strlist_take(&changes->unknown, path_joined(tracked->path, walk.files.at[i].rel));
@@ -346,7 +343,7 @@ static int find_unrecorded(struct status_run *run, const struct tracked *tracked
 {
 	struct walk walk CLEANUP(walk_release) = WALK_INIT;
 	struct dvc_dir now CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
-	struct digest digest = { .kind = DIGEST_NONE };
+	struct odb_id id;
 	if (walk_path(run->repo, tracked->path, &walk, err) < 0 || walk_hash(run->repo, &walk, err) < 0)
 		return -1;
 	if (!walk.exists || walk.is_broken || (!walk.is_dir && !walk.files.len))
@@ -355,10 +352,9 @@ static int find_unrecorded(struct status_run *run, const struct tracked *tracked
 		items_add(added, tracked->path, &walk.files.at[0].digest, false);
 		return 0;
 	}
-	if (fill_dir(&walk, &now, err) < 0)
+	if (walk_describe(&walk, &now, &id, err) < 0)
 		return -1;
-	dvc_dir_digest(&now, &digest, NULL);
-	items_add(added, tracked->path, &digest, true);
+	items_add(added, tracked->path, &id.digest, true);
 	for (size_t i = 0; run->options->granular && i < walk.files.len; i++) {
 		char *name OWNED = path_joined(tracked->path, walk.files.at[i].rel);
 		items_add(added, name, &walk.files.at[i].digest, false);

@@ -340,7 +340,7 @@ static int hash_some(struct hashes *hashes, struct walk *walk, size_t from, size
 		items[i].follow = true;
 		items[i].seen = &file->stamp;
 	}
-	(known_only ? hashes_known_many : hashes_lookup_many)(hashes, DIGEST_MD5, items, count);
+	(known_only ? hashes_known_many : hashes_lookup_many)(hashes, walk->kind, items, count);
 	int status = 0;
 	for (size_t i = 0; i < count && status == 0; i++) {
 		struct walk_file *file = &walk->files.at[from + i];
@@ -384,6 +384,57 @@ int walk_hash(struct data_repo *repo, struct walk *walk, struct err *err)
 int walk_hash_known(struct data_repo *repo, struct walk *walk, struct err *err)
 {
 	return hash_files(repo, walk, true, err);
+}
+
+int walk_describe(const struct walk *walk, struct dvc_dir *ret_members, struct odb_id *ret_id, struct err *err)
+{
+	*ret_id = (struct odb_id){ .is_dir = walk->is_dir };
+	if (!walk->is_dir) {
+		ret_id->digest = walk->files.at[0].digest;
+		return 0;
+	}
+	for (size_t i = 0; i < walk->files.len; i++)
+		dvc_dir_add(ret_members, walk->files.at[i].rel, walk->files.at[i].digest.bytes);
+	if (dvc_dir_sort(ret_members, err) < 0)
+		return -1;
+	dvc_dir_digest(ret_members, &ret_id->digest, NULL);
+	ret_id->digest.kind = (uint8_t)walk->kind;
+	return 0;
+}
+
+/* Objects of DVC 2 are named without regard to line ends: whether that is the file's very content. */
+static bool is_same_content(const char *object, const char *abs)
+{
+	struct digest_job jobs[2] = { { .path = abs }, { .path = object } };
+	digest_files(DIGEST_MD5, jobs, 2);
+	bool same = jobs[0].ret_status == 0 && jobs[1].ret_status == 0 && digest_eq(&jobs[0].ret, &jobs[1].ret);
+	err_release(&jobs[0].ret_err);
+	err_release(&jobs[1].ret_err);
+	return same;
+}
+
+static bool is_cached_as(const struct data_repo *repo, const struct walk_file *file, const struct digest *digest, const char *abs)
+{
+	struct odb_id id = { *digest, false };
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	uint64_t size;
+	if (!odb_has(&repo->odb, &id, &size))
+		return false;
+	odb_add_path(&repo->odb, &path, &id);
+	return digest->kind == DIGEST_MD5 || (size == file->size && is_same_content(path.data, abs));
+}
+
+bool walk_is_cached(struct data_repo *repo, const struct walk *walk, const struct walk_file *file)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct digest other;
+	struct fs_stamp stamp;
+	bool stable;
+	char *abs OWNED = mem_printf("%s/%s%s%s", repo->root, walk->path, *file->rel ? "/" : "", file->rel);
+	if (is_cached_as(repo, file, &file->digest, abs))
+		return true;
+	enum digest_kind kind = walk->kind == DIGEST_MD5 ? DIGEST_MD5_DOS2UNIX : DIGEST_MD5;
+	return digest_file(kind, abs, &other, &stamp, &stable, &ignored) == 0 && stable && is_cached_as(repo, file, &other, abs);
 }
 
 void walk_release(struct walk *walk)

@@ -5,6 +5,7 @@
 #define FEATURES_DATA_WALK_H
 
 #include "features/data/repo.h"
+#include "formats/dvcdir.h"
 #include "store/hashes.h"
 
 struct walk_file {
@@ -19,6 +20,7 @@ struct walk_file {
 
 struct walk {
 	char *path;          /* relative to the root */
+	enum digest_kind kind; /* in: of the files' digests; see tracked_kind */
 	bool exists;
 	bool is_dir;
 	bool is_broken;      /* the path itself is a link to nothing: into a cache that lost the object, say */
@@ -27,7 +29,7 @@ struct walk {
 	struct strlist broken; /* below the path: which of odd are links to nothing. They have a name, but no content */
 	struct arena arena;
 };
-#define WALK_INIT { .path = NULL }
+#define WALK_INIT { .kind = DIGEST_MD5 }
 
 /* What cannot be tracked (links to directories, broken links, FIFOs, sockets, devices, names that are not UTF-8, a .dvcignore, .dvc files)
  * goes to odd, and is an error of the caller's where it matters. A path that is absent gives exists = false. */
@@ -42,6 +44,12 @@ int walk_hash(struct data_repo *repo, struct walk *walk, struct err *err) MUST_C
 
 /* The same from the records alone; the others keep DIGEST_NONE. */
 int walk_hash_known(struct data_repo *repo, struct walk *walk, struct err *err) MUST_CHECK;
+
+/* What a record of a hashed walk that exists says: its members (none of a file) and the id. */
+int walk_describe(const struct walk *walk, struct dvc_dir *ret_members, struct odb_id *ret_id, struct err *err) MUST_CHECK;
+
+/* Whether the cache has the very content of a file of a hashed walk, as DVC 3 keeps it or as DVC 2 did, whatever the walk's kind. */
+bool walk_is_cached(struct data_repo *repo, const struct walk *walk, const struct walk_file *file);
 
 void walk_release(struct walk *walk);
 

@@ -70,7 +70,7 @@ static void reads(void **state)
 	assert_null(file.deps[0].repo_rev);
 	assert_true(file.outs[0].legacy);
 	assert_string_equal(file.outs[0].path, "d");
-	assert_true(digest_eq(&file.outs[0].digest, &(struct digest){ .kind = DIGEST_MD5, .bytes = { 0x12, 0x34, 0x56, 0x78, 0x90, 0x12, 0x34, 0x56, 0x78, 0x90, 0x12, 0x34, 0x56, 0x78, 0x90, 0x12 } }));
+	assert_true(digest_eq(&file.outs[0].digest, &(struct digest){ .kind = DIGEST_MD5_DOS2UNIX, .bytes = { 0x12, 0x34, 0x56, 0x78, 0x90, 0x12, 0x34, 0x56, 0x78, 0x90, 0x12, 0x34, 0x56, 0x78, 0x90, 0x12 } }));
 	assert_int_equal(file.outs[0].span.line, 10);
 	dvc_file_release(&file);
 	parse(&file, "outs:\n- hash: md5\n  path: d\n");
@@ -270,12 +270,15 @@ static void legacy_digest(void **state)
 	} cases[] = { { "a\r\nb\r", 5, "a\nb\r", 4 }, { "a\r\n\0", 4, "a\r\n\0", 4 }, { "", 0, "", 0 }, { "\xff\xfe\xfd\r\n", 5, "\xff\xfe\xfd\r\n", 5 } };
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct err err CLEANUP(err_release) = ERR_INIT;
-		struct digest expected, got;
+		struct digest expected, got, at_once;
+		struct fs_stamp stamp;
 		bool stable;
 		assert_ok(fs_write_file("x", cases[i].bytes, cases[i].len, 0644, FS_VOLATILE, &err), &err);
 		digest_bytes(DIGEST_MD5, cases[i].same_as, cases[i].same_len, &expected);
-		assert_ok(dvc_legacy_md5_file("x", &got, &stable, &err), &err);
-		assert_true(stable && digest_eq(&got, &expected));
+		assert_ok(digest_file(DIGEST_MD5_DOS2UNIX, "x", &got, &stamp, &stable, &err), &err);
+		assert_true(stable && got.kind == DIGEST_MD5_DOS2UNIX && memcmp(got.bytes, expected.bytes, 16) == 0);
+		digest_bytes(DIGEST_MD5_DOS2UNIX, cases[i].bytes, cases[i].len, &at_once);
+		assert_true(digest_eq(&at_once, &got) && !digest_eq(&got, &expected));
 	}
 }
 
