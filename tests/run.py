@@ -23,9 +23,9 @@ import time
 import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-UNIT_TIMEOUT = 120       # seconds, each binary
-PYTEST_TIMEOUT = 300     # seconds, each test
-PYTEST_TOTAL = 40 * 60   # seconds, all of pytest
+UNIT_TIMEOUT = 600       # seconds, each binary
+PYTEST_TIMEOUT = 600     # seconds, each test
+PYTEST_TOTAL = 75 * 60   # seconds, all of pytest
 FOLDERS = {"fault": 2, "interop": 2, "model": 1, "cli": 2}  # into how many lots; what takes long comes first
 AT_ONCE = {"quick": 3, "full": 2}  # lots: quick tests wait for each other's fsync more than for a processor
 QUICK_ROOM = 1 << 30     # bytes

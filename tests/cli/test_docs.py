@@ -14,6 +14,7 @@ from conftest import BUILD, PEERS, ROOT
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"(<!-- example: none -->\s*)?^```console\n(.*?)^```", re.M | re.S)
 MARK = "@@example"
+INSTALLING = 1500 # seconds: packages come over a network, on a machine that does other things as well
 
 
 def commands_of(text):
@@ -47,7 +48,7 @@ def params():
     for path in DOCS:
         text = path.read_text()
         if commands_of(text):
-            marks = [pytest.mark.slow] if "<!-- example: slow -->" in text else []
+            marks = [pytest.mark.slow, pytest.mark.timeout(2 * INSTALLING)] if "<!-- example: slow -->" in text else []
             yield pytest.param(path, marks=marks, id=str(path.relative_to(ROOT)))
 
 
@@ -61,7 +62,7 @@ def test_examples(path, box):
     box.env["PATH"] = f"{BUILD}:{box.env['PATH']}:{PEERS / 'tools' / 'bin'}"
     box.env["TERM"] = "dumb"
     result = subprocess.run(["bash", "-c", "\n".join(script)], cwd=box.path, env=box.env, stdin=subprocess.DEVNULL,
-                            capture_output=True, text=True, timeout=600)
+                            capture_output=True, text=True, timeout=INSTALLING)
     outputs = re.split(rf"^{MARK} (?:\d+|end)\n", result.stdout, flags=re.M)[1:]
     assert len(outputs) == len(examples) + 1, result.stdout
     wrong = [f"$ {command}\n--- expected\n" + "\n".join(expected) + f"\n--- got\n{got}"
