@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-/* Scheme, host and path: a query may hold a signature, and what stands before '@' a password. */
-static void add_public_url(struct buf *out, const char *url)
+/* Scheme, host and, if wanted, path: a query may hold a signature, and what stands before '@' a password. */
+static void add_public_url(struct buf *out, const char *url, bool with_path)
 {
 	const char *host = strstr(url, "://");
 	host = host ? host + 3 : url;
@@ -14,7 +14,14 @@ static void add_public_url(struct buf *out, const char *url)
 		authority -= (size_t)(at + 1 - host);
 		host = at + 1;
 	}
-	buf_add(out, host, authority + strcspn(host + authority, "?#"));
+	buf_add(out, host, authority + (with_path ? strcspn(host + authority, "?#") : 0));
+}
+
+/* Before anything was asked for: it is the server's matter, whatever was wanted of it. */
+static bool is_before_request(CURLcode code)
+{
+	return code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_COULDNT_CONNECT ||
+	       code == CURLE_SSL_CONNECT_ERROR || code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
 }
 
 static bool is_transient(CURLcode code)
@@ -67,8 +74,9 @@ static void add_hint(struct err *err, CURLcode code)
 void http_explain(struct http_request *request, CURLcode code, const char *why)
 {
 	struct buf where CLEANUP(buf_release) = BUF_INIT;
-	add_public_url(&where, request->url);
-	err_set(&request->ret_err, ERR_NET, "%s %s: %s", request->method, where.data, why);
+	bool before = is_before_request(code);
+	add_public_url(&where, request->url, !before);
+	err_set(&request->ret_err, ERR_NET, "%s %s: %s", before ? "cannot connect to" : request->method, where.data, why);
 	add_hint(&request->ret_err, code);
 	request->ret_transient = is_transient(code);
 	request->ret_hopeless = !request->ret_transient;
