@@ -62,7 +62,8 @@ static int run_list(struct cli *cli, int argc, char **argv, struct err *err)
 		return -1;
 	if (!cli->json) {
 		for (size_t i = 0; i < list.len; i++)
-			cli_out(cli, "%s\t%s%s\n", list.at[i].name, list.at[i].url, list.at[i].is_default ? "\t(default)" : "");
+			cli_out(cli, "%s\t%s%s\n", list.at[i].name, list.at[i].url,
+				list.at[i].is_default ? "\t(default)" : list.at[i].is_packed ? "\t(packed, in mlmake.yaml)" : "");
 		return 0;
 	}
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
@@ -74,6 +75,7 @@ static int run_list(struct cli *cli, int argc, char **argv, struct err *err)
 		json_pair_str(&w, "name", list.at[i].name);
 		json_pair_str(&w, "url", list.at[i].url);
 		json_pair_bool(&w, "default", list.at[i].is_default);
+		json_pair_bool(&w, "packed", list.at[i].is_packed);
 		json_close(&w);
 	}
 	json_end(&w);

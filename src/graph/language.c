@@ -111,6 +111,17 @@ static const struct schema_key include_keys[] = {
 	END,
 };
 
+static const struct schema_key data_remote_keys[] = {
+	{"url", SCHEMA_TEXT, "where: remote://NAME[/sub] of a remote of .dvc/config, with its options, s3://bucket/prefix or a directory", NULL, NULL},
+	{"packed", SCHEMA_BOOL, "true: small files travel in large packs, which only mlmake reads", NULL, NULL},
+	END,
+};
+
+const struct schema_key data_keys[] = {
+	{"remotes", SCHEMA_OBJECTS, "further remotes for `mlmake data push -r NAME` and its like", NULL, data_remote_keys},
+	END,
+};
+
 const struct schema_key config_keys[] = {
 	{"version", SCHEMA_INT, "version of the language: 1", NULL, NULL},
 	{"vars", SCHEMA_FREE, "values for ${name}; maps and lists nest: ${name.key}, ${name.0}", NULL, NULL},
@@ -125,7 +136,7 @@ const struct schema_key config_keys[] = {
 	{"pools", SCHEMA_TEXT_MAP, "names for targets' pool, and how many of each run at once", NULL, NULL},
 	{"ci", SCHEMA_OBJECT, "the generated workflow", NULL, ci_keys},
 	{"cache", SCHEMA_OBJECT, "sharing what targets made", NULL, cache_keys},
-	{"data", SCHEMA_FREE, "settings of `mlmake data`", NULL, NULL},
+	{"data", SCHEMA_OBJECT, "settings of `mlmake data` that .dvc/config has no words for", NULL, data_keys},
 	END,
 };
 

@@ -136,14 +136,14 @@ static int check_objects(const struct yaml_node *value, const struct schema_key 
 		const char *name = value->pairs[i].key->text;
 		const struct yaml_node *item = value->pairs[i].value;
 		bool is_map = item->kind == YAML_MAP || item->kind == YAML_NULL;
+		bool is_target = key->keys == target_keys;
 		if (!is_map) {
 			wrong_type(item, name, "a map", err);
-			if (is_scalar(item) && item->kind != YAML_NULL)
+			if (is_target && is_scalar(item) && item->kind != YAML_NULL)
 				err_hint(err, "a command stands in run: '%s: {run: ...}'", name);
-			return err_note(err, "in target '%s'", name);
 		}
-		if (schema_check(item, "", key->keys, err) < 0)
-			return err_note(err, "in target '%s'", name);
+		if (!is_map || schema_check(item, "", key->keys, err) < 0)
+			return err_note(err, "in %s '%s'", is_target ? "target" : key->name, name);
 	}
 	return 0;
 }

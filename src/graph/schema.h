@@ -39,6 +39,7 @@ struct schema_key {
 
 extern const struct schema_key config_keys[]; /* mlmake.yaml */
 extern const struct schema_key target_keys[];
+extern const struct schema_key data_keys[];   /* mlmake.yaml's data: */
 extern const struct schema_key rule_keys[];   /* rules/NAME.yaml */
 
 /* node is a map (null counts as an empty one). where is for messages: "" or "in target 'x'", added as a note. */

@@ -178,7 +178,29 @@ void pack_index_release(struct pack_index *index)
 	vec_release(&index->entries);
 }
 
-int pack_compare_entries(const void *a, const void *b)
+static int compare_entries(const void *a, const void *b)
 {
-	return memcmp(((const struct pack_entry *)a)->md5, ((const struct pack_entry *)b)->md5, PACK_MD5);
+	const struct pack_entry *left = a, *right = b;
+	int order = memcmp(left->md5, right->md5, PACK_MD5);
+	if (order)
+		return order;
+	if (left->pack != right->pack)
+		return left->pack < right->pack ? -1 : 1;
+	return left->offset < right->offset ? -1 : left->offset > right->offset;
+}
+
+size_t pack_sort_entries(struct pack_entry *entries, size_t count)
+{
+	size_t unique = 0;
+	if (count)
+		qsort(entries, count, sizeof(*entries), compare_entries);
+	for (size_t i = 0; i < count; i++)
+		if (unique == 0 || compare_entries(&entries[unique - 1], &entries[i]) != 0)
+			entries[unique++] = entries[i];
+	return unique;
+}
+
+bool pack_same_object(const struct pack_entry *a, const struct pack_entry *b)
+{
+	return memcmp(a->md5, b->md5, PACK_MD5) == 0;
 }

@@ -77,6 +77,8 @@ int pack_index_parse(const void *bytes, size_t len, struct pack_index *ret, stru
 void pack_index_render(const struct pack_index *index, const uint8_t nonce[PACK_NONCE], struct buf *out);
 void pack_index_release(struct pack_index *index);
 
-int pack_compare_entries(const void *a, const void *b); /* by md5, for qsort */
+/* Sorts by md5, then by place; the same place twice becomes one. Returns how many are left. */
+size_t pack_sort_entries(struct pack_entry *entries, size_t count);
+bool pack_same_object(const struct pack_entry *a, const struct pack_entry *b);
 
 #endif

@@ -71,11 +71,13 @@ int remote_open(const struct remote_spec *spec, struct remote **ret, struct err 
 	if (remote_check_url(spec->name, spec->url, err) < 0)
 		return -1;
 	int kind = kind_of(spec->url);
-	if (kind < (int)ARRAY_LEN(kinds))
-		return kinds[kind].open(spec, ret, err);
-	if (text_starts(spec->url, "file://"))
+	if (kind == (int)ARRAY_LEN(kinds) && text_starts(spec->url, "file://"))
 		local.url += strlen("file://");
-	return remote_dir_open(&local, ret, err);
+	if ((kind < (int)ARRAY_LEN(kinds) ? kinds[kind].open : remote_dir_open)(&local, ret, err) < 0)
+		return -1;
+	if (spec->packed && spec->pack_dir)
+		remote_packed_open(spec, *ret, ret);
+	return 0;
 }
 
 void remote_close(struct remote *remote)

@@ -33,6 +33,8 @@ struct remote_spec {
 	const char *ca_bundle;
 	const char *resume_dir; /* where records of interrupted uploads are kept (net/s3_resume.h); NULL: nowhere, and they are aborted */
 	const char *partial_dir; /* where interrupted downloads are kept (net/s3_partial.h), on the file system of what is fetched; NULL: nowhere */
+	bool packed;          /* small objects named by their md5 travel in packs (docs/decisions/0016-packed-remotes.md), if pack_dir is set, too */
+	const char *pack_dir; /* where indexes and packs on their way are kept */
 	bool no_ssl_verify;
 	bool no_ssl;      /* http to AWS itself; an endpoint_url says by its scheme */
 	bool anonymous;

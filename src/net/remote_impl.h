@@ -27,6 +27,8 @@ int remote_dir_open(const struct remote_spec *spec, struct remote **ret, struct 
 int remote_sftp_open(const struct remote_spec *spec, struct remote **ret, struct err *err) MUST_CHECK;
 int remote_web_open(const struct remote_spec *spec, struct remote **ret, struct err *err) MUST_CHECK;
 int remote_s3_open(const struct remote_spec *spec, struct remote **ret, struct err *err) MUST_CHECK;
+/* Takes over the remote that the packs lie on. */
+void remote_packed_open(const struct remote_spec *spec, struct remote *plain, struct remote **ret);
 
 /* Tells the sink; -1 with ERR_SIGINT if it wants an end. sink may be NULL. */
 int remote_tell(const struct remote_sink *sink, size_t items_done, uint64_t bytes_done, struct err *err) MUST_CHECK;

@@ -9,6 +9,7 @@
  *     .mlmake/logs/         what a target last printed
  *     .mlmake/interrupted/  what an interrupted target had written
  *     .mlmake/staging/      outputs on their way into the work tree
+ *     .mlmake/packs/        indexes of packed remotes, and packs on their way (net/remote_packed_impl.h)
  */
 #ifndef STORE_WORKDIR_H
 #define STORE_WORKDIR_H

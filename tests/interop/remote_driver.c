@@ -1,7 +1,7 @@
 /*
  * src/net without the commands above it, for tests/interop and tests/bench:
  *
- *     remote_driver check|put|get URL [option=value ...] < "key TAB path TAB size TAB md5" lines ("-" where unknown)
+ *     remote_driver check|put|get|remove URL [option=value ...] < "key TAB path TAB size TAB md5" lines ("-" where unknown)
  *     remote_driver list URL PREFIX [option=value ...]
  *     remote_driver credentials [option=value ...]
  *     remote_driver sign SERVICE < requests            (see tests/interop/test_remote_sign.py)
@@ -32,7 +32,7 @@ struct options {
 
 static int usage(void)
 {
-	fputs("usage: remote_driver check|put|get|list|credentials|sign ...\n", stderr);
+	fputs("usage: remote_driver check|put|get|remove|list|credentials|sign ...\n", stderr);
 	return ERR_CONFIG;
 }
 
@@ -44,7 +44,7 @@ static bool take_option(struct options *options, char *text)
 		{ "secret_access_key", &options->spec.secret_access_key }, { "session_token", &options->spec.session_token },
 		{ "credential_path", &options->spec.credential_path }, { "config_path", &options->spec.config_path },
 		{ "ca_bundle", &options->spec.ca_bundle }, { "sse", &options->spec.sse }, { "resume_dir", &options->spec.resume_dir },
-		{ "partial_dir", &options->spec.partial_dir },
+		{ "partial_dir", &options->spec.partial_dir }, { "pack_dir", &options->spec.pack_dir },
 		{ "sse_kms_key_id", &options->spec.sse_kms_key_id }, { "sse_customer_algorithm", &options->spec.sse_customer_algorithm },
 		{ "sse_customer_key", &options->spec.sse_customer_key }, { "acl", &options->spec.acl },
 		{ "grant_read", &options->spec.grant_read }, { "grant_read_acp", &options->spec.grant_read_acp },
@@ -79,6 +79,8 @@ static bool take_option(struct options *options, char *text)
 		options->spec.no_ssl_verify = number;
 	else if (strcmp(text, "limit_rate") == 0)
 		options->spec.limit_rate = number;
+	else if (strcmp(text, "packed") == 0)
+		options->spec.packed = number;
 	else if (strcmp(text, "no_ssl") == 0)
 		options->spec.no_ssl = number;
 	else if (strcmp(text, "stats") == 0)
@@ -162,7 +164,7 @@ static int move(const char *verb, const struct options *options, struct err *err
 	const struct remote_sink sink = { .progress = on_progress, .ctx = (void *)(uintptr_t)options };
 	int status = remote_open(&options->spec, &remote, err);
 	if (status == 0)
-		status = (strcmp(verb, "check") == 0 ? remote_check : strcmp(verb, "put") == 0 ? remote_put : remote_get)(
+		status = (strcmp(verb, "check") == 0 ? remote_check : strcmp(verb, "put") == 0 ? remote_put : strcmp(verb, "get") == 0 ? remote_get : remote_remove)(
 			remote, items.at, items.len, &sink, err);
 	remote_close(remote);
 	if (options->stats)

@@ -29,16 +29,17 @@ def target(tmp_path):
     return path
 
 
-@pytest.fixture(params=["directory", "s3", "moto", "named"])
+@pytest.fixture(params=["directory", "s3", "moto", "named", "packed directory", "packed s3"])
 def remote(request, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
-    if request.param == "directory":
-        yield Remote(str(tmp_path / "remote"), clean(home))
+    packed = {"packed": 1, "pack_dir": tmp_path / "packs"} if request.param.startswith("packed") else {}
+    if request.param.endswith("directory"):
+        yield Remote(str(tmp_path / "remote"), clean(home), **packed)
         return
-    if request.param == "s3":
+    if request.param.endswith("s3"):
         s3, bucket = request.getfixturevalue("s3_server"), request.getfixturevalue("bucket")
-        yield Remote(f"s3://{bucket}/some prefix", {**clean(home), **s3.env}, endpoint_url=s3.endpoint)
+        yield Remote(f"s3://{bucket}/some prefix", {**clean(home), **s3.env}, endpoint_url=s3.endpoint, **packed)
         return
     s3 = request.getfixturevalue(f"{request.param}_server")
     bucket = f"b{time.time_ns()}"

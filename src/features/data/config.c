@@ -4,6 +4,7 @@
 #include "base/path.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "features/data/packed.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -152,6 +153,7 @@ int config_load(struct data_config *config, const char *root, struct err *err)
 	for (int level = 0; level < DATA_LEVELS; level++)
 		if (read_level(config, (enum data_level)level, err) < 0)
 			return -1;
+	config->project_file = path_joined(root, "mlmake.yaml");
 	return interpret(config, err);
 }
 
@@ -207,6 +209,7 @@ void config_release(struct data_config *config)
 	}
 	free(config->cache_dir);
 	free(config->default_remote);
+	free(config->project_file);
 	*config = (struct data_config){ .cache_dir = NULL };
 }
 
@@ -317,15 +320,16 @@ static int option_bool(const struct remote_options *options, const char *name, b
 	return 0;
 }
 
-/* Follows remote:// and gives the URL that counts. */
-static int remote_url(struct remote_options *options, const char *name, struct buf *ret, struct err *err)
+/* Follows remote:// and gives the URL that counts. first: the remote's own url, where the config files do not say it. */
+static int remote_url(struct remote_options *options, const char *name, const char *first, struct buf *ret, struct err *err)
 {
 	struct buf sub CLEANUP(buf_release) = BUF_INIT;
 	char *next OWNED = mem_strdup(name);
 	while (options->len < ARRAY_LEN(options->sections)) {
 		char *section = options->sections[options->len++] = config_remote_section(next);
-		enum data_level level;
-		const char *url = config_get(options->config, section, "url", &level);
+		enum data_level level = DATA_PROJECT;
+		const char *url = first ? first : config_get(options->config, section, "url", &level);
+		first = NULL;
 		if (!url)
 			return err_set(err, ERR_CONFIG, "the remote '%s' has no url", next);
 		if (!text_starts(url, "remote://")) {
@@ -431,6 +435,20 @@ static int check_kind(const struct remote_options *options, const struct remote_
 	return 0;
 }
 
+/* Where the packed remote of that name is, if there is one; NULL if there is none. A name stands for one remote. */
+static int find_packed(const struct data_config *config, const char *name, bool known, struct arena *arena, const char **ret, struct err *err)
+{
+	struct packed_remotes remotes CLEANUP(packed_remotes_release) = { .list = { 0 } };
+	if (packed_remotes_load(config->project_file, &remotes, err) < 0)
+		return -1;
+	const char *url = packed_remotes_url(&remotes, name);
+	*ret = url ? arena_strdup(arena, url) : NULL;
+	if (!url || !known)
+		return 0;
+	err_set(err, ERR_CONFIG, "there is a remote '%s' in mlmake.yaml, and another one in .dvc/config", name);
+	return err_hint(err, "give one of them another name");
+}
+
 int config_remote(const struct data_config *config, const char *name, struct arena *arena, struct remote_spec *ret, struct err *err)
 {
 	*ret = (struct remote_spec){ .name = NULL };
@@ -443,15 +461,19 @@ int config_remote(const struct data_config *config, const char *name, struct are
 	bool known = false;
 	for (int level = 0; level < DATA_LEVELS; level++)
 		known = known || ini_has_section(&config->files[level], section);
-	if (!known) {
+	const char *packed;
+	if (find_packed(config, chosen, known, arena, &packed, err) < 0)
+		return -1;
+	if (!known && !packed) {
 		err_set(err, ERR_CONFIG, "there is no remote '%s'", chosen);
 		return err_hint(err, "mlmake data remote list shows those there are");
 	}
 	struct remote_options options = { .config = config, .arena = arena };
 	struct buf url CLEANUP(buf_release) = BUF_INIT;
-	int status = remote_url(&options, chosen, &url, err);
+	int status = remote_url(&options, chosen, packed, &url, err);
 	ret->name = arena_strdup(arena, chosen);
 	ret->url = arena_strdup(arena, url.data);
+	ret->packed = packed;
 	if (status == 0)
 		status = check_kind(&options, ret, err);
 	if (status == 0)

@@ -351,6 +351,7 @@ struct data_remote_entry {
 	char *name;
 	char *url; /* as it takes effect */
 	bool is_default;
+	bool is_packed; /* declared in mlmake.yaml */
 };
 struct data_remote_list {
 	struct data_remote_entry *at;

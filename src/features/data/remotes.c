@@ -5,6 +5,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "features/data/config_edit.h"
+#include "features/data/packed.h"
 
 #include <string.h>
 
@@ -234,8 +235,10 @@ int data_remote_default(struct data_repo *repo, enum data_level level, const cha
 
 int data_remote_list(struct data_repo *repo, struct data_remote_list *ret, struct err *err)
 {
-	(void)err;
+	struct packed_remotes packed CLEANUP(packed_remotes_release) = { .list = { 0 } };
 	*ret = (struct data_remote_list){ .at = NULL };
+	if (packed_remotes_load(repo->config.project_file, &packed, err) < 0)
+		return -1;
 	struct map seen CLEANUP(map_release) = MAP_INIT;
 	for (int level = 0; level < DATA_LEVELS; level++) {
 		const struct ini *ini = &repo->config.files[level];
@@ -247,9 +250,13 @@ int data_remote_list(struct data_repo *repo, struct data_remote_list *ret, struc
 			char *name = mem_strndup(section + 8, len - 9);
 			const char *url = config_get(&repo->config, section, "url", NULL);
 			const char *chosen = repo->config.default_remote;
-			struct data_remote_entry entry = { name, mem_strdup(url ? url : ""), chosen && strcasecmp(chosen, name) == 0 };
+			struct data_remote_entry entry = { name, mem_strdup(url ? url : ""), chosen && strcasecmp(chosen, name) == 0, false };
 			vec_push(ret, entry);
 		}
+	}
+	for (size_t i = 0; i < packed.list.len; i++) {
+		struct data_remote_entry entry = { mem_strdup(packed.list.at[i].name), mem_strdup(packed.list.at[i].url), false, true };
+		vec_push(ret, entry);
 	}
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include "features/data/objects.h"
 #include "features/data/push_known.h"
 #include "store/state.h"
+#include "store/workdir.h"
 
 #include <string.h>
 
@@ -120,6 +121,9 @@ static int open_remote(struct data_repo *repo, const char *name, unsigned jobs, 
 	if (state_find_dir(repo->root, &state, err) < 0)
 		return -1;
 	spec.resume_dir = arena_printf(arena, "%s/uploads", state.data);
+	spec.pack_dir = arena_printf(arena, "%s/packs", state.data);
+	if (spec.packed && workdir_make(state.data, err) < 0)
+		return -1;
 	struct buf partial CLEANUP(buf_release) = BUF_INIT;
 	odb_partial_dir(&repo->odb, &partial);
 	spec.partial_dir = arena_strdup(arena, partial.data);
