@@ -289,7 +289,12 @@ static int copy_bytes(int from, int to)
 	}
 }
 
-int fs_copy_file(const char *from, const char *to, mode_t mode, struct err *err)
+static int clone_bytes(int from, int to)
+{
+	return sys.ficlone(to, from);
+}
+
+static int make_copy(const char *from, const char *to, mode_t mode, int (*move_bytes)(int from, int to), struct err *err)
 {
 	int source CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, from, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
 	struct stat st;
@@ -300,7 +305,7 @@ int fs_copy_file(const char *from, const char *to, mode_t mode, struct err *err)
 	int target CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 	if (target < 0)
 		return err_set_errno(err, ERR_FAILED, errno, "cannot create '%s'", to);
-	int failed = copy_bytes(source, target);
+	int failed = move_bytes(source, target);
 	int number = errno;
 	int closed = sys.close(target);
 	target = -1;
@@ -310,6 +315,17 @@ int fs_copy_file(const char *from, const char *to, mode_t mode, struct err *err)
 		number = errno;
 	sys.unlinkat(AT_FDCWD, to, 0);
 	return err_set_errno(err, ERR_FAILED, number, "cannot copy '%s' to '%s'", from, to);
+}
+
+int fs_copy_file(const char *from, const char *to, mode_t mode, struct err *err)
+{
+	return make_copy(from, to, mode, copy_bytes, err);
+}
+
+bool fs_clone_file(const char *from, const char *to, mode_t mode)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	return make_copy(from, to, mode, clone_bytes, &ignored) == 0;
 }
 
 int fs_temp_dir(const char *parent, const char *prefix, struct buf *out, struct err *err)

@@ -64,6 +64,8 @@ int fs_read_link(const char *path, struct buf *out, struct err *err) MUST_CHECK;
 /* Copies bytes of a regular file to a new file `to` (must not exist; created with mode): reflink, else
  * copy_file_range, else read and write. Not synced. On failure `to` is removed. */
 int fs_copy_file(const char *from, const char *to, mode_t mode, struct err *err) MUST_CHECK;
+/* The same by reflink alone; false, and no file, where that is not to be had. */
+bool fs_clone_file(const char *from, const char *to, mode_t mode);
 
 /* A directory to work in that did not exist before, "<parent>/<prefix>XXXXXX", mode 0700. Appends its path. */
 int fs_temp_dir(const char *parent, const char *prefix, struct buf *out, struct err *err) MUST_CHECK;

@@ -85,7 +85,10 @@ static bool protect_verified(const char *path, const struct odb_id *id)
 	bool stable = false;
 	if (digest_file(id->digest.kind, path, &digest, &stamp, &stable, &ignored) < 0 || !stable)
 		return false;
-	return digest_eq(&digest, &id->digest) && sys.fchmodat(AT_FDCWD, path, 0444, 0) == 0;
+	if (!digest_eq(&digest, &id->digest))
+		return false;
+	/* That of another user in a shared cache, or where nobody may write, is right all the same. */
+	return sys.fchmodat(AT_FDCWD, path, 0444, 0) == 0 || errno == EPERM || errno == EACCES || errno == EROFS;
 }
 
 bool odb_has(const struct odb *odb, const struct odb_id *id, uint64_t *ret_size)
@@ -106,13 +109,27 @@ bool odb_has(const struct odb *odb, const struct odb_id *id, uint64_t *ret_size)
 
 static int make_shared_dir(const struct odb *odb, const char *path, struct err *err)
 {
+	struct buf parent CLEANUP(buf_release) = BUF_INIT;
 	if (fs_is_dir(path))
 		return 0;
+	/* As in dvc all that is made on the way is the group's, or others could not add to it. */
+	path_dir(&parent, path);
+	if (odb->shared && make_shared_dir(odb, parent.data, err) < 0)
+		return -1;
 	if (fs_mkdirs(path, err) < 0)
 		return -1;
-	if (odb->shared && sys.fchmodat(AT_FDCWD, path, 02775, 0) < 0)
+	/* EPERM: somebody else of the group was faster. */
+	if (odb->shared && sys.fchmodat(AT_FDCWD, path, 02775, 0) < 0 && errno != EPERM)
 		return err_set_errno(err, ERR_FAILED, errno, "cannot change the mode of %s", path);
 	return 0;
+}
+
+bool odb_exists(const struct odb *odb, const struct odb_id *id)
+{
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	struct stat st;
+	odb_add_path(odb, &path, id);
+	return sys.fstatat(AT_FDCWD, path.data, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
 }
 
 static int make_temp(struct odb *odb, struct err *err)

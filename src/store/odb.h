@@ -59,6 +59,9 @@ bool odb_id_of_key(const char *key, struct odb_id *ret);
  * An object with write permission is hashed first; a right one is made read-only, a wrong one counts as absent. */
 bool odb_has(const struct odb *odb, const struct odb_id *id, uint64_t *ret_size);
 
+/* Whether a file of that name is there, whatever is in it: what odb_has denies is damaged then. */
+bool odb_exists(const struct odb *odb, const struct odb_id *id);
+
 /* Whether files of those names are there, for many and in a hurry: directories are listed, no object is looked at. */
 void odb_list_many(const struct odb *odb, const struct odb_id *ids, size_t count, bool *ret_present);
 
@@ -102,7 +105,15 @@ int odb_publish(struct odb *odb, const struct odb_publish *items, size_t count, 
 /* The verified bytes of a manifest. ERR_DATA: absent, damaged or more than max bytes. */
 int odb_read(const struct odb *odb, const struct odb_id *id, size_t max, struct buf *out, struct err *err) MUST_CHECK;
 
-enum odb_link { ODB_COPY /* or reflink */, ODB_HARDLINK, ODB_SYMLINK };
+/* Ways to make a file of an object, best first. What the file system refuses, between devices or without reflinks, gives way to the next, and the
+ * last one to a copy, which is a reflink where it can be. */
+enum odb_link { ODB_COPY, ODB_REFLINK, ODB_HARDLINK, ODB_SYMLINK };
+struct odb_links {
+	enum odb_link order[4];
+	size_t count; /* 0: a copy */
+};
+/* Whether files may be links, which share the bytes of the object. */
+bool odb_links_share(const struct odb_links *links);
 
 /* Makes new files of objects. `to` must not exist, its directory must. Every copy is verified by its digest, but those of large objects that this very
  * process has published and that are as it left them (their stamp says). A damaged or absent one leaves no file. */
@@ -111,7 +122,7 @@ struct odb_export {
 	struct odb_id id;
 	const char *to;
 	bool exec;
-	enum odb_link link;
+	const struct odb_links *links; /* NULL: a copy */
 	enum odb_result ret_result;
 	struct fs_stamp ret_stamp; /* of the new file */
 };

@@ -206,18 +206,45 @@ int odb_import(struct odb *odb, struct odb_import *items, size_t count, const st
 struct export_job {
 	const struct odb *odb;
 	struct odb_export *items;
-	int *numbers;
+	struct err *failures; /* of each item */
 	bool *as_made; /* by item: a copy of what this process has verified */
 };
 
-/* -1 where the file system cannot, or not to this place: it is a copy then. A link shares the object's mode, so the object gets the bit,
- * as dvc does it. */
-static int link_object(const struct odb_export *item, const char *object)
+bool odb_links_share(const struct odb_links *links)
+{
+	for (size_t i = 0; i < links->count && links->order[i] != ODB_COPY; i++)
+		if (links->order[i] != ODB_REFLINK)
+			return true;
+	return false;
+}
+
+enum made { MADE_NOTHING, MADE_LINK, MADE_CLONE };
+
+/* Not where the file system cannot, or not to this place. A link shares the object's mode, so the object gets the bit, as dvc does it. */
+static bool link_object(const struct odb_export *item, enum odb_link type, const char *object)
 {
 	if (item->exec && sys.fchmodat(AT_FDCWD, object, 0544, 0) < 0)
-		return -1;
-	return item->link == ODB_HARDLINK ? sys.linkat(AT_FDCWD, object, AT_FDCWD, item->to, 0)
-					  : sys.symlinkat(object, AT_FDCWD, item->to);
+		return false;
+	return (type == ODB_HARDLINK ? sys.linkat(AT_FDCWD, object, AT_FDCWD, item->to, 0) : sys.symlinkat(object, AT_FDCWD, item->to)) == 0;
+}
+
+static mode_t mode_of(const struct odb_export *item)
+{
+	return item->exec ? 0766 : 0666;
+}
+
+/* By the first way that works; nothing where it is to be a copy. */
+static enum made make_link(const struct odb_export *item, const char *object, bool empty)
+{
+	for (size_t i = 0; item->links && i < item->links->count; i++) {
+		enum odb_link type = item->links->order[i];
+		bool last = i + 1 == item->links->count || item->links->order[i + 1] == ODB_COPY;
+		if (type == ODB_COPY || (type == ODB_REFLINK && last) || (type == ODB_HARDLINK && empty))
+			break;
+		if (type == ODB_REFLINK ? fs_clone_file(object, item->to, mode_of(item)) : link_object(item, type, object))
+			return type == ODB_REFLINK ? MADE_CLONE : MADE_LINK;
+	}
+	return MADE_NOTHING;
 }
 
 static void export_one(void *ctx, size_t i)
@@ -225,19 +252,15 @@ static void export_one(void *ctx, size_t i)
 	struct export_job *job = ctx;
 	struct odb_export *item = &job->items[i];
 	struct buf object CLEANUP(buf_release) = BUF_INIT;
-	struct err failure CLEANUP(err_release) = ERR_INIT;
 	struct stat st;
 	odb_add_path(job->odb, &object, &item->id);
 	item->ret_result = ODB_ABSENT;
 	if (sys.fstatat(AT_FDCWD, object.data, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
 		return;
 	item->ret_result = ODB_OK;
-	if (item->link != ODB_COPY && (item->link == ODB_SYMLINK || st.st_size) && link_object(item, object.data) == 0)
+	enum made made = make_link(item, object.data, st.st_size == 0);
+	if (made == MADE_LINK || (made == MADE_NOTHING && fs_copy_file(object.data, item->to, mode_of(item), &job->failures[i]) < 0))
 		return;
-	if (fs_copy_file(object.data, item->to, item->exec ? 0766 : 0666, &failure) < 0) {
-		job->numbers[i] = failure.sys_errno ? failure.sys_errno : EIO;
-		return;
-	}
 	/* Looked at behind the copy: what was changed before its end shows. */
 	struct stat copy;
 	job->as_made[i] = sys.fstatat(AT_FDCWD, object.data, &st, AT_SYMLINK_NOFOLLOW) == 0 && odb_is_as_made(job->odb, &item->id, &st) &&
@@ -273,13 +296,20 @@ static void verify_exports(struct odb_export *items, size_t count, const bool *a
 
 static int export_batch(struct odb *odb, struct odb_export *items, size_t count, struct err *err)
 {
-	int *numbers OWNED = mem_alloc(count * sizeof(*numbers));
+	struct err *failures OWNED = mem_alloc(count * sizeof(*failures));
 	bool *as_made OWNED = mem_alloc(count * sizeof(*as_made));
-	struct export_job job = { odb, items, numbers, as_made };
+	struct export_job job = { odb, items, failures, as_made };
+	int status = 0;
 	pool_each(COPY_THREADS, count, export_one, &job);
-	for (size_t i = 0; i < count; i++)
-		if (numbers[i])
-			return err_set_errno(err, ERR_FAILED, numbers[i], "cannot write %s", items[i].to);
+	for (size_t i = 0; i < count; i++) {
+		if (failures[i].code && status == 0)
+			status = err_move(err, &failures[i]);
+		err_release(&failures[i]);
+	}
+	if (status < 0 && err->sys_errno == EACCES)
+		return err_hint(err, "its owner has to let you read it; cache.shared = group is for a cache that several users write to");
+	if (status < 0)
+		return -1;
 	verify_exports(items, count, as_made);
 	return 0;
 }

@@ -431,7 +431,7 @@ static int commit(struct add_run *run, struct data_add_report *ret, struct err *
 
 static int relink(struct add_run *run, struct err *err)
 {
-	if (run->repo->config.links[0] == ODB_COPY || run->options->no_commit || run->options->no_relink)
+	if (!odb_links_share(&run->repo->config.links) || run->options->no_commit || run->options->no_relink)
 		return 0;
 	for (size_t i = 0; i < run->list.len; i++)
 		if (!run->list.at[i].unchanged && checkout_relink(run->repo, &run->list.at[i].walk, err) < 0)

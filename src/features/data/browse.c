@@ -211,7 +211,7 @@ static int want_file(struct getting *getting, const struct digest *digest, const
 	const char *to = arena_printf(&getting->names, "%s/got%s%s", getting->staging.data, *rel ? "/" : "", rel);
 	if (browse_need(getting->repo, getting->tracked, &id, name, err) < 0 || fs_mkdirs_for(to, err) < 0)
 		return -1;
-	vec_push(&getting->items, ((struct odb_export){ .id = id, .to = to, .link = ODB_COPY, .exec = getting->tracked->out->isexec }));
+	vec_push(&getting->items, ((struct odb_export){ .id = id, .to = to, .exec = getting->tracked->out->isexec }));
 	return 0;
 }
 

@@ -161,7 +161,7 @@ static void staged_release(struct staged *staged)
 }
 
 /* A look at names alone, to be told before anything is copied: what is exported is verified. */
-static void check_presence(const struct plan *plan, struct data_checkout_report *ret, size_t *ret_bad)
+static void check_presence(const struct plan *plan, struct data_checkout_report *ret, struct damaged_ids *damaged, size_t *ret_bad)
 {
 	size_t count = plan->changes.len;
 	struct odb_id *ids OWNED = mem_alloc((count + 1) * sizeof(*ids));
@@ -172,7 +172,7 @@ static void check_presence(const struct plan *plan, struct data_checkout_report 
 		odb_list_many(&plan->repo->odb, ids, count, present);
 	for (size_t i = 0; i < count; i++)
 		if (!present[i] && !odb_has(&plan->repo->odb, &ids[i], NULL))
-			report_bad(plan, &plan->changes.at[i], ODB_ABSENT, ret, NULL, ret_bad);
+			report_bad(plan, &plan->changes.at[i], odb_exists(&plan->repo->odb, &ids[i]) ? ODB_DAMAGED : ODB_ABSENT, ret, damaged, ret_bad);
 }
 
 static const char *staged_path(const struct staged *staged, size_t index, struct arena *arena)
@@ -205,7 +205,7 @@ static int export_some(struct staged *staged, size_t count, struct data_checkout
 		items[i] = (struct odb_export){ .id = { changes[i].digest, false },
 						.to = staged_path(staged, staged->before + i, &names),
 						.exec = plan->tracked->out->isexec && !plan->tracked->out->is_dir,
-						.link = plan->repo->config.links[0] };
+						.links = &plan->repo->config.links };
 		if (staged->whole && make_parents(items[i].to, &last, err) < 0)
 			return -1;
 	}
@@ -330,7 +330,7 @@ static int apply(struct plan *plan, const struct selected *selected, struct data
 	struct staged staged CLEANUP(staged_release) = { .plan = plan, .dir = BUF_INIT, .to = BUF_INIT };
 	struct buf parent CLEANUP(buf_release) = BUF_INIT;
 	size_t bad = 0, count = plan->changes.len;
-	check_presence(plan, ret, &bad);
+	check_presence(plan, ret, damaged, &bad);
 	if (bad)
 		return 0;
 	staged.whole = plan->tracked->out->is_dir && !plan->walk.exists && count;
@@ -377,7 +377,7 @@ int checkout_one(struct data_repo *repo, const struct selected *selected, const 
 		if (err->code != ERR_DATA || !plan.tracked->out->is_dir)
 			return -1;
 		struct odb_id id = tracked_id(plan.tracked);
-		bool there = odb_has(&repo->odb, &id, NULL);
+		bool there = odb_exists(&repo->odb, &id);
 		strlist_take(there ? &ret->damaged : &ret->missing, mem_printf("%s/ (%s)", plan.tracked->path, err->message));
 		/* Right bytes with wrong content: nobody's copy is better. */
 		if (there && damaged && !is_intact(repo, &id))
@@ -422,7 +422,7 @@ int checkout_relink(struct data_repo *repo, const struct walk *walk, struct err 
 		items[i] = (struct odb_export){ .id = { walk->files.at[i].digest, false },
 						.to = arena_printf(&names, "%s/%zu", staging.data, i),
 						.exec = !walk->is_dir && walk->files.at[i].exec,
-						.link = repo->config.links[0] };
+						.links = &repo->config.links };
 	int status = odb_export(&repo->odb, items, count, NULL, err);
 	for (size_t i = 0; status == 0 && i < count; i++) {
 		char *abs OWNED = mem_printf("%s/%s%s%s", repo->root, walk->path, *walk->files.at[i].rel ? "/" : "", walk->files.at[i].rel);

@@ -90,11 +90,11 @@ static int add_link_type(struct data_config *config, const char *word, size_t le
 	static const struct {
 		const char *name;
 		enum odb_link link;
-	} types[] = { { "reflink", ODB_COPY }, { "copy", ODB_COPY }, { "hardlink", ODB_HARDLINK }, { "symlink", ODB_SYMLINK } };
+	} types[] = { { "reflink", ODB_REFLINK }, { "copy", ODB_COPY }, { "hardlink", ODB_HARDLINK }, { "symlink", ODB_SYMLINK } };
 	for (size_t i = 0; i < ARRAY_LEN(types); i++)
 		if (strlen(types[i].name) == len && strncmp(types[i].name, word, len) == 0 &&
-		    config->link_count < ARRAY_LEN(config->links)) {
-			config->links[config->link_count++] = types[i].link;
+		    config->links.count < ARRAY_LEN(config->links.order)) {
+			config->links.order[config->links.count++] = types[i].link;
 			return 0;
 		}
 	err_set(err, ERR_CONFIG, "cache.type has no '%.*s'", (int)len, word);
@@ -111,8 +111,6 @@ static int read_link_types(struct data_config *config, struct err *err)
 			return -1;
 		at += len;
 	}
-	if (!config->link_count)
-		config->links[config->link_count++] = ODB_COPY;
 	return 0;
 }
 

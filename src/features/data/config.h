@@ -15,8 +15,7 @@ struct data_config {
 	char *paths[DATA_LEVELS]; /* absolute; NULL: there is no such place */
 	char *cache_dir;
 	bool cache_shared;
-	enum odb_link links[4];   /* in order of preference */
-	size_t link_count;
+	struct odb_links links;
 	bool autostage;
 	bool no_scm;
 	char *default_remote;     /* NULL if none */

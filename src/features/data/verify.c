@@ -15,7 +15,7 @@
 #define GET_BATCH ((size_t)256)
 #define GET_BATCH_BYTES ((uint64_t)256 << 20)
 
-enum health { UNSEEN, SOUND, MISSING, DAMAGED };
+enum health { UNSEEN, SOUND, MISSING, DAMAGED, UNREADABLE };
 
 struct checked {
 	enum health cache, remote;
@@ -55,6 +55,11 @@ static void judge(struct verify *verify, size_t index, struct digest_job *job)
 	const struct object *object = &verify->objects.list.at[index];
 	free(checked->why);
 	checked->why = NULL;
+	if (job->ret_status < 0 && job->ret_err.sys_errno == EACCES) {
+		checked->cache = UNREADABLE; /* another user's: nothing is known of it */
+		strlist_take(&verify->ret->failed, mem_printf("%s: %s", object->name, job->ret_err.message));
+		return;
+	}
 	if (job->ret_status < 0) {
 		checked->cache = job->ret_err.sys_errno == ENOENT ? MISSING : DAMAGED;
 		checked->why = checked->cache == DAMAGED ? mem_strdup(job->ret_err.message) : NULL;

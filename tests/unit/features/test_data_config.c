@@ -28,8 +28,8 @@ static void test_levels(void **state)
 	load(&config, *state);
 	assert_string_equal(config.default_remote, "project");
 	assert_true(config.autostage);
-	assert_int_equal(config.link_count, 2);
-	assert_int_equal(config.links[0], ODB_HARDLINK);
+	assert_int_equal(config.links.count, 2);
+	assert_int_equal(config.links.order[0], ODB_HARDLINK);
 	assert_string_equal(path_base(config.cache_dir), "shared");
 	assert_null(strstr(config.cache_dir, ".."));
 }
