@@ -35,6 +35,15 @@ static bool is_blind(const struct witness *w)
 	return atomic_load_explicit(&w->fault, memory_order_relaxed) != NULL;
 }
 
+/* What was recorded says nothing any more, and a run of many targets needs the memory. The lock is held; whoever takes it after this sees the fault. */
+static void forget(struct witness *w)
+{
+	memset(w->fds, 0, sizeof(w->fds));
+	vec_release(&w->files);
+	vec_release(&w->vars);
+	arena_release(&w->arena);
+}
+
 /* The path that dir and path stand for, in the arena; NULL where that is unknown. The lock is held. */
 static const char *resolve(struct witness *w, int dir, const char *path)
 {
@@ -59,7 +68,7 @@ static const char *resolve(struct witness *w, int dir, const char *path)
 static const char *record(struct witness *w, int dir, const char *path, bool follow, const struct stat *st, bool denied)
 {
 	pthread_mutex_lock(&w->lock);
-	const char *full = resolve(w, dir, path);
+	const char *full = is_blind(w) ? NULL : resolve(w, dir, path);
 	if (full && !w->is_ours(w->ctx, full)) {
 		struct witness_file file = { .path = full, .follow = follow, .exists = st != NULL, .denied = denied };
 		if (st)
@@ -85,8 +94,10 @@ static void record_change(struct witness *w, int dir, const char *path)
 	int number = errno;
 	pthread_mutex_lock(&w->lock);
 	const char *full = is_blind(w) ? NULL : resolve(w, dir, path);
-	if (full && !w->is_ours(w->ctx, full))
+	if (full && !w->is_ours(w->ctx, full)) {
 		add_fault(w, "something was written");
+		forget(w);
+	}
 	pthread_mutex_unlock(&w->lock);
 	errno = number;
 }
@@ -112,7 +123,7 @@ static int see_openat(int dir, const char *path, int flags, mode_t mode)
 	const char *full = record(w, dir, path, follow, &st, false);
 	if (fd < FDS_MAX) {
 		pthread_mutex_lock(&w->lock);
-		w->fds[fd] = full;
+		w->fds[fd] = is_blind(w) ? NULL : full;
 		pthread_mutex_unlock(&w->lock);
 	}
 	return fd;
@@ -191,9 +202,9 @@ static char *see_getenv(const char *name)
 		return value;
 	pthread_mutex_lock(&w->lock);
 	size_t i = 0;
-	while (i < w->vars.len && strcmp(w->vars.at[i].name, name) != 0)
+	while (!is_blind(w) && i < w->vars.len && strcmp(w->vars.at[i].name, name) != 0)
 		i++;
-	if (i == w->vars.len)
+	if (!is_blind(w) && i == w->vars.len)
 		vec_push(&w->vars, (struct witness_var){ .name = arena_strdup(&w->arena, name),
 							 .value = value ? arena_strdup(&w->arena, value) : NULL });
 	pthread_mutex_unlock(&w->lock);
@@ -202,7 +213,13 @@ static char *see_getenv(const char *name)
 
 static void see_unseen(const char *what)
 {
-	add_fault(sys.witness, what);
+	struct witness *w = sys.witness;
+	if (is_blind(w))
+		return;
+	pthread_mutex_lock(&w->lock);
+	add_fault(w, what);
+	forget(w);
+	pthread_mutex_unlock(&w->lock);
 }
 
 struct witness *witness_begin(witness_ours_fn *is_ours, void *ctx)

@@ -11,7 +11,7 @@
  *
  * It stands in the table of base/sys.h and sees what goes through that: files looked at, opened and read, directories listed
  * (by the stamp of the directory), links read, variables. Answers of the database come from elsewhere (store/state.h). What a
- * witness cannot vouch for is a fault, after which it records nothing more: a child process, a library that opens files itself, an
+ * witness cannot vouch for is a fault, after which it records nothing more and forgets what it has seen: a child process, a library that opens files itself, an
  * error other than "there is no such file" and "permission denied", something written.
  *
  * One at a time. Other threads may look at files meanwhile; begin and end are for moments in which none does.

@@ -124,27 +124,37 @@ int finish_track(struct run *run, const struct target *target, struct manifest *
 	return failed;
 }
 
+/* "'a', 'b'": those that are not there; NULL if all are by now. */
+static int name_missing(const struct run *run, const struct string_list *paths, char **ret, struct err *err)
+{
+	struct buf names CLEANUP(buf_release) = BUF_INIT;
+	for (size_t i = 0; i < paths->len; i++) {
+		OWNED char *full = path_joined(run->project->root, paths->at[i]);
+		struct stat st;
+		bool exists;
+		if (fs_lstat(full, &st, &exists, err) < 0)
+			return -1;
+		if (!exists)
+			buf_addf(&names, "%s'%s'", names.len ? ", " : "", paths->at[i]);
+	}
+	*ret = names.len ? buf_detach(&names) : NULL;
+	return 0;
+}
+
 /* Scans what the target made. A declared output that is missing fails the target: *ret_missing names it, owned. */
 static int scan_outputs(struct job *job, struct manifest *ret, char **ret_missing, struct err *err)
 {
 	struct run *run = job->run;
 	struct string_list paths = check_paths(job->node->target);
 	size_t missing;
-	struct buf names CLEANUP(buf_release) = BUF_INIT;
-	for (size_t i = 0; i < paths.len; i++) {
-		OWNED char *full = path_joined(run->project->root, paths.at[i]);
-		struct stat st;
-		bool exists;
-		if (fs_lstat(full, &st, &exists, err) < 0) {
-			free(paths.at);
-			return -1;
-		}
-		if (!exists)
-			buf_addf(&names, "%s'%s'", names.len ? ", " : "", paths.at[i]);
+	for (size_t i = 0; i < paths.len; i++)
 		project_files_forget(run->fps.files, paths.at[i]);
-	}
-	*ret_missing = names.len ? buf_detach(&names) : NULL;
+	*ret_missing = NULL;
 	int failed = manifest_scan(run->hashes, run->project->root, paths.at, paths.len, ret, &missing, err);
+	if (!failed && missing != SIZE_MAX && (failed = name_missing(run, &paths, ret_missing, err)) < 0)
+		manifest_release(ret);
+	else if (!failed && missing != SIZE_MAX && !*ret_missing)
+		*ret_missing = mem_printf("'%s'", paths.at[missing]);
 	free(paths.at);
 	return failed;
 }

@@ -65,6 +65,32 @@ static void sees_what_is_asked(void **ctx)
 	free(link);
 }
 
+/* A directory that was opened before is no place to start from after it. */
+static void forgets_after_a_fault(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct stat st;
+	scratch_write(s, "a/seen", "");
+	char *dir = path_joined(s->root.data, "a");
+	struct witness *witness = witness_begin(is_below_ours, NULL);
+	int fd = sys.openat(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	assert_null(sys.getenv("WITNESS_NONE"));
+	assert_int_equal(witness_files(witness)->len, 1);
+	assert_int_equal(witness_vars(witness)->len, 1);
+	sys.unseen("somebody else was at it");
+	sys.unseen("again");
+	assert_int_equal(sys.fstatat(fd, "seen", &st, 0), 0);
+	assert_true(fs_exists(dir));
+	assert_null(sys.getenv("WITNESS_NONE"));
+	scratch_write(s, "a/written", "");
+	assert_int_equal(witness_files(witness)->len, 0);
+	assert_int_equal(witness_vars(witness)->len, 0);
+	assert_string_equal(witness_fault(witness), "somebody else was at it");
+	sys.close(fd);
+	witness_free(witness);
+	free(dir);
+}
+
 static const char *fault_after(struct scratch *s, void (*work)(struct scratch *))
 {
 	struct witness *witness = witness_begin(is_below_ours, NULL);
@@ -135,6 +161,6 @@ static void says_what_it_cannot_vouch_for(void **ctx)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(sees_what_is_asked), TEST(says_what_it_cannot_vouch_for) };
+	const struct CMUnitTest tests[] = { TEST(sees_what_is_asked), TEST(forgets_after_a_fault), TEST(says_what_it_cannot_vouch_for) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
