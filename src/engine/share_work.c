@@ -450,7 +450,10 @@ static int put_records(struct batch *batch, struct err *err)
 			continue;
 		char *path = new_path(batch->share);
 		add_item(&items, SHARE_ACTIONS, &offer->key, path, REMOTE_SIZE_UNKNOWN);
-		failed = fs_write_file(path, offer->record.data, offer->record.len, 0600, FS_VOLATILE, err);
+		/* A collection takes directories in which nothing was done for a day: a target may have taken as long. */
+		failed = fs_mkdirs_for(path, err);
+		if (!failed)
+			failed = fs_write_file(path, offer->record.data, offer->record.len, 0600, FS_VOLATILE, err);
 	}
 	if (!failed)
 		failed = remote_put(batch->remote, items.at, items.len, &batch->sink, err);

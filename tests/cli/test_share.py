@@ -51,6 +51,19 @@ def test_a_second_clone_restores_instead_of_running(first, tmp_path):
     assert summary(second, "train")[0]["restored"] == 2
 
 
+def test_a_target_that_takes_longer_than_a_collection_waits(box, remote, tmp_path):
+    """What a run keeps in the cache for itself may be gone after a day: its results are kept, and shared, all the same."""
+    project(box, remote)
+    box.write("mlmake.yaml", json.dumps({"version": 1, "rules": [], "cache": {"remote": "storage"}, "targets": {
+        "short": {"inputs": ["src"], "outputs": ["s"], "run": "head -c 300000 /dev/zero > s"},
+        "long": {"inputs": ["s"], "outputs": ["l"], "run": "rm -rf $HOME/.cache/mlmake/v1/tmp; head -c 400000 /dev/zero > l; cat src >> l"}}}))
+    end, warnings = summary(box, "--cache-push", "long")
+    assert end["succeeded"] == end["shared"] == 2 and not warnings
+    (box.path / "l").unlink()
+    assert summary(box, "long")[0]["restored"] == 1
+    assert summary(clone(box, tmp_path, "second"), "long")[0]["fetched"] == 2
+
+
 def test_what_is_said(first, tmp_path):
     second = clone(first, tmp_path, "second")
     dry = second.mlmake("-n", "prep")
