@@ -146,7 +146,7 @@ class Sandbox:
         return self.run("git", *args, check=check, **kw)
 
     def dvc(self, *args, check=0, **kw):
-        return self.run(need_peer("dvc"), *args, check=check, **kw)
+        return self.run(need_peer("dvc"), *args, check=check, **{"COLUMNS": 1000, **kw})  # it wraps tables
 
     def dvc2(self, *args, check=0, **kw):
         return self.run(need_peer("dvc2"), *args, check=check, **kw)
