@@ -15,6 +15,8 @@ static void json_transfer(struct json_writer *w, const char *moved, const struct
 		json_pair_str(w, "remote", report->remote);
 	if (report->planned.len)
 		data_json_list(w, "planned", &report->planned);
+	if (report->recorded.len)
+		data_json_list(w, "recorded", &report->recorded);
 	json_pair_uint(w, moved, report->moved);
 	json_pair_uint(w, "bytes", report->bytes);
 	json_pair_uint(w, "present", report->present);
@@ -47,12 +49,25 @@ static void show_lists(struct cli *cli, bool push, const struct data_transfer_re
 	data_warn_list(cli, "cannot be handled:", &report->broken);
 }
 
+/* The versions of a version_aware remote are in these, and nobody else can fetch before they are committed. */
+static void show_recorded(struct cli *cli, const struct data_transfer_report *report)
+{
+	struct buf line CLEANUP(buf_release) = BUF_INIT;
+	for (size_t i = 0; i < report->recorded.len; i++) {
+		buf_addch(&line, ' ');
+		text_add_shell_quoted(&line, report->recorded.at[i]);
+	}
+	if (line.len)
+		cli_note(cli, "versions recorded; to commit them: git add%s", line.data);
+}
+
 static int show_transfer(struct cli *cli, const char *word, bool push, const struct data_transfer_report *report)
 {
 	struct buf line CLEANUP(buf_release) = BUF_INIT;
 	show_lists(cli, push, report);
 	int code = transfer_exit(report);
 	if (!report->moved && !code) {
+		show_recorded(cli, report);
 		cli_note(cli, push ? "everything is on the remote" : "everything is in the cache");
 		return 0;
 	}
@@ -62,6 +77,7 @@ static int show_transfer(struct cli *cli, const char *word, bool push, const str
 	buf_addf(&line, " %s, ", report->moved == 1 ? "object" : "objects");
 	text_add_bytes(&line, report->bytes);
 	cli_note(cli, "%s", line.data);
+	show_recorded(cli, report);
 	return code;
 }
 
@@ -193,7 +209,8 @@ const struct command cmd_data_push = {
 	.usage = "[OPTIONS] [PATH...]",
 	.help = "Asks the remote for every object, and uploads from the cache those that it lacks or has damaged; manifests of\n"
 		"directories last. Directories that this clone has seen whole there in the last week are looked at, not asked for member\n"
-		"by member, unless with --verify.\n\n" COMMON_HELP
+		"by member, unless with --verify. To a version_aware remote files go under their own names, and the ids of their versions\n"
+		"into the .dvc files, which are to be committed then.\n\n" COMMON_HELP
 		"\n\n  mlmake data push\n  mlmake data push --dry-run\n  mlmake data push --limit-rate 10M\n  mlmake data push --verify        # also finds what others deleted\n  mlmake data push -r archive models",
 	.has_json = true,
 	.most = MANY,

@@ -15,7 +15,7 @@ const char *const dvc_key_names[DVC_KEY_COUNT] = { "md5",  "size",  "nfiles",  "
 
 /* dvc 3.67: SINGLE_STAGE_SCHEMA, output.SCHEMA and dependency.SCHEMA. */
 static const char *const stage_keys[] = { "md5", "cmd", "wdir", "deps", "outs", "locked", "frozen", "meta", "always_changed", "desc" };
-const char *const dvc_version_key_names[DVC_VERSION_KEYS] = { "version_id", "etag", "checksum", "cloud" };
+const char *const dvc_version_key_names[DVC_VERSION_KEYS] = { "version_id", "etag", "checksum" };
 static const char *const out_keys[] = { "md5",   "checksum", "etag",   "size", "nfiles", "isexec", "version_id", "path",  "persist", "cloud",
 					"hash",  "desc",     "type",   "labels", "meta", "cache",  "remote",     "push",  "files",   "fs_config" };
 
@@ -180,7 +180,6 @@ static int read_out(const struct yaml_node *map, struct dvc_out *out, struct err
 	out->cache = out->push = true;
 	if (want(map, YAML_MAP, "an output", err) < 0 || dvc_check_keys(map, out_keys, ARRAY_LEN(out_keys), "an output", err) < 0)
 		return -1;
-	out->has_files = yaml_get(map, "files") != NULL;
 	out->span = yaml_span(map);
 	out->span.file = out->span.text = NULL;
 	if (read_digest(map, out, err) < 0 || read_path(map, &out->path, err) < 0 ||
@@ -189,7 +188,21 @@ static int read_out(const struct yaml_node *map, struct dvc_out *out, struct err
 	    dvc_read_bool(map, "cache", &out->cache, err) < 0 || dvc_read_bool(map, "push", &out->push, err) < 0 ||
 	    dvc_read_bool(map, "persist", &out->persist, err) < 0)
 		return -1;
-	return dvc_read_text(map, "remote", &out->remote, err) < 0 || dvc_read_text(map, "desc", &out->desc, err) < 0 ? -1 : 0;
+	if (dvc_read_text(map, "remote", &out->remote, err) < 0 || dvc_read_text(map, "desc", &out->desc, err) < 0)
+		return -1;
+	return dvc_read_versions(map, out, err);
+}
+
+static void find_out_places(const struct yaml_node *map, struct dvc_out_source *ret, const char *text)
+{
+	static const char *const own[] = { "mlmake" };
+	const struct yaml_node *meta = yaml_get(map, "meta");
+	dvc_find_places(map, dvc_key_names, DVC_KEY_COUNT, ret->at, &ret->map, text);
+	dvc_find_places(map, dvc_version_key_names, DVC_VERSION_KEYS, ret->version_at, &ret->map, text);
+	dvc_find_places(map, dvc_block_names, DVC_BLOCK_COUNT, ret->block_at, &ret->map, text);
+	ret->meta_is_map = meta && meta->kind == YAML_MAP && meta->len;
+	if (ret->meta_is_map)
+		dvc_find_places(meta, own, 1, &ret->own_at, &ret->meta, text);
 }
 
 static int read_outs(const struct yaml_node *root, struct dvc_file *file, struct err *err)
@@ -214,9 +227,7 @@ static int read_outs(const struct yaml_node *root, struct dvc_file *file, struct
 		}
 		dvc_out_copy(&source->outs[i].read, &file->outs[i]);
 		source->out_count++;
-		dvc_find_places(outs->items[i], dvc_key_names, DVC_KEY_COUNT, source->outs[i].at, &source->outs[i].map, source->text.data);
-		dvc_find_places(outs->items[i], dvc_version_key_names, DVC_VERSION_KEYS, source->outs[i].version_at, &source->outs[i].map,
-				source->text.data);
+		find_out_places(outs->items[i], &source->outs[i], source->text.data);
 	}
 	source->outs_end = source->outs[outs->len - 1].map.end;
 	source->outs_flow = outs->flow;
@@ -245,6 +256,9 @@ static int read_stage(const struct yaml_node *root, struct dvc_file *file, struc
 	struct dvc_source *source = file->source;
 	if (dvc_read_text(root, "md5", &file->md5, err) < 0 || dvc_read_deps(root, file, err) < 0 || read_outs(root, file, err) < 0)
 		return -1;
+	for (size_t i = 0; i < file->out_count && file->dep_count; i++)
+		if (file->outs[i].has_files) /* the md5 of the import is of a manifest that dvc makes in a way of its own */
+			file->outs[i].digest.kind = source->outs[i].read.digest.kind = DIGEST_NONE;
 	source->md5 = mem_strdup(file->md5);
 	dvc_find_places(root, md5, 1, &source->md5_at, &source->root, source->text.data);
 	return 0;
@@ -334,6 +348,7 @@ void dvc_out_release(struct dvc_out *out)
 	free(out->path);
 	free(out->remote);
 	free(out->desc);
+	dvc_versions_release(out);
 }
 
 void dvc_out_copy(struct dvc_out *to, const struct dvc_out *from)
@@ -342,6 +357,7 @@ void dvc_out_copy(struct dvc_out *to, const struct dvc_out *from)
 	to->path = mem_strdup(from->path);
 	to->remote = mem_strdup(from->remote);
 	to->desc = mem_strdup(from->desc);
+	dvc_versions_copy(to, from);
 }
 
 static void source_free(struct dvc_source *source)

@@ -22,9 +22,34 @@
 #include "base/vec.h"
 #include "formats/digest.h"
 
+/* The version of a file's bytes that a version_aware remote has (`cloud:`). */
+struct dvc_version {
+	char *remote;         /* its name; NULL: none */
+	char *version_id;
+	char *etag;           /* without quotes; NULL if it is not recorded */
+};
+
+/* A file of a directory that was pushed to a version_aware remote (`files:`). */
+struct dvc_member {
+	char *relpath;
+	struct digest digest;
+	bool has_size, isexec;
+	uint64_t size;
+	struct dvc_version cloud;
+};
+
+/* The version that a further such remote has, for `cloud` has room for one: `meta: {mlmake: {cloud: {NAME: ...}}}`, which dvc keeps as
+ * it is. It is of these bytes alone: where the output has others now, it says nothing. */
+struct dvc_other_version {
+	char *remote;
+	char *relpath;        /* "": the output, a file */
+	struct digest digest;
+	char *version_id;
+};
+
 struct dvc_out {
 	char *path;           /* relative to the .dvc file's directory (and its wdir), normalised, safe below it */
-	struct digest digest; /* kind DIGEST_NONE: not known yet (partial import), or versioned by its remote (has_files) */
+	struct digest digest; /* kind DIGEST_NONE: not known yet (partial import) */
 	bool is_dir;          /* the digest is that of a .dir manifest */
 	bool legacy;          /* no `hash: md5`: written by dvc 2; digest is a DIGEST_MD5_DOS2UNIX, the cache has it outside of files/md5 */
 	bool has_size, has_nfiles;
@@ -34,7 +59,17 @@ struct dvc_out {
 	bool cache;           /* false: hashed but not kept */
 	bool push;            /* false: never pushed */
 	bool persist;
-	bool has_files;       /* version-aware remote: members listed in the .dvc itself (`files:`) */
+	bool has_files;       /* members listed in the record itself (`files:`); digest and is_dir are those of their manifest, or DIGEST_NONE
+			       * where they tell too little for one */
+	struct dvc_version cloud;   /* of a file */
+	struct {
+		struct dvc_member *at;
+		size_t len, cap;
+	} members;            /* has_files: sorted by relpath */
+	struct {
+		struct dvc_other_version *at;
+		size_t len, cap;
+	} others;             /* sorted by remote and relpath */
 	char *remote;         /* the one remote it belongs to; NULL: any */
 	char *desc;           /* NULL if none */
 	struct span span;     /* of the entry; line 0 for a new one */
@@ -77,6 +112,21 @@ int dvc_file_parse(const char *bytes, size_t len, const char *shown_as, struct d
 /* Appends a new output (fields at their defaults; cache and push true) and returns it. Valid until the next one. */
 struct dvc_out *dvc_file_add_out(struct dvc_file *file, const char *path);
 
+/* Versions. of: the output's own cloud, or a member's; strings are copied. The member with that relpath is NULL where there is none. */
+void dvc_version_set(struct dvc_version *of, const char *remote, const char *version_id, const char *etag);
+void dvc_version_clear(struct dvc_version *of);
+struct dvc_member *dvc_out_member(const struct dvc_out *out, const char *relpath);
+/* Appends one; those who append keep the order. */
+struct dvc_member *dvc_out_add_member(struct dvc_out *out, const char *relpath, const struct digest *digest);
+/* Replaces what is recorded of that remote and relpath. */
+void dvc_out_set_other(struct dvc_out *out, const char *remote, const char *relpath, const struct digest *digest, const char *version_id);
+/* Drops those that are of names or bytes that the output has no more. */
+void dvc_out_drop_others(struct dvc_out *out, bool (*is_old)(void *ctx, const struct dvc_other_version *other), void *ctx);
+/* NULL if none is recorded of these bytes. */
+const char *dvc_out_other(const struct dvc_out *out, const char *remote, const char *relpath, const struct digest *digest);
+/* All of them go, and a directory keeps its list: the names that they are of are others now. */
+void dvc_out_forget_versions(struct dvc_out *out);
+
 /* The same for a dependency. */
 struct dvc_dep *dvc_file_add_dep(struct dvc_file *file, const char *path);
 
@@ -85,8 +135,9 @@ char *dvc_file_stage_md5(const struct dvc_file *file);
 
 /* Appends the text that a write would write. A file that was read is edited: changed digest, size, nfiles, isexec, remote, push and
  * path values, `hash: md5` where an output was legacy and is not any more, of dependencies what tells their state and revision, the md5 of the
- * whole, and nothing else. Where the digest is another, what names the old content's version on a remote goes (cloud, version_id, etag,
- * checksum): dvc would fetch the old content by it. */
+ * whole, versions, and nothing else; a `files:` list is written anew as a whole. Where the digest is another, what names the old content's version
+ * on a remote goes (cloud, version_id, etag, checksum): dvc would fetch the old content by it. ERR_CONFIG for versions that would have to go into
+ * a map in brackets. */
 int dvc_file_render(struct buf *out, const struct dvc_file *file, struct err *err) MUST_CHECK;
 
 /* Atomic and synced. A file whose text would stay the same is not touched; ret_changed may be NULL. */

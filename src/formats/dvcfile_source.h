@@ -26,14 +26,22 @@ struct dvc_map {
 };
 
 /* What says which version of the content a remote has: of no use once the content is another. */
-#define DVC_VERSION_KEYS 4
+#define DVC_VERSION_KEYS 3
 extern const char *const dvc_version_key_names[DVC_VERSION_KEYS];
+
+/* Values that are maps or lists: `files:`, `cloud:`, `meta:`, and in that one `mlmake:`. */
+enum dvc_block { DVC_FILES, DVC_CLOUD, DVC_META, DVC_BLOCK_COUNT };
+extern const char *const dvc_block_names[DVC_BLOCK_COUNT];
 
 struct dvc_out_source {
 	struct dvc_out read;      /* as it was read; strings shared with nobody */
 	struct dvc_place at[DVC_KEY_COUNT];
 	struct dvc_place version_at[DVC_VERSION_KEYS];
+	struct dvc_place block_at[DVC_BLOCK_COUNT];
 	struct dvc_map map;
+	struct dvc_place own_at;  /* mlmake, in meta */
+	struct dvc_map meta;
+	bool meta_is_map;
 };
 
 /* The keys of a dependency that change when it is imported again, in dvc's order; those of repo are in a map of their own. */
@@ -81,6 +89,14 @@ char *dvc_dep_value(const struct dvc_dep *dep, enum dvc_dep_key key, size_t inde
 
 /* A string as a YAML scalar behind "key: "; owned by the caller. */
 char *dvc_scalar(const char *text, size_t indent, size_t column, bool flow);
+
+/* `files:`, `cloud:` and `meta:` of an output (dvcfile_versions.c). */
+int dvc_read_versions(const struct yaml_node *map, struct dvc_out *out, struct err *err) MUST_CHECK;
+void dvc_versions_release(struct dvc_out *out);
+void dvc_versions_copy(struct dvc_out *to, const struct dvc_out *from);
+/* What stands behind the key's ':' where the keys of the map are in column indent: lines, the last one without its end. NULL: no such key.
+ * DVC_META: what stands behind `mlmake:` of that map. Owned by the caller. */
+char *dvc_block_text(const struct dvc_out *out, enum dvc_block block, size_t indent);
 
 void dvc_out_release(struct dvc_out *out);
 void dvc_out_copy(struct dvc_out *to, const struct dvc_out *from);

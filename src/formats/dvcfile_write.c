@@ -45,6 +45,8 @@ static const char *text_of(const struct dvc_out *out, enum dvc_key key, const ch
 
 char *dvc_out_value(const struct dvc_out *out, enum dvc_key key, size_t indent, bool flow)
 {
+	if (out->has_files && (key == DVC_MD5 || key == DVC_SIZE || key == DVC_NFILES))
+		return NULL; /* its members say it */
 	switch (key) {
 	case DVC_SIZE:
 		return out->has_size ? mem_printf("%llu", (unsigned long long)out->size) : NULL;
@@ -112,6 +114,7 @@ struct edits {
 	size_t len, cap;
 	const struct buf *text;
 	size_t cut_to; /* where the first key of a map was cut: what stands there is the first one now */
+	bool refused;  /* a block would have to go into a map in brackets */
 };
 
 static void edit_add(struct edits *edits, size_t at, size_t remove, char *insert)
@@ -192,6 +195,68 @@ static void edit_key(struct edits *edits, const struct dvc_map *map, const struc
 	}
 }
 
+/* A line more at the end of a map in block style. */
+static void edit_append(struct edits *edits, const struct dvc_map *map, const char *name, const char *value)
+{
+	size_t end = line_end(edits->text, map->end);
+	bool open = end == edits->text->len && (end == 0 || edits->text->data[end - 1] != '\n');
+	edit_add(edits, end, 0, mem_printf("%s%*s%s:%s%s", open ? "\n" : "", (int)map->indent, "", name, value, open ? "" : "\n"));
+}
+
+/* A key whose value is a map or a list, of which text is all that stands behind the colon; NULL: it is not written. */
+static void edit_block(struct edits *edits, const struct dvc_map *map, const struct dvc_place *place, const char *name, const char *before,
+		       const char *text)
+{
+	if (text_eq(text, before))
+		return;
+	const char *colon = place->present ? memchr(edits->text->data + place->key_start, ':', place->value_end - place->key_start) : NULL;
+	edits->refused = edits->refused || (text && map->flow);
+	if (!text && place->present)
+		edit_remove_key(edits, map, place);
+	else if (text && colon) {
+		size_t from = (size_t)(colon - edits->text->data) + 1;
+		edit_add(edits, from, place->value_end - from, mem_strdup(text));
+	} else if (text)
+		edit_append(edits, map, name, text);
+}
+
+static void edit_meta(struct edits *edits, const struct dvc_out_source *source, const struct dvc_out *now)
+{
+	const struct dvc_place *place = &source->block_at[DVC_META];
+	if (!source->meta_is_map) {
+		char *text OWNED = dvc_block_text(now, DVC_META, source->map.indent + 2);
+		edits->refused = edits->refused || (text && place->present);
+		char *whole OWNED = text ? mem_printf("\n%*smlmake:%s", (int)source->map.indent + 2, "", text) : NULL;
+		if (whole && !place->present)
+			edit_block(edits, &source->map, place, "meta", NULL, whole);
+		return;
+	}
+	char *text OWNED = dvc_block_text(now, DVC_META, source->meta.indent);
+	char *before OWNED = dvc_block_text(&source->read, DVC_META, source->meta.indent);
+	bool alone = source->own_at.present && source->own_at.first && !source->own_at.next_key_start;
+	if (!text && alone)
+		edit_remove_key(edits, &source->map, place);
+	else
+		edit_block(edits, &source->meta, &source->own_at, "mlmake", before, text);
+}
+
+static void edit_versions(struct edits *edits, const struct dvc_out_source *source, const struct dvc_out *now)
+{
+	bool same = digest_eq(&now->digest, &source->read.digest);
+	for (size_t k = 0; k < DVC_VERSION_KEYS && !same; k++)
+		if (source->version_at[k].present)
+			edit_remove_key(edits, &source->map, &source->version_at[k]);
+	size_t indent = source->map.indent;
+	char *files OWNED = dvc_block_text(now, DVC_FILES, indent), *files_before OWNED = dvc_block_text(&source->read, DVC_FILES, indent);
+	char *cloud OWNED = dvc_block_text(now, DVC_CLOUD, indent), *cloud_before OWNED = dvc_block_text(&source->read, DVC_CLOUD, indent);
+	edit_block(edits, &source->map, &source->block_at[DVC_FILES], "files", files_before, files);
+	if (!same && text_eq(cloud, cloud_before) && source->block_at[DVC_CLOUD].present)
+		edit_remove_key(edits, &source->map, &source->block_at[DVC_CLOUD]);
+	else
+		edit_block(edits, &source->map, &source->block_at[DVC_CLOUD], "cloud", cloud_before, cloud);
+	edit_meta(edits, source, now);
+}
+
 static void edit_out(struct edits *edits, const struct dvc_out_source *source, const struct dvc_out *now)
 {
 	for (int k = 0; k < DVC_KEY_COUNT; k++) {
@@ -199,9 +264,7 @@ static void edit_out(struct edits *edits, const struct dvc_out_source *source, c
 		char *before OWNED = dvc_out_value(&source->read, (enum dvc_key)k, source->map.indent, source->map.flow);
 		edit_key(edits, &source->map, &source->at[k], dvc_key_names[k], before, value);
 	}
-	for (size_t k = 0; k < DVC_VERSION_KEYS && !digest_eq(&now->digest, &source->read.digest); k++)
-		if (source->version_at[k].present)
-			edit_remove_key(edits, &source->map, &source->version_at[k]);
+	edit_versions(edits, source, now);
 }
 
 static void edit_dep(struct edits *edits, const struct dvc_dep_source *source, const struct dvc_dep *now)
@@ -266,7 +329,7 @@ static int render_edited(struct buf *out, const struct dvc_file *file, struct er
 			render_out(&more, &file->outs[i], source->dash_indent);
 		edit_add(&edits, end, 0, buf_detach(&more));
 	}
-	const char *why = edits.len ? obstacle(file) : NULL;
+	const char *why = edits.refused ? "braces" : edits.len ? obstacle(file) : NULL;
 	if (why) {
 		err_set(err, ERR_CONFIG, "cannot edit a .dvc file written with %s", why);
 		err_hint(err, "write its outputs out, one key a line");

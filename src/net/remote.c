@@ -107,6 +107,21 @@ static int begin(struct remote_item *items, size_t count, bool with_path, struct
 	return 0;
 }
 
+void remote_version_release(struct remote_version *version)
+{
+	free(version->id);
+	free(version->etag);
+	*version = (struct remote_version){ .id = NULL };
+}
+
+int remote_check_versions(struct remote *remote, struct err *err)
+{
+	if (remote->class->check_versions)
+		return remote->class->check_versions(remote, err);
+	err_set(err, ERR_CONFIG, "only buckets (s3://) keep versions of objects");
+	return err_hint(err, "take version_aware out of the remote's options");
+}
+
 int remote_check(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err)
 {
 	if (begin(items, count, false, err) < 0)

@@ -42,6 +42,7 @@ struct remote_spec {
 	const char *acl, *grant_read, *grant_read_acp, *grant_write_acp, *grant_full_control;
 	const char *user, *password, *auth, *custom_auth_header, *token, *method, *cert_path, *key_path; /* see net/web.c */
 	const char *keyfile; /* ssh: the private key */
+	bool version_aware; /* objects lie at their path in the repository, and the bucket's versions tell one content from another */
 	unsigned port;    /* ssh; 0: the url's, or ssh's own */
 	unsigned jobs;    /* transfers at once, at most; 0: as many as make it faster */
 	uint64_t limit_rate; /* bytes a second, up and down together; 0: any */
@@ -56,12 +57,21 @@ enum remote_state {
 	REMOTE_FAILED,  /* refused, broken or out of tries: ret_err says */
 };
 
+/* Which state of an object, in a bucket that keeps versions. Strings owned by whoever owns this. */
+struct remote_version {
+	char *id;   /* NULL: the server names none */
+	char *etag; /* without quotes; NULL if not told */
+};
+void remote_version_release(struct remote_version *version);
+
 struct remote_item {
 	const char *key;
 	const char *path;     /* local file: source of put; put there by get (created 0600, must not exist). NULL for check */
 	uint64_t size;        /* expected; REMOTE_SIZE_UNKNOWN if not known */
 	uint64_t max_size;    /* get, where size is not known: what is larger is DAMAGED and not moved; 0: any */
 	struct digest expect; /* expected; kind DIGEST_NONE: not checked */
+	const char *version;  /* get, check: that version of the object (S3); one that is gone is MISSING. NULL: the newest */
+	struct remote_version *ret_version; /* put, check (S3): filled for what is DONE, once; NULL: not asked for */
 	enum remote_state ret_state;
 	uint64_t ret_size;    /* what is there, or was moved */
 	uint8_t ret_stamp[REMOTE_STAMP_LEN]; /* check: tells this state of the object from another; zeros where that is not known */
@@ -86,6 +96,9 @@ void remote_close(struct remote *remote);
 /* Server, bucket and prefix as one text: what is known of one place holds wherever it is configured under the same. NULL for directories, which
  * are asked as fast as one remembers. */
 const char *remote_place(const struct remote *remote);
+
+/* ERR_CONFIG where the remote is known to keep only the newest state of an object. Whether it may be asked is up to the server: 0 then. */
+int remote_check_versions(struct remote *remote, struct err *err) MUST_CHECK;
 
 int remote_check(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink,
 		 struct err *err) MUST_CHECK;

@@ -15,6 +15,7 @@ struct remote_class {
 	int (*remove)(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err);
 	int (*list)(struct remote *remote, const char *prefix, remote_visit_fn *visit, void *ctx, struct err *err);
 	const char *(*place)(const struct remote *remote); /* NULL: none */
+	int (*check_versions)(struct remote *remote, struct err *err); /* NULL: it keeps none */
 	void (*close)(struct remote *remote);
 };
 

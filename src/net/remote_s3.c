@@ -4,6 +4,8 @@
 #include "net/remote_s3_impl.h"
 #include "net/s3_list.h"
 #include "net/s3_partial.h"
+#include "net/sigv4.h"
+#include "net/xml.h"
 
 #include <stdlib.h>
 
@@ -45,6 +47,28 @@ void s3_slot_use(struct s3_slot *slot, struct remote_item *item, const char *met
 	slot->op.method = method;
 	slot->op.key = slot->key;
 	slot->op.ctx = slot;
+	if (!item->version)
+		return;
+	struct buf query = BUF_INIT;
+	buf_addstr(&query, "versionId=");
+	sigv4_encode(&query, item->version, false);
+	strlist_take(&slot->op.query, buf_detach(&query));
+	slot->op.versioned = true;
+}
+
+void s3_take_version(const struct http_request *request, const struct remote_item *item)
+{
+	struct buf value CLEANUP(buf_release) = BUF_INIT;
+	if (!item->ret_version)
+		return;
+	remote_version_release(item->ret_version);
+	if (http_header(request, "x-amz-version-id", &value) && value.len && !text_eq(value.data, "null"))
+		item->ret_version->id = mem_strdup(value.data);
+	const char *etag = http_header(request, "etag", &value);
+	if (etag && value.len > 2 && value.data[0] == '"' && value.data[value.len - 1] == '"')
+		item->ret_version->etag = mem_strndup(value.data + 1, value.len - 2);
+	else if (etag && value.len)
+		item->ret_version->etag = mem_strdup(value.data);
 }
 
 void s3_run_settled(struct s3_run *run, struct remote_item *item)
@@ -285,6 +309,27 @@ static int list_items(struct remote *remote, const char *prefix, remote_visit_fn
 	return status;
 }
 
+static int check_versions(struct remote *remote, struct err *err)
+{
+	struct remote_s3 *s3 = (struct remote_s3 *)remote;
+	struct s3_op op CLEANUP(s3_op_release) = S3_OP_INIT;
+	struct buf status CLEANUP(buf_release) = BUF_INIT;
+	op.method = "GET";
+	strlist_add(&op.query, "versioning=");
+	if (s3_ready(s3->s3, err) < 0)
+		return -1;
+	if (s3_run(s3->s3, &op, err) < 0) {
+		if (op.ret_hopeless)
+			return -1;
+		err_release(err); /* it may not be asked; the first answer to a PUT tells */
+		return 0;
+	}
+	if (op.ret_outcome != S3_OK || (xml_find(op.response.data, op.response.len, "Status", &status) && text_eq(status.data, "Enabled")))
+		return 0;
+	err_set(err, ERR_CONFIG, "the bucket of the remote '%s' keeps no versions of its objects", s3_name(s3->s3));
+	return err_hint(err, "switch them on (aws s3api put-bucket-versioning --versioning-configuration Status=Enabled), or version_aware off");
+}
+
 static const char *place_of(const struct remote *remote)
 {
 	return s3_place(((const struct remote_s3 *)remote)->s3);
@@ -304,7 +349,7 @@ int remote_s3_open(const struct remote_spec *spec, struct remote **ret, struct e
 {
 	static const struct remote_class class = {
 		.check = check_items, .put = put_items, .get = get_items, .remove = remove_items, .list = list_items, .place = place_of,
-		.close = close_remote,
+		.check_versions = check_versions, .close = close_remote,
 	};
 	struct remote_s3 *s3 = mem_alloc(sizeof(*s3));
 	s3->remote.class = &class;

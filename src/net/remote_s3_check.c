@@ -26,6 +26,7 @@ static void on_head(struct s3_op *op)
 	if (op->ret_outcome == S3_OK) {
 		item->ret_state = REMOTE_DONE;
 		http_stamp(&op->request, item->ret_stamp);
+		s3_take_version(&op->request, item);
 		if (http_header(&op->request, "content-length", &value) && text_parse_u64(value.data, &item->ret_size) &&
 		    item->size != REMOTE_SIZE_UNKNOWN && item->size != item->ret_size)
 			remote_item_wrong_size(item, "the remote copy", item->ret_size);
@@ -222,7 +223,10 @@ static int check_by_list(struct remote_s3 *remote, struct listing *listing, cons
 
 int s3_check(struct remote_s3 *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err)
 {
-	if (count < LIST_FROM)
+	bool of_versions = false; /* which a listing says nothing of */
+	for (size_t i = 0; i < count && !of_versions; i++)
+		of_versions = items[i].version || items[i].ret_version;
+	if (count < LIST_FROM || of_versions)
 		return check_by_heads(remote, items, count, sink, err);
 	struct listing listing = { .count = count };
 	bool whole = false;

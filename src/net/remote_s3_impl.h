@@ -80,8 +80,11 @@ void s3_run_failed(struct s3_run *run, struct remote_item *item, struct s3_op *o
 
 /* Ends what the slot does, closes and frees; removes a file that it created unless `keep`. The slot is free then. */
 void s3_slot_clear(struct s3_slot *slot, bool keep);
-/* Prepares slot->op for a request on the item's object. */
+/* Prepares slot->op for a request on the item's object, of the version that the item names. */
 void s3_slot_use(struct s3_slot *slot, struct remote_item *item, const char *method);
+
+/* What an answer says of the version that it is about, for the item's ret_version. */
+void s3_take_version(const struct http_request *request, const struct remote_item *item);
 
 /* Begin functions. */
 /* What the ETag of an answer about the item's object says of its bytes: it is their md5, unless they came in parts, were encrypted with a key

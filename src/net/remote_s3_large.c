@@ -394,6 +394,21 @@ static void begin_put_part(struct s3_slot *slot, struct s3_large *large, uint64_
 		s3_large_give_up_for(large, &err);
 }
 
+/* The ETag of the whole is in the body of this answer. */
+static void take_version(struct s3_large *large)
+{
+	struct remote_version *version = large->item->ret_version;
+	struct buf etag = BUF_INIT;
+	s3_take_version(&large->op.request, large->item);
+	if (!version || version->etag || !xml_find(large->op.response.data, large->op.response.len, "ETag", &etag) || !etag.len) {
+		buf_release(&etag);
+		return;
+	}
+	bool quoted = etag.len > 2 && etag.data[0] == '"' && etag.data[etag.len - 1] == '"';
+	version->etag = quoted ? mem_strndup(etag.data + 1, etag.len - 2) : mem_strdup(etag.data);
+	buf_release(&etag);
+}
+
 static void on_completed(struct s3_op *op)
 {
 	struct s3_large *large = op->ctx;
@@ -404,6 +419,7 @@ static void on_completed(struct s3_op *op)
 	s3_resume_end(&large->resume);
 	large->item->ret_state = REMOTE_DONE;
 	large->item->ret_size = large->size;
+	take_version(large);
 	settle(large);
 }
 

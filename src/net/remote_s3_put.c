@@ -38,6 +38,7 @@ static void on_sent(struct s3_op *op)
 	if (op->ret_outcome == S3_OK) {
 		item->ret_state = REMOTE_DONE;
 		item->ret_size = op->body_len;
+		s3_take_version(&op->request, item);
 		s3_run_settled(run, item);
 	} else {
 		if (op->ret_outcome != S3_FAILED)

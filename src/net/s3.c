@@ -334,6 +334,11 @@ bool s3_is_at_limit(const struct s3 *s3)
 	return http_is_at_limit(s3->http);
 }
 
+const char *s3_name(const struct s3 *s3)
+{
+	return s3->name;
+}
+
 const char *s3_place(const struct s3 *s3)
 {
 	return s3->place;

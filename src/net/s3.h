@@ -44,6 +44,7 @@ struct s3_op {
 	http_data_fn *on_body;   /* request->ctx is the op */
 	http_data_fn *on_data;
 	size_t response_max;     /* of what is collected in response; 0: 64 KiB */
+	bool versioned;          /* asks for one version of the object (query has its id): what means that it is gone is S3_ABSENT */
 	bool bulk;
 	unsigned patience;       /* as in net/http.h */
 	bool (*on_try)(struct s3_op *op); /* before each try: start over. false with request.ret_err set: give up. NULL is fine */
@@ -82,6 +83,7 @@ char *s3_key(const struct s3 *s3, const char *name);
 uint64_t s3_multipart_threshold(const struct s3 *s3, bool put);
 uint64_t s3_multipart_chunksize(const struct s3 *s3, bool put);
 /* Server, bucket and prefix, as configured. */
+const char *s3_name(const struct s3 *s3);     /* the remote's */
 const char *s3_place(const struct s3 *s3);
 unsigned s3_connections(const struct s3 *s3); /* the most at once */
 uint64_t s3_slowdowns(const struct s3 *s3);   /* answers so far that asked for fewer requests */

@@ -94,6 +94,19 @@ static bool means_absent(const char *code)
 	return !*code || strcmp(code, "NoSuchKey") == 0 || strcmp(code, "NoSuchUpload") == 0 || strcmp(code, "NoSuchVersion") == 0;
 }
 
+/* A version that was deleted, a marker that says so, and an id that the server never gave: 404, 405 and 400. */
+static bool means_version_gone(const struct s3_op *op, const char *code)
+{
+	struct buf region CLEANUP(buf_release) = BUF_INIT;
+	unsigned status = op->request.ret_status;
+	if (!op->versioned || (status != 400 && status != 405))
+		return false;
+	if (!*code)
+		return status == 405 || !http_header(&op->request, "x-amz-bucket-region", &region);
+	return strcmp(code, "InvalidArgument") == 0 || strcmp(code, "NoSuchVersion") == 0 || strcmp(code, "MethodNotAllowed") == 0 ||
+	       strcmp(code, "InvalidVersionId") == 0;
+}
+
 enum s3_fault s3_judge(struct s3_op *op, struct buf *code)
 {
 	unsigned status = op->request.ret_status;
@@ -115,6 +128,10 @@ enum s3_fault s3_judge(struct s3_op *op, struct buf *code)
 		return meaning->fault;
 	if (status == 416 || status == 412 || (status == 404 && means_absent(code->data))) {
 		op->ret_outcome = status == 404 ? S3_ABSENT : status == 416 ? S3_RANGE : S3_CHANGED;
+		return S3_FAULT_NONE;
+	}
+	if (means_version_gone(op, code->data)) {
+		op->ret_outcome = S3_ABSENT;
 		return S3_FAULT_NONE;
 	}
 	return good ? S3_FAULT_TRANSIENT : judge_status(op);

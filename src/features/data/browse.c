@@ -66,7 +66,7 @@ int browse_manifest(struct data_repo *repo, const struct tracked *tracked, struc
 {
 	struct odb_id id = tracked_id(tracked);
 	char *name OWNED = mem_printf("the manifest of %s", tracked->path);
-	if (tracked_check_supported(tracked, err) < 0 || browse_need(repo, tracked, &id, name, err) < 0)
+	if (tracked_check_supported(tracked, err) < 0 || (!tracked->out->has_files && browse_need(repo, tracked, &id, name, err) < 0))
 		return -1;
 	return tracked_read_manifest(repo, tracked, ret, err);
 }

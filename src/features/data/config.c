@@ -419,16 +419,21 @@ static int fill_spec(const struct remote_options *options, struct remote_spec *r
 	return 0;
 }
 
-static int check_kind(const struct remote_options *options, const struct remote_spec *spec, struct err *err)
+static int check_kind(const struct remote_options *options, struct remote_spec *spec, struct err *err)
 {
-	bool aware = false, worktree = false;
+	bool worktree = false;
 	if (remote_check_url(spec->name, spec->url, err) < 0)
 		return -1;
-	if (option_bool(options, "version_aware", false, &aware, err) < 0 || option_bool(options, "worktree", false, &worktree, err) < 0)
+	if (option_bool(options, "version_aware", false, &spec->version_aware, err) < 0 ||
+	    option_bool(options, "worktree", false, &worktree, err) < 0)
 		return -1;
-	if (aware || worktree) {
-		err_set(err, ERR_CONFIG, "the remote '%s' is %s, which is not supported", spec->name, aware ? "version_aware" : "a worktree");
-		return err_hint(err, "use dvc for this remote, or add one without that option");
+	if (worktree) {
+		err_set(err, ERR_CONFIG, "the remote '%s' is a worktree, of which a push deletes what is not here: not supported", spec->name);
+		return err_hint(err, "use dvc for this remote; version_aware alone keeps the versions, and deletes nothing");
+	}
+	if (spec->version_aware && !text_starts(spec->url, "s3://")) {
+		err_set(err, ERR_CONFIG, "the remote '%s' is version_aware, and only buckets (s3://) keep versions", spec->name);
+		return err_hint(err, "mlmake data remote modify -u %s version_aware makes it a plain one", spec->name);
 	}
 	return 0;
 }
@@ -447,7 +452,34 @@ static int find_packed(const struct data_config *config, const char *name, bool 
 	return err_hint(err, "give one of them another name");
 }
 
+bool config_remote_exists(const struct data_config *config, const char *name)
+{
+	char *section OWNED = config_remote_section(name);
+	for (int level = 0; level < DATA_LEVELS; level++)
+		if (ini_has_section(&config->files[level], section))
+			return true;
+	return false;
+}
+
+bool config_remote_is_aware(const struct data_config *config, const char *name)
+{
+	struct arena arena CLEANUP(arena_release) = { 0 };
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct remote_spec spec;
+	return (name || config->default_remote) && config_remote_any(config, name, &arena, &spec, &ignored) == 0 && spec.version_aware;
+}
+
 int config_remote(const struct data_config *config, const char *name, struct arena *arena, struct remote_spec *ret, struct err *err)
+{
+	if (config_remote_any(config, name, arena, ret, err) < 0)
+		return -1;
+	if (!ret->version_aware)
+		return 0;
+	err_set(err, ERR_CONFIG, "the remote '%s' is version_aware: it holds files by name and version, and no objects", ret->name);
+	return err_hint(err, "push, fetch, pull and status -c work with it; for this name another remote with -r");
+}
+
+int config_remote_any(const struct data_config *config, const char *name, struct arena *arena, struct remote_spec *ret, struct err *err)
 {
 	*ret = (struct remote_spec){ .name = NULL };
 	const char *chosen = name ? name : config->default_remote;
@@ -455,10 +487,7 @@ int config_remote(const struct data_config *config, const char *name, struct are
 		err_set(err, ERR_CONFIG, "no remote is configured");
 		return err_hint(err, "add one: mlmake data remote add -d storage s3://bucket/prefix   (or a directory)");
 	}
-	char *section OWNED = config_remote_section(chosen);
-	bool known = false;
-	for (int level = 0; level < DATA_LEVELS; level++)
-		known = known || ini_has_section(&config->files[level], section);
+	bool known = config_remote_exists(config, chosen);
 	const char *packed;
 	if (find_packed(config, chosen, known, arena, &packed, err) < 0)
 		return -1;
@@ -474,6 +503,7 @@ int config_remote(const struct data_config *config, const char *name, struct are
 	ret->packed = packed;
 	if (status == 0)
 		status = check_kind(&options, ret, err);
+	ret->version_aware = ret->version_aware && !packed; /* packs have names of their own, and lie beside the files */
 	if (status == 0)
 		status = fill_spec(&options, ret, err);
 	for (size_t i = 0; i < options.len; i++)

@@ -38,10 +38,18 @@ int config_bool(const struct data_config *config, const char *section, const cha
 /* A path of that level's file, absolute and normalised. Owned by the caller. */
 char *config_resolve_path(const struct data_config *config, enum data_level level, const char *value);
 
-/* What a remote's sections say together; name NULL: the default one. ERR_CONFIG if there is none, or of a kind that is not spoken
- * here. The spec's strings are in the arena. */
+/* What a remote's sections say together; name NULL: the default one. ERR_CONFIG if there is none, of a kind that is not spoken
+ * here, or version_aware. The spec's strings are in the arena. */
 int config_remote(const struct data_config *config, const char *name, struct arena *arena, struct remote_spec *ret, struct err *err)
 	MUST_CHECK;
+
+/* The same for those who know what a version_aware remote is: spec.version_aware. */
+int config_remote_any(const struct data_config *config, const char *name, struct arena *arena, struct remote_spec *ret, struct err *err)
+	MUST_CHECK;
+/* Whether the remote is version_aware; false for one that is not configured, or badly. name NULL: the default one. */
+bool config_remote_is_aware(const struct data_config *config, const char *name);
+/* Whether there is a remote of that name. */
+bool config_remote_exists(const struct data_config *config, const char *name);
 
 /* Whether a remote can have that option; if not, *ret_near is the one that may be meant, or NULL. */
 bool config_remote_knows(const char *option, const char **ret_near);

@@ -191,6 +191,7 @@ struct data_transfer_report {
 	char *remote;
 	size_t moved, present;
 	uint64_t bytes;
+	struct strlist recorded; /* push: .dvc files that got versions, and are to be committed; empty where they are staged already */
 	struct strlist planned; /* of a dry run: what would be moved. moved and bytes are of these, as far as sizes are known */
 	struct strlist missing; /* nowhere: "data/x (md5 ...)" */
 	struct strlist damaged; /* bytes that are not what their name says, and where */

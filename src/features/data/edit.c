@@ -202,6 +202,7 @@ static int move_record(struct data_repo *repo, const struct tracked *tracked, co
 	}
 	free(file.outs[0].path);
 	file.outs[0].path = mem_strdup(path_base(to));
+	dvc_out_forget_versions(&file.outs[0]);
 	/* At every moment one of the two .dvc files is whole. */
 	if (fs_mkdirs_for(to_abs, err) < 0 || record_ignore(repo, to, to_stage, err) < 0 || dvc_file_write(to_dvc, &file, NULL, err) < 0)
 		return -1;

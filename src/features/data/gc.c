@@ -91,9 +91,8 @@ static int mark_outs(struct gc *gc, struct data_repo *owner, const struct outs *
 	for (size_t i = 0; i < outs->list.len; i++) {
 		const struct tracked *tracked = &outs->list.at[i];
 		struct odb_id id = tracked_id(tracked);
-		if (tracked->out->has_files) {
-			err_set(err, ERR_CONFIG, "%s lists files versioned by a cloud remote, and which objects they are is not known here",
-				tracked->dvc_path);
+		if (tracked->out->has_files && id.digest.kind == DIGEST_NONE) {
+			err_set(err, ERR_CONFIG, "%s lists files whose objects are not known here", tracked->dvc_path);
 			return err_hint(err, "use dvc gc in this repository");
 		}
 		if (id.digest.kind == DIGEST_NONE || !mark(gc, &id, use))

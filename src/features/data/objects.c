@@ -40,6 +40,9 @@ uint32_t objects_add_top(struct data_repo *repo, struct objects *objects, const 
 {
 	const struct tracked *tracked = selected->tracked;
 	struct odb_id id = tracked_id(tracked);
+	struct err ignored CLEANUP(err_release) = ERR_INIT; /* it counts as absent then */
+	if (id.is_dir && tracked_keep_manifest(repo, tracked, &ignored) < 0)
+		err_release(&ignored);
 	char *name OWNED = mem_printf("%s%s", tracked->path, id.is_dir ? "/" : "");
 	/* What DVC 2 named alike may differ in its line ends, and then in size. */
 	bool sized = !id.is_dir && tracked->out->has_size && !tracked->out->legacy;

@@ -436,8 +436,8 @@ bool tracked_describe_partial(const struct tracked *tracked, struct dvc_out *ret
 int tracked_check_supported(const struct tracked *tracked, struct err *err)
 {
 	const struct dvc_out *out = tracked->out;
-	if (out->has_files)
-		err_set(err, ERR_CONFIG, "%s lists files versioned by a cloud remote, which is not supported", tracked->dvc_path);
+	if (out->has_files && out->digest.kind == DIGEST_NONE)
+		err_set(err, ERR_CONFIG, "%s lists files of %s with versions that are dvc's alone to read", tracked->dvc_path, tracked->path);
 	else if (out->digest.kind == DIGEST_NONE)
 		err_set(err, ERR_DATA, "%s records no content for '%s'%s", tracked->dvc_path, tracked->path,
 			tracked->has_source ? " (an import without download)" : "");
@@ -446,11 +446,29 @@ int tracked_check_supported(const struct tracked *tracked, struct err *err)
 	return err_hint(err, "use dvc for this one");
 }
 
+int tracked_keep_manifest(struct data_repo *repo, const struct tracked *tracked, struct err *err)
+{
+	struct dvc_dir manifest CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	struct odb_id id = tracked_id(tracked);
+	if (!tracked->out->has_files || odb_has(&repo->odb, &id, NULL))
+		return 0;
+	if (tracked_read_manifest(repo, tracked, &manifest, err) < 0)
+		return -1;
+	dvc_dir_render(&text, &manifest);
+	return odb_put(&repo->odb, &id, text.data, text.len, err);
+}
+
 int tracked_read_manifest(struct data_repo *repo, const struct tracked *tracked, struct dvc_dir *ret, struct err *err)
 {
 	struct odb_id id = tracked_id(tracked);
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
 	char *shown OWNED = mem_printf("the manifest of %s", tracked->path);
+	if (tracked->out->has_files) {
+		for (size_t i = 0; i < tracked->out->members.len; i++)
+			dvc_dir_add(ret, tracked->out->members.at[i].relpath, tracked->out->members.at[i].digest.bytes);
+		return dvc_dir_sort(ret, err);
+	}
 	if (odb_read(&repo->odb, &id, DVC_DIR_MAX_BYTES, &text, err) < 0)
 		return err_note(err, "it is the list of what is in %s", tracked->path);
 	if (dvc_dir_parse(ret, text.data, text.len, shown, err) < 0)

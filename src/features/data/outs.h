@@ -90,10 +90,12 @@ bool tracked_is_partial(const struct tracked *tracked);
  * content has. False if nothing is known of it either. */
 bool tracked_describe_partial(const struct tracked *tracked, struct dvc_out *ret);
 
-/* That the output can be handled here: has a hash, and no members versioned by a remote. */
+/* That the output can be handled here: has a hash, its own or those of the files that are listed in its .dvc. */
 int tracked_check_supported(const struct tracked *tracked, struct err *err) MUST_CHECK;
 
-/* The manifest of a directory from the cache. ERR_DATA if it is absent or damaged, or the .dvc's size and count contradict it. */
+/* The manifest of a directory, from the cache or its record. ERR_DATA if it is absent or damaged, or the .dvc's size and count contradict it. */
 int tracked_read_manifest(struct data_repo *repo, const struct tracked *tracked, struct dvc_dir *ret, struct err *err) MUST_CHECK;
+/* Makes the manifest of a directory whose files are listed in its .dvc an object like that of any other. */
+int tracked_keep_manifest(struct data_repo *repo, const struct tracked *tracked, struct err *err) MUST_CHECK;
 
 #endif

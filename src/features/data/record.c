@@ -1,5 +1,7 @@
 #include "features/data/record.h"
 
+#include "features/data/versions.h"
+
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/text.h"
@@ -132,6 +134,8 @@ static int write_dvc(struct data_repo *repo, const struct record *record, bool *
 	out->has_nfiles = record->id.is_dir;
 	out->nfiles = record->id.is_dir ? record->nfiles : 0;
 	out->isexec = !record->id.is_dir && record->exec;
+	if (out->has_files && versions_list_again(repo, record->path, &record->id, out, err) < 0)
+		return -1;
 	return dvc_file_write(abs, &file, ret_changed, err);
 }
 

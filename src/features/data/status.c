@@ -258,7 +258,7 @@ static void find_not_cached(struct status_run *run, const struct tracked *tracke
 {
 	struct data_status *ret = run->ret;
 	struct odb_id id = tracked_id(tracked);
-	bool top = odb_has(&run->repo->odb, &id, NULL) && (!tracked->out->is_dir || has_manifest), whole = top;
+	bool top = (tracked->out->has_files || odb_has(&run->repo->odb, &id, NULL)) && (!tracked->out->is_dir || has_manifest), whole = top;
 	struct strlist members CLEANUP(strlist_release) = { 0 };
 	struct odb_id *ids OWNED = mem_alloc((manifest->len + 1) * sizeof(*ids));
 	bool *present OWNED = mem_alloc(manifest->len + 1);
@@ -297,6 +297,8 @@ static bool is_manifest(struct status_run *run, const struct tracked *tracked, c
 {
 	struct odb_id id = tracked_id(tracked);
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	if (tracked->out->has_files)
+		return true; /* the record itself lists them, and they are the same */
 	odb_add_path(&run->repo->odb, &path, &id);
 	return (!tracked->out->has_nfiles || tracked->out->nfiles == now->len) && dvc_dir_is_file(now, path.data);
 }

@@ -10,6 +10,7 @@
 #include "features/data/import.h"
 #include "features/data/objects.h"
 #include "features/data/push_known.h"
+#include "features/data/versions.h"
 #include "store/state.h"
 #include "store/workdir.h"
 
@@ -102,11 +103,11 @@ static uint64_t bytes_of(const struct batch *batch)
 	return sum;
 }
 
-static int open_remote(struct data_repo *repo, const char *name, unsigned jobs, uint64_t limit_rate, struct arena *arena, struct remote **ret,
-		       char **ret_name, struct err *err)
+static int open_remote(struct data_repo *repo, const char *name, unsigned jobs, uint64_t limit_rate, bool aware, struct arena *arena,
+		       struct remote **ret, char **ret_name, struct err *err)
 {
 	struct remote_spec spec;
-	if (config_remote(&repo->config, name, arena, &spec, err) < 0)
+	if ((aware ? config_remote_any : config_remote)(&repo->config, name, arena, &spec, err) < 0)
 		return -1;
 	if (jobs)
 		spec.jobs = jobs;
@@ -133,7 +134,13 @@ static int open_remote(struct data_repo *repo, const char *name, unsigned jobs, 
 int transfer_open_remote(struct data_repo *repo, const char *name, unsigned jobs, struct arena *arena, struct remote **ret, char **ret_name,
 			 struct err *err)
 {
-	return open_remote(repo, name, jobs, 0, arena, ret, ret_name, err);
+	return open_remote(repo, name, jobs, 0, false, arena, ret, ret_name, err);
+}
+
+int transfer_open_aware(struct data_repo *repo, const char *name, unsigned jobs, uint64_t limit_rate, struct arena *arena, struct remote **ret,
+			char **ret_name, struct err *err)
+{
+	return open_remote(repo, name, jobs, limit_rate, true, arena, ret, ret_name, err);
 }
 
 static void add_failed(struct data_transfer_report *ret, const struct object *object, const struct remote_item *item)
@@ -337,7 +344,7 @@ static int push_group(struct data_repo *repo, const struct remote_group *group, 
 	struct transfer transfer CLEANUP(transfer_release) = { .repo = repo, .options = options, .ret = ret, .objects = OBJECTS_INIT };
 	size_t moved = ret->moved;
 	uint64_t bytes = ret->bytes;
-	if (open_remote(repo, group->remote, options->jobs, options->limit_rate, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
+	if (open_remote(repo, group->remote, options->jobs, options->limit_rate, false, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
 	    get_manifests(&transfer, &group->chosen, err) < 0)
 		return -1;
 	add_objects(&transfer, &group->chosen);
@@ -509,7 +516,7 @@ static int fetch_group(struct data_repo *repo, const struct remote_group *group,
 {
 	struct transfer transfer CLEANUP(transfer_release) = { .repo = repo, .options = options, .ret = ret, .objects = { .only_wanted = true } };
 	VEC(uint32_t) wanted = { 0 };
-	if (open_remote(repo, group->remote, options->jobs, options->limit_rate, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
+	if (open_remote(repo, group->remote, options->jobs, options->limit_rate, false, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
 	    get_manifests(&transfer, &group->chosen, err) < 0) {
 		name_tops(&transfer, &group->chosen);
 		return -1;
@@ -550,11 +557,15 @@ static int transfer_all(struct data_repo *repo, const char *const *paths, size_t
 	if (!groups.list.len && !imports) { /* say it when there is no remote, even with nothing to move */
 		struct arena arena CLEANUP(arena_release) = { 0 };
 		struct remote_spec spec;
-		return config_remote(&repo->config, options->remote, &arena, &spec, err);
+		return config_remote_any(&repo->config, options->remote, &arena, &spec, err);
 	}
-	for (size_t i = 0; i < groups.list.len; i++)
-		if (run(repo, &groups.list.at[i], options, ret, err) < 0)
+	for (size_t i = 0; i < groups.list.len; i++) {
+		const struct remote_group *group = &groups.list.at[i];
+		bool aware = config_remote_is_aware(&repo->config, group->remote);
+		group_fn *move = !aware ? run : for_push ? versions_push : versions_fetch;
+		if (move(repo, group, options, ret, err) < 0)
 			return -1;
+	}
 	return 0;
 }
 
@@ -572,7 +583,7 @@ int data_fetch(struct data_repo *repo, const char *const *paths, size_t count, c
 
 void data_transfer_report_release(struct data_transfer_report *report)
 {
-	struct strlist *lists[] = { &report->planned, &report->missing, &report->damaged, &report->failed, &report->broken };
+	struct strlist *lists[] = { &report->recorded, &report->planned, &report->missing, &report->damaged, &report->failed, &report->broken };
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 		strlist_release(lists[i]);
 	free(report->remote);
@@ -613,8 +624,10 @@ int transfer_find_not_in_remote(struct data_repo *repo, const struct selection *
 {
 	struct remote_groups groups CLEANUP(groups_release) = { .list = { 0 } };
 	groups_make(chosen, options->remote, true, &groups);
-	for (size_t i = 0; i < groups.list.len; i++)
-		if (not_in_group(repo, &groups.list.at[i], options, ret, err) < 0)
+	for (size_t i = 0; i < groups.list.len; i++) {
+		bool aware = config_remote_is_aware(&repo->config, groups.list.at[i].remote);
+		if ((aware ? versions_not_in_remote : not_in_group)(repo, &groups.list.at[i], options, ret, err) < 0)
 			return -1;
+	}
 	return 0;
 }

@@ -107,6 +107,95 @@ static void another_content_has_no_version_yet(void **state)
 	assert_render(&file, "outs:\n- md5: 37b51d194a7513e45b56f6524f2d51f2\n  hash: md5\n  path: d\n");
 }
 
+#define VERSIONED "outs:\n- hash: md5\n  path: d\n  files:\n  - relpath: a\n    md5: acbd18db4cc2f85cedef654fccc4a4d8\n    size: 3\n" \
+	"    cloud:\n      va:\n        etag: e-2\n        version_id: v1\n  - relpath: 'b: c'\n    md5: 37b51d194a7513e45b56f6524f2d51f2\n    size: 3\n" \
+	"    isexec: true\n"
+
+static void versions_of_files(void **state)
+{
+	(void)state;
+	struct dvc_file file CLEANUP(dvc_file_release) = DVC_FILE_INIT;
+	parse(&file, VERSIONED);
+	struct dvc_out *out = &file.outs[0];
+	assert_true(out->has_files && out->is_dir && out->has_nfiles && out->nfiles == 2 && out->has_size && out->size == 6);
+	/* md5 of [{"md5": "acbd...", "relpath": "a"}, {"md5": "37b5...", "relpath": "b: c"}] */
+	char hex[DIGEST_HEX_MAX];
+	digest_hex(&out->digest, hex);
+	assert_string_equal(hex, "9bf0dc255e8908dd36efc358ad77998b");
+	assert_string_equal(dvc_out_member(out, "a")->cloud.version_id, "v1");
+	assert_null(dvc_out_member(out, "b: c")->cloud.remote);
+	assert_null(dvc_out_member(out, "z"));
+	assert_render(&file, VERSIONED);
+	dvc_version_set(&dvc_out_member(out, "b: c")->cloud, "va", "12", NULL);
+	assert_render(&file, VERSIONED "    cloud:\n      va:\n        version_id: '12'\n");
+	dvc_out_forget_versions(out);
+	assert_render(&file, "outs:\n- hash: md5\n  path: d\n  files:\n  - relpath: a\n    md5: acbd18db4cc2f85cedef654fccc4a4d8\n    size: 3\n"
+			     "  - relpath: 'b: c'\n    md5: 37b51d194a7513e45b56f6524f2d51f2\n    size: 3\n    isexec: true\n");
+	dvc_file_release(&file);
+
+	/* A manifest becomes a list; what stands around stays. */
+	parse(&file, "# ours\nouts:\n- md5: acbd18db4cc2f85cedef654fccc4a4d8.dir\n  size: 3\n  nfiles: 1\n  hash: md5\n  path: d  # data\nmeta: {x: 1}\n");
+	out = &file.outs[0];
+	out->has_files = true;
+	struct digest one = md5_of(TWO);
+	dvc_version_set(&dvc_out_add_member(out, "a", &one)->cloud, "va", "v", "e");
+	assert_render(&file, "# ours\nouts:\n- hash: md5\n  path: d  # data\n  files:\n  - relpath: a\n    md5: 37b51d194a7513e45b56f6524f2d51f2\n"
+			     "    cloud:\n      va:\n        etag: e\n        version_id: v\nmeta: {x: 1}\n");
+	dvc_file_release(&file);
+
+	/* Too little to know the content by: as dvc leaves a directory after a push elsewhere, and without an md5. */
+	parse(&file, "outs:\n- hash: md5\n  path: d\n  files: []\n");
+	assert_true(file.outs[0].has_files && file.outs[0].digest.kind == DIGEST_NONE);
+	dvc_file_release(&file);
+	parse(&file, "outs:\n- hash: md5\n  path: d\n  files:\n  - relpath: a\n    size: 3\n");
+	assert_true(file.outs[0].has_files && file.outs[0].digest.kind == DIGEST_NONE);
+	dvc_file_release(&file);
+}
+
+#define PLAIN "outs:\n- md5: acbd18db4cc2f85cedef654fccc4a4d8\n  size: 3\n  hash: md5\n  path: f\n"
+#define FURTHER "        vb:\n          md5: acbd18db4cc2f85cedef654fccc4a4d8\n          version_id: v2\n"
+
+static void versions_on_further_remotes(void **state)
+{
+	(void)state;
+	struct dvc_file file CLEANUP(dvc_file_release) = DVC_FILE_INIT;
+	parse(&file, PLAIN);
+	struct dvc_out *out = &file.outs[0];
+	dvc_out_set_other(out, "vb", "", &out->digest, "v2");
+	assert_render(&file, PLAIN "  meta:\n    mlmake:\n      cloud:\n" FURTHER);
+	dvc_file_release(&file);
+
+	/* Beside what the user keeps there; in place; and gone with it. */
+	parse(&file, PLAIN "  meta:\n    owner: me # not you\n");
+	dvc_out_set_other(&file.outs[0], "vb", "", &file.outs[0].digest, "v2");
+	assert_render(&file, PLAIN "  meta:\n    owner: me # not you\n    mlmake:\n      cloud:\n" FURTHER);
+	dvc_file_release(&file);
+	parse(&file, PLAIN "  meta:\n    mlmake:\n      cloud:\n" FURTHER "    owner: me\n");
+	out = &file.outs[0];
+	assert_string_equal(dvc_out_other(out, "vb", "", &out->digest), "v2");
+	assert_null(dvc_out_other(out, "va", "", &out->digest));
+	dvc_out_set_other(out, "va", "", &out->digest, "v0");
+	assert_render(&file, PLAIN "  meta:\n    mlmake:\n      cloud:\n        va:\n          md5: acbd18db4cc2f85cedef654fccc4a4d8\n          version_id: v0\n"
+			     FURTHER "    owner: me\n");
+	dvc_out_forget_versions(out);
+	assert_render(&file, PLAIN "  meta:\n    owner: me\n");
+	out->digest = md5_of(TWO);
+	assert_null(dvc_out_other(out, "vb", "", &out->digest));
+	dvc_file_release(&file);
+	parse(&file, PLAIN "  meta:\n    mlmake:\n      cloud:\n" FURTHER);
+	dvc_out_forget_versions(&file.outs[0]);
+	assert_render(&file, PLAIN);
+	dvc_file_release(&file);
+
+	/* A map in brackets has no room for lines. */
+	parse(&file, "outs: [{md5: acbd18db4cc2f85cedef654fccc4a4d8, hash: md5, path: d}]\n");
+	dvc_version_set(&file.outs[0].cloud, "va", "v", "e");
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	assert_int_equal(dvc_file_render(&text, &file, &err), -1);
+	assert_int_equal(err.code, ERR_CONFIG);
+}
+
 static void edits_keep_the_rest(void **state)
 {
 	(void)state;
@@ -181,6 +270,9 @@ static void refuses(void **state)
 		{ "\n# nothing\n", "is empty", ERR_DATA, 0 },
 		{ "outs:\n", "no outputs", ERR_DATA, 1 },
 		{ "outs: []\n", "no outputs", ERR_DATA, 1 },
+		{ "outs:\n- hash: md5\n  path: d\n  files:\n  - relpath: ../a\n    md5: acbd18db4cc2f85cedef654fccc4a4d8\n", "../a", ERR_DATA, 5 },
+		{ "outs:\n- hash: md5\n  path: d\n  files:\n  - md5: acbd18db4cc2f85cedef654fccc4a4d8\n", "no relpath", ERR_CONFIG, 5 },
+		{ "outs:\n- hash: md5\n  path: d\n  files: x\n", "must be a list", ERR_CONFIG, 4 },
 		{ "desc: x\n", "no outputs", ERR_DATA, 1 },
 		{ "outs:\n- md5: acbd18db4cc2f85cedef654fccc4a4d8\n  size: 3\n", "no path", ERR_DATA, 2 },
 		{ "outs:\n- md5: acbd18db4cc2f85cede", "not an md5", ERR_DATA, 2 },
@@ -285,7 +377,8 @@ static void legacy_digest(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(new_files), cmocka_unit_test(reads), cmocka_unit_test(edits_keep_the_rest), cmocka_unit_test(another_content_has_no_version_yet), cmocka_unit_test(refuses),
+		cmocka_unit_test(new_files), cmocka_unit_test(reads), cmocka_unit_test(edits_keep_the_rest), cmocka_unit_test(another_content_has_no_version_yet), cmocka_unit_test(versions_of_files),
+		cmocka_unit_test(versions_on_further_remotes), cmocka_unit_test(refuses),
 		cmocka_unit_test(truncation), in_temp_dir(writes), cmocka_unit_test(names), in_temp_dir(legacy_digest),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
