@@ -170,3 +170,16 @@ def test_a_part_costs_what_the_part_costs(stored):
     (stored.path / "d/s").symlink_to(stored.path)
     assert stored.mlmake("data", "checkout", "d/s/c", check=None).returncode != 0
     assert not (stored.path / "c").exists()
+
+
+def test_a_part_that_cannot_be_recorded_brings_nothing_into_the_cache(gitbox):
+    gitbox.mlmake("data", "init")
+    gitbox.write("d/a", "one")
+    gitbox.mlmake("data", "add", "d")
+    cache = gitbox.path / ".dvc/cache/files"
+    next(cache.rglob("*.dir")).unlink()
+    before = sorted(cache.rglob("*"))
+    gitbox.write("d/b", "two")
+    failed = gitbox.mlmake("data", "add", "d/b", check=3)
+    assert "the manifest of d" in failed.stderr and "data fetch d" in failed.stderr
+    assert sorted(cache.rglob("*")) == before

@@ -258,12 +258,9 @@ static bool is_superseded(const struct walk *walk, const char *sub, const char *
 	return walk_has_below(walk, rest);
 }
 
-/* A part of a tracked directory: its other members stay as they are recorded, present or not. */
-static int add_part(const struct add_run *run, const struct tracked *owner, const char *sub, struct adding *adding, struct err *err)
+/* That the directory can take a part: before its bytes move, and again when it is recorded. */
+static int check_part(const struct add_run *run, const struct tracked *owner, const char *sub, struct err *err)
 {
-	struct dvc_dir old CLEANUP(dvc_dir_release) = DVC_DIR_INIT, dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
-	const struct walk *walk = &adding->walk;
-	struct record *record = &adding->record;
 	if (!owner->out->is_dir)
 		return err_set(err, ERR_CONFIG, "%s is tracked as a file, and %s would lie inside of it", owner->path, sub);
 	if (tracked_check_supported(owner, err) < 0)
@@ -272,6 +269,21 @@ static int add_part(const struct add_run *run, const struct tracked *owner, cons
 		err_set(err, ERR_CONFIG, "%s was recorded by DVC 2, whose kind of hash only whole directories keep", owner->dvc_path);
 		return err_hint(err, "mlmake data migrate %s first, or add all of %s", owner->dvc_path, owner->path);
 	}
+	struct odb_id id = tracked_id(owner);
+	if (odb_exists(&run->repo->odb, &id))
+		return 0;
+	err_set(err, ERR_DATA, "the manifest of %s, the list of what is in it, is not in the cache", owner->path);
+	return err_hint(err, "mlmake data fetch %s brings it", owner->path);
+}
+
+/* A part of a tracked directory: its other members stay as they are recorded, present or not. */
+static int add_part(const struct add_run *run, const struct tracked *owner, const char *sub, struct adding *adding, struct err *err)
+{
+	struct dvc_dir old CLEANUP(dvc_dir_release) = DVC_DIR_INIT, dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
+	const struct walk *walk = &adding->walk;
+	struct record *record = &adding->record;
+	if (check_part(run, owner, sub, err) < 0)
+		return -1;
 	if (tracked_read_manifest(run->repo, owner, &old, err) < 0)
 		return err_hint(err, "mlmake data fetch %s brings it", owner->path);
 	for (size_t i = 0; i < old.len; i++)
@@ -353,7 +365,10 @@ static int begin(struct add_run *run, const struct outs *outs, const char *given
 		err_set(err, ERR_CONFIG, "%s does not exist", given);
 		return owner ? err_hint(err, "it is tracked: mlmake data checkout %s brings it back", given) : -1;
 	}
-	if (owner && owner->out->legacy && text_eq(owner->path, adding->rel))
+	bool part = owner && !text_eq(owner->path, adding->rel);
+	if (part && check_part(run, owner, adding->rel + strlen(owner->path) + 1, err) < 0)
+		return -1;
+	if (owner && owner->out->legacy)
 		adding->legacy = tracked_id(owner);
 	if (check_odd(&adding->walk, err) < 0 || record_check_not_ignored(run->repo, adding->rel, adding->walk.is_dir, err) < 0)
 		return -1;
