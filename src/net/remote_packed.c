@@ -1,4 +1,5 @@
 #include "base/fs.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/text.h"
@@ -9,12 +10,14 @@
 #include <string.h>
 #include <sys/random.h>
 
+#define PLAIN_PREFIX "files/md5/"
+
 /* Names, keys and temporaries. */
 
 bool packed_key(const char *key, uint8_t ret_md5[PACK_MD5])
 {
 	struct odb_id id;
-	if (!odb_id_of_key(key, &id) || id.is_dir)
+	if (!text_starts(key, PLAIN_PREFIX) || !odb_id_of_key(key, &id) || id.is_dir)
 		return false;
 	memcpy(ret_md5, id.digest.bytes, PACK_MD5);
 	return true;
@@ -84,18 +87,54 @@ const struct remote_sink *packed_sink(struct packed_sink *sink, const struct rem
 	return outer ? &sink->sink : NULL;
 }
 
+static char *manifest_key(const char *key)
+{
+	struct odb_id id;
+	return text_starts(key, PLAIN_PREFIX) && odb_id_of_key(key, &id) && id.is_dir ? mem_printf("%s%s", PACKED_MANIFESTS, key + strlen(PLAIN_PREFIX)) : NULL;
+}
+
 int packed_plain(struct remote_packed *packed, packed_plain_fn *call, struct remote_item *items, const uint32_t *index, size_t count,
 		 const struct remote_sink *sink, struct err *err)
 {
 	struct remote_item *some OWNED = mem_alloc((count + 1) * sizeof(*some));
+	struct strlist keys CLEANUP(strlist_release) = { 0 };
 	for (size_t i = 0; i < count; i++) {
+		char *moved = manifest_key(items[index[i]].key);
 		some[i] = items[index[i]];
 		some[i].ret_err = (struct err)ERR_INIT;
+		if (!moved)
+			continue;
+		some[i].key = moved;
+		strlist_take(&keys, moved);
 	}
 	int status = call(packed->plain, some, count, sink, err);
 	for (size_t i = 0; i < count; i++) {
+		some[i].key = items[index[i]].key;
 		err_release(&items[index[i]].ret_err);
 		items[index[i]] = some[i];
+	}
+	return status;
+}
+
+int packed_plain_manifests(struct remote_packed *packed, packed_plain_fn *call, struct remote_item *items, const uint32_t *index, size_t count,
+			   const struct remote_sink *sink, struct err *err)
+{
+	struct remote_item *some OWNED = mem_alloc((count + 1) * sizeof(*some));
+	uint32_t *of OWNED = mem_alloc((count + 1) * sizeof(*of));
+	size_t n = 0;
+	for (size_t i = 0; i < count; i++) {
+		const struct remote_item *item = &items[index[i]];
+		char *moved OWNED = manifest_key(item->key);
+		if (!moved || item->ret_state != (call == remote_remove ? REMOTE_DONE : REMOTE_MISSING))
+			continue;
+		some[n] = *item;
+		some[n].ret_err = (struct err)ERR_INIT;
+		of[n++] = index[i];
+	}
+	int status = call(packed->plain, some, n, sink, err);
+	for (size_t i = 0; i < n; i++) {
+		err_release(&items[of[i]].ret_err);
+		items[of[i]] = some[i];
 	}
 	return status;
 }
@@ -162,14 +201,17 @@ struct listing {
 	struct remote_packed *packed;
 	remote_visit_fn *visit;
 	void *ctx;
+	struct map manifests; /* plain ones */
 };
 
 static int visit_plain(void *ctx, const char *key, uint64_t size, int64_t modified_s, struct err *err)
 {
-	const struct listing *listing = ctx;
+	struct listing *listing = ctx;
 	uint8_t md5[PACK_MD5];
-	if (text_starts(key, PACKED_PREFIX))
+	if (text_starts(key, PACKED_PREFIX) || text_starts(key, PACKED_MANIFESTS))
 		return 0;
+	if (text_ends(key, ".dir"))
+		map_set(&listing->manifests, key, NULL);
 	if (packed_key(key, md5)) {
 		for (size_t at = packed_find(listing->packed, md5); packed_is(listing->packed, at, md5); at++)
 			listing->packed->also_plain.at[at] = 1;
@@ -177,10 +219,27 @@ static int visit_plain(void *ctx, const char *key, uint64_t size, int64_t modifi
 	return listing->visit(listing->ctx, key, size, modified_s, err);
 }
 
+static int visit_manifest(void *ctx, const char *key, uint64_t size, int64_t modified_s, struct err *err)
+{
+	const struct listing *listing = ctx;
+	char *plain OWNED = mem_printf("%s%s", PLAIN_PREFIX, key + strlen(PACKED_MANIFESTS));
+	return map_has(&listing->manifests, plain) ? 0 : listing->visit(listing->ctx, plain, size, modified_s, err);
+}
+
+static int list_plain(struct remote_packed *packed, const char *prefix, remote_visit_fn *visit, void *ctx, struct err *err)
+{
+	struct listing listing = { packed, visit, ctx, MAP_INIT };
+	int status = remote_list(packed->plain, prefix, visit_plain, &listing, err);
+	char *manifests OWNED = text_starts(prefix, PLAIN_PREFIX) ? mem_printf("%s%s", PACKED_MANIFESTS, prefix + strlen(PLAIN_PREFIX)) : NULL;
+	if (status == 0 && manifests)
+		status = remote_list(packed->plain, manifests, visit_manifest, &listing, err);
+	map_release(&listing.manifests);
+	return status;
+}
+
 static int packed_list_all(struct remote *remote, const char *prefix, remote_visit_fn *visit, void *ctx, struct err *err)
 {
 	struct remote_packed *packed = (struct remote_packed *)remote;
-	struct listing listing = { packed, visit, ctx };
 	if (packed_load(packed, err) < 0)
 		return -1;
 	if (packed->damaged) {
@@ -190,7 +249,7 @@ static int packed_list_all(struct remote *remote, const char *prefix, remote_vis
 	vec_reserve(&packed->also_plain, packed->entries.len + 1);
 	packed->also_plain.len = packed->entries.len;
 	memset(packed->also_plain.at, 0, packed->also_plain.len);
-	if (remote_list(packed->plain, prefix, visit_plain, &listing, err) < 0) {
+	if (list_plain(packed, prefix, visit, ctx, err) < 0) {
 		packed->also_plain.len = 0;
 		return -1;
 	}
@@ -199,7 +258,6 @@ static int packed_list_all(struct remote *remote, const char *prefix, remote_vis
 		struct odb_id id = { .digest = { .kind = DIGEST_MD5 } };
 		struct buf key CLEANUP(buf_release) = BUF_INIT;
 		memcpy(id.digest.bytes, entry->md5, PACK_MD5);
-		buf_addstr(&key, "files/md5/");
 		odb_add_key(&key, &id);
 		if (packed->also_plain.at[i] || !text_starts(key.data, prefix) || (i && pack_same_object(entry - 1, entry)))
 			continue;

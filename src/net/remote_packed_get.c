@@ -228,6 +228,9 @@ static int get_plain(struct getting *getting, struct err *err)
 	struct packed_sink sink;
 	int status = packed_plain(getting->packed, remote_get, getting->items, getting->plain.at, getting->plain.len,
 				  packed_sink(&sink, getting->sink, getting->settled, getting->bytes, true), err);
+	/* Of a directory that was pushed without packs. */
+	if (status == 0)
+		status = packed_plain_manifests(getting->packed, remote_get, getting->items, getting->plain.at, getting->plain.len, NULL, err);
 	for (size_t i = 0; i < getting->plain.len; i++) {
 		uint32_t index = getting->plain.at[i];
 		struct remote_item *item = &getting->items[index];

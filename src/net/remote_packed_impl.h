@@ -2,8 +2,9 @@
  * A packed remote: a plain one, with packs beside its objects (net/pack.h). For src/net/remote_packed*.c only.
  *
  * What lies in packs is learnt from one listing of mlmake/packs/1/ and from the indexes there, which this clone keeps. An entry counts if its
- * pack is listed with the size that the index says. Objects that are in no pack are asked of, and go to, the plain layout: large ones, manifests,
- * and what is not named by its md5.
+ * pack is listed with the size that the index says. Objects that are in no pack are asked of, and go to, the plain layout: large ones, and what is
+ * not named by its md5. Manifests have a place of their own, mlmake/manifests/1/: to dvc, one in the plain layout says that all that it lists is
+ * there, too.
  */
 #ifndef NET_REMOTE_PACKED_IMPL_H
 #define NET_REMOTE_PACKED_IMPL_H
@@ -13,6 +14,7 @@
 #include "store/tempdir.h"
 
 #define PACKED_PREFIX "mlmake/packs/1/"
+#define PACKED_MANIFESTS "mlmake/manifests/1/"
 #define PACKED_AT_ONCE 4     /* packs on their way at once, each a file beside */
 #define PACKED_KEPT 8        /* packs that are kept open, for the next batch is likely to want the same */
 #define PACKED_SETTLED_S 3600 /* a pack that no index names and that is younger is on its way; else its push was interrupted, or the index is gone */
@@ -89,8 +91,11 @@ struct packed_sink {
 };
 const struct remote_sink *packed_sink(struct packed_sink *sink, const struct remote_sink *outer, size_t items, uint64_t bytes, bool count_items);
 
-/* One call of the plain remote for some of the items. */
+/* One call of the plain remote for some of the items, their manifests at PACKED_MANIFESTS. */
 typedef int packed_plain_fn(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err);
+/* The same for manifests among them that are MISSING there (or, removing, were removed), in the plain layout. */
+int packed_plain_manifests(struct remote_packed *packed, packed_plain_fn *call, struct remote_item *items, const uint32_t *index, size_t count,
+			   const struct remote_sink *sink, struct err *err) MUST_CHECK;
 int packed_plain(struct remote_packed *packed, packed_plain_fn *call, struct remote_item *items, const uint32_t *index, size_t count,
 		 const struct remote_sink *sink, struct err *err) MUST_CHECK;
 

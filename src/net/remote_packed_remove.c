@@ -238,7 +238,8 @@ int packed_remove(struct remote *remote, struct remote_item *items, size_t count
 	removing.in_packs = mem_alloc(count + 1);
 	removing.fates = mem_alloc((packed->packs.len + 1) * sizeof(*removing.fates));
 	bool any_dead = mark_dead(&removing) > 0;
-	if (packed_plain(packed, remote_remove, items, removing.plain.at, removing.plain.len, NULL, err) < 0)
+	if (packed_plain(packed, remote_remove, items, removing.plain.at, removing.plain.len, NULL, err) < 0 ||
+	    packed_plain_manifests(packed, remote_remove, items, removing.plain.at, removing.plain.len, NULL, err) < 0)
 		return -1;
 	if (!any_dead)
 		return remote_tell(sink, count, 0, err);

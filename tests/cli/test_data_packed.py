@@ -45,6 +45,10 @@ def plain_of(box):
     return sorted(p.parent.name + p.name for p in (box.remote / "files/md5").glob("*/*"))
 
 
+def manifests_of(box):
+    return sorted((box.remote / "mlmake/manifests/1").glob("*/*.dir"))
+
+
 def pull_anew(box, *args, check=0):
     wipe_cache(box)
     shutil.rmtree(box.path / "d", ignore_errors=True)
@@ -71,7 +75,8 @@ def age(box, hours=2):
 def test_small_files_travel_in_one_pack(packed):
     assert push(packed)["pushed"] == 63
     assert len(packs_of(packed)) == len(packs_of(packed, ".index")) == 1
-    assert len(plain_of(packed)) == 2, "the manifest, and what is too large"
+    assert len(plain_of(packed)) == 1, "what is too large"
+    assert len(manifests_of(packed)) == 1
     for path in packs_of(packed) + packs_of(packed, ".index"):
         assert path.stem == hashlib.md5(path.read_bytes()).hexdigest()
     assert push(packed)["pushed"] == 0
@@ -85,16 +90,28 @@ def test_small_files_travel_in_one_pack(packed):
 @pytest.mark.slow
 def test_plain_and_packed_are_told_apart(packed):
     push(packed)
-    assert json.loads(packed.mlmake("data", "push", "--json").stdout)["pushed"] == 61, "colleagues on dvc need them all"
+    assert json.loads(packed.mlmake("data", "push", "--json").stdout)["pushed"] == 62, "colleagues on dvc need them all, and the manifest"
     shutil.rmtree(packed.remote / "mlmake")
     pull_anew(packed)
     assert_whole(packed)
 
 
 @pytest.mark.slow
+def test_dvc_is_not_led_to_believe_that_packed_files_are_there(packed):
+    """dvc takes a plain manifest as a sign that its members are there, and would not push them."""
+    push(packed)
+    packed.dvc("push")
+    shutil.rmtree(packed.remote / "mlmake")
+    wipe_cache(packed)
+    shutil.rmtree(packed.path / "d")
+    packed.dvc("pull")
+    assert_whole(packed)
+
+
+@pytest.mark.slow
 def test_what_is_plain_already_is_not_packed(packed):
     packed.mlmake("data", "push")
-    assert push(packed)["pushed"] == 0 and not packs_of(packed)
+    assert push(packed)["pushed"] == 1 and not packs_of(packed), "the manifest, which says that all is there"
     packed.write("d/new", "new\n")
     packed.mlmake("data", "add", "d")
     assert push(packed)["pushed"] == 2 and len(packs_of(packed)) == 1
@@ -275,7 +292,7 @@ def test_few_requests(on_s3):
     assert len(puts) == 3, "a pack, its index, the manifest"
     on_s3.proxy.log.clear()
     assert push(on_s3, "d")["pushed"] == 0
-    assert [method for method, _, _ in on_s3.proxy.log] == ["GET", "HEAD", "GET"], "listing of the packs, manifest, a few plain objects"
+    assert [method for method, _, _ in on_s3.proxy.log] == ["GET", "HEAD", "GET", "GET"], "the packs, the manifest, a few objects"
     on_s3.proxy.log.clear()
     pull_anew(on_s3, "d")
     assert_whole(on_s3)
@@ -301,7 +318,7 @@ def test_push_that_is_refused_says_so_and_can_be_repeated(on_s3, where):
     on_s3.proxy.rules.append(Rule("PUT", where, "status", code=403, name="AccessDenied"))
     refused = on_s3.mlmake("data", "push", "-r", "packs", check=4)
     assert "AccessDenied" in refused.stderr
-    assert not [name for name in plain_of(on_s3) if name.endswith(".dir")], "no manifest without what it lists"
+    assert not manifests_of(on_s3), "no manifest without what it lists"
     on_s3.proxy.rules.clear()
     push(on_s3)
     pull_anew(on_s3)
@@ -324,7 +341,7 @@ def killed_at(box, command, method, where):
 @pytest.mark.parametrize("method, where", [("PUT", ".pack"), ("PUT", ".index"), ("PUT", ".dir")])
 def test_killed_push_is_repeated(on_s3, method, where):
     killed_at(on_s3, ["push", "-r", "packs"], method, where)
-    assert not [name for name in plain_of(on_s3) if name.endswith(".dir")] if (on_s3.remote / "files").exists() else True
+    assert not manifests_of(on_s3)
     push(on_s3)
     pull_anew(on_s3)
     assert_whole(on_s3)
