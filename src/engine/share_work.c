@@ -364,7 +364,7 @@ static int check_present(struct batch *batch, struct err *err)
 		add_item(&items, SHARE_ACTIONS, &batch->at[i]->key, NULL, REMOTE_SIZE_UNKNOWN);
 	if (remote_check(batch->remote, items.at, items.len, &batch->sink, err) < 0)
 		return -1;
-	for (size_t i = 0; i < batch->len; i++) {
+	for (size_t i = 0; i < items.len; i++) {
 		if (items.at[i].ret_state == REMOTE_FAILED)
 			return err_move(err, &items.at[i].ret_err);
 		batch->settled[i] = items.at[i].ret_state == REMOTE_DONE && !batch->at[i]->again;
