@@ -15,6 +15,7 @@ static void edit(struct dvc_out *out)
 	out->nfiles = 3;
 	out->isexec = !out->isexec;
 	out->legacy = false;
+	out->has_files = false; /* members in the record would be what it is of */
 	free(out->path);
 	out->path = mem_strdup("a: b, c");
 }
