@@ -216,7 +216,6 @@ static void on_said(void *ctx, int fd UNUSED, uint32_t events UNUSED)
 /* ssh prints why it ends, and then ends. */
 static void wait_for_last_words(struct sftp *sftp)
 {
-	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	uint64_t until = loop_now_ms() + LAST_WORDS_MS;
 	while (sftp->said_fd >= 0 && loop_now_ms() < until) {
 		read_said(sftp);

@@ -157,7 +157,8 @@ __attribute__((constructor)) static void install(void)
 	}
 	const char *slow_ms = getenv("MLMAKE_FAULT_SLOW_MS");
 	if (slow_ms) {
-		slow.tv_nsec = strtol(slow_ms, NULL, 10) * 1000000;
+		long ms = strtol(slow_ms, NULL, 10);
+		slow = (struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
 		sys.read = slow_read;
 	}
 	if (!text)
