@@ -109,10 +109,13 @@ static void pause_a_moment(void)
 static int check_pages(struct state *state)
 {
 	struct fs_stamp stamp;
+	size_t first = 0, last = 0;
 	if (state_is_noted(state->path, fd_of(state), &stamp))
 		return 0;
 	for (int look = 0, damaged = 0; look < LOOKS; look++) {
 		MDB_txn *txn;
+		if (look)
+			pause_a_moment();
 		int code = mdb_txn_begin(state->env, NULL, MDB_RDONLY, &txn);
 		if (code == MDB_MAP_RESIZED)
 			code = mdb_env_set_mapsize(state->env, 0);
@@ -120,19 +123,20 @@ static int check_pages(struct state *state)
 			return code;
 		if (code)
 			return code;
-		enum state_shape shape = state_check_pages(fd_of(state), mdb_txn_id(txn));
+		last = mdb_txn_id(txn);
+		first = look ? first : last;
+		enum state_shape shape = state_check_pages(fd_of(state), last);
 		mdb_txn_abort(txn);
-		if (shape == STATE_WHOLE)
+		if (shape == STATE_WHOLE) {
 			state_note(state->path, &stamp);
-		if (shape == STATE_WHOLE)
 			return 0;
+		}
 		damaged = shape == STATE_DAMAGED ? damaged + 1 : 0;
 		if (damaged == 2)
 			return MDB_CORRUPTED;
-		pause_a_moment();
 	}
-	/* Others write to it all the time, who have looked at it themselves. */
-	return 0;
+	/* Where transactions went on, others write to it all the time, who have looked at it themselves. */
+	return last != first ? 0 : MDB_CORRUPTED;
 }
 
 /* A file that another process is just creating looks damaged for a moment. */
