@@ -95,8 +95,7 @@ static int outputs_are_current(struct run *run, const struct target *target, con
 	return failed;
 }
 
-/* What another process made since this run began is not in directories that were listed before. Costs nothing where none was. */
-static void look_anew(struct run *run, const struct target *target)
+void check_look_anew(struct run *run, const struct target *target)
 {
 	struct string_list paths = check_paths(target);
 	for (size_t i = 0; i < paths.len; i++)
@@ -148,7 +147,7 @@ enum verdict check_target(struct run *run, struct node *node, struct fingerprint
 		return VERDICT_ERROR;
 	if (!current || !is_tracked_as_declared(run, target, reasons))
 		return VERDICT_RUN;
-	look_anew(run, target);
+	check_look_anew(run, target);
 	run->results[target->id] = record->result;
 	return VERDICT_CURRENT;
 }
@@ -158,9 +157,8 @@ static int restore_action(struct run *run, struct job *job, struct action *actio
 	const struct target *target = job->node->target;
 	struct string_list paths = check_paths(target);
 	int failed = outputs_restore(run->cache, run->project->root, action, paths.at, paths.len, ret_restored, err);
-	for (size_t i = 0; i < paths.len; i++)
-		project_files_forget(run->fps.files, paths.at[i]);
 	free(paths.at);
+	check_look_anew(run, target);
 	if (failed || !*ret_restored)
 		return failed;
 	if (!job->node->shared)

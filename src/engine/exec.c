@@ -336,6 +336,8 @@ static bool hold_what_is_read(struct job *job)
 		}
 		if (lock)
 			vec_push(&job->reading, lock);
+		/* They may have been away, or half made, when they were looked at. */
+		check_look_anew(run, maker);
 	}
 	return true;
 }

@@ -147,8 +147,7 @@ static int scan_outputs(struct job *job, struct manifest *ret, char **ret_missin
 	struct run *run = job->run;
 	struct string_list paths = check_paths(job->node->target);
 	size_t missing;
-	for (size_t i = 0; i < paths.len; i++)
-		project_files_forget(run->fps.files, paths.at[i]);
+	check_look_anew(run, job->node->target);
 	*ret_missing = NULL;
 	int failed = manifest_scan(run->hashes, run->project->root, paths.at, paths.len, ret, &missing, err);
 	if (!failed && missing != SIZE_MAX && (failed = name_missing(run, &paths, ret_missing, err)) < 0)
@@ -255,8 +254,7 @@ void finish_unknown(struct job *job)
 
 void finish_failure(struct job *job, const char *message)
 {
-	for (size_t i = 0; i < job->node->target->outputs.len; i++)
-		project_files_forget(job->run->fps.files, job->node->target->outputs.at[i].path);
+	check_look_anew(job->run, job->node->target);
 	report(job, RUN_FAILED, message);
 }
 

@@ -168,6 +168,8 @@ bool check_always_runs(const struct run *run, const struct target *target, const
 int check_restore(struct run *run, struct job *job, bool *ret_restored, struct err *err) MUST_CHECK;
 /* The paths that must be there after a success: outputs, then the stamp file. at: free it. */
 struct string_list check_paths(const struct target *target);
+/* Outputs that were made or taken away since directories were listed, maybe by another process. Costs nothing where none was. */
+void check_look_anew(struct run *run, const struct target *target);
 /* -n: takes a manifest that would be restored; what names files of it as inputs is then checked by that. */
 void check_foresee(struct run *run, struct node *node, struct manifest *manifest);
 /* Whether all that the target reads of the maker's outputs is foreseen. */

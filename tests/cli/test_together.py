@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from conftest import wait_for, wait_for_line
+
 COUNTS = [2, pytest.param(10, marks=pytest.mark.slow)]
 LAYERS, WIDTH = 4, 5
 
@@ -118,3 +120,26 @@ def test_what_always_runs_is_not_made_while_another_reads_it(box):
         assert sorted(box.read("ran").decode().split()) == ["use0", "use1", "use2"], said
         assert all(box.read(f"use{n}.out").decode() == 4 * text for n in range(3))
         assert "is not remembered" not in str(said)
+
+
+def test_what_was_away_while_another_made_it_is_looked_at_again(box):
+    """use is looked at while another mlmake makes gen.out: once that is over, it is as it was."""
+    box.write("mlmake.yaml", json.dumps({"version": 1, "rules": [], "targets": {
+        "gen": {"always": True, "outputs": ["gen.out"], "run": "while [ -e gen.wait ]; do sleep 0.02; done; echo x > gen.out"},
+        "mid": {"always": True, "needs": ["gen"], "run": "touch mid.runs; while [ -e mid.wait ]; do sleep 0.02; done"},
+        "use": {"needs": ["mid"], "inputs": ["gen.out"], "outputs": ["use.out"], "cache": False, "run": "echo use >> ran; cp gen.out use.out"}}}))
+    box.mlmake("use")
+    (box.path / "mid.runs").unlink()
+    box.write("mid.wait", "")
+    reader = box.popen(box.binary, "use", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for((box.path / "mid.runs").exists)
+    box.write("gen.wait", "")
+    maker = box.popen(box.binary, "gen", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: not (box.path / "gen.out").exists())
+    (box.path / "mid.wait").unlink()
+    wait_for_line(reader.stderr, "waiting for 'gen'")
+    (box.path / "gen.wait").unlink()
+    assert maker.wait(60) == 0
+    said = reader.communicate(timeout=60)[1]
+    assert reader.returncode == 0, said
+    assert box.read("ran") == b"use\n", said
