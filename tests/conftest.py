@@ -247,17 +247,23 @@ def named_server():
     return s3
 
 
-@pytest.fixture
-def make_bucket():
-    """Makes a bucket on any S3 server, with its keys."""
+def need_botocore():
+    """The module botocore.session."""
     try:
         import botocore.session
     except ImportError:
         is_missing("botocore")
+    return botocore.session
+
+
+@pytest.fixture
+def make_bucket():
+    """Makes a bucket on any S3 server, with its keys."""
+    session = need_botocore()
 
     def make(s3, name):
-        client = botocore.session.get_session().create_client("s3", "us-east-1", endpoint_url=s3.endpoint, aws_access_key_id=s3.access,
-                                                              aws_secret_access_key=s3.secret)
+        client = session.get_session().create_client("s3", "us-east-1", endpoint_url=s3.endpoint, aws_access_key_id=s3.access,
+                                                     aws_secret_access_key=s3.secret)
         client.create_bucket(Bucket=name)
     return make
 

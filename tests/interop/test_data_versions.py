@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import BUILD, S3, Sandbox, free_port, need_peer, server
+from conftest import BUILD, S3, Sandbox, free_port, need_botocore, need_peer, server
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "fault"))
 from proxy import Proxy, Rule  # noqa: E402
@@ -32,7 +32,7 @@ def versitygw(tmp_path_factory):
 
 class Bucket:
     def __init__(self, s3, versioned=True):
-        botocore = pytest.importorskip("botocore.session")
+        botocore = need_botocore()
         self.s3, self.name = s3, f"v{time.time_ns()}"
         self.client = botocore.get_session().create_client("s3", "us-east-1", endpoint_url=s3.endpoint, aws_access_key_id=s3.access,
                                                            aws_secret_access_key=s3.secret)

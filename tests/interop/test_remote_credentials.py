@@ -12,7 +12,11 @@ import pytest
 from fake_aws import FakeAws, keys_for
 from remote_help import Remote, clean, make_object
 
-pytest.importorskip("botocore")
+
+@pytest.fixture(autouse=True)
+def botocore():
+    conftest.need_botocore()
+
 
 BOTOCORE = """
 import sys, botocore.session

@@ -34,7 +34,7 @@ def amazon(headers):
 
 def of_botocore(operation, **parameters):
     """The headers that botocore would send; nothing is sent."""
-    session = pytest.importorskip("botocore.session").Session()
+    session = conftest.need_botocore().Session()
     client = session.create_client("s3", region_name="us-east-1", endpoint_url="http://127.0.0.1:1", aws_access_key_id="a",
                                    aws_secret_access_key="b")
     found = []
