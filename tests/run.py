@@ -29,7 +29,7 @@ PYTEST_TOTAL = 75 * 60   # seconds, all of pytest
 FOLDERS = {"fault": 2, "interop": 2, "model": 1, "cli": 2}  # into how many lots; what takes long comes first
 AT_ONCE = {"quick": 3, "full": 2}  # lots: quick tests wait for each other's fsync more than for a processor
 QUICK_ROOM = 1 << 30     # bytes
-OUTPUT_LIMIT = 12000     # characters of a failure's output
+OUTPUT_LIMIT = 12000     # characters of a failure's output: its beginning, which names a seed or a step, and its end
 
 
 class Results:
@@ -44,7 +44,7 @@ class Results:
         self.failed += 1
         output = output.strip()
         if len(output) > OUTPUT_LIMIT:
-            output = "[...]\n" + output[-OUTPUT_LIMIT:]
+            output = output[:OUTPUT_LIMIT // 3] + "\n[...]\n" + output[-OUTPUT_LIMIT * 2 // 3:]
         print(f"FAILED {name}")
         print("".join(f"    {line}\n" for line in output.split("\n")), end="", flush=True)
 

@@ -241,6 +241,7 @@ static int add_inputs(struct fingerprints *ctx, const struct target *target, str
 	if (!target->inputs.len)
 		return 0;
 	fp->has_inputs = true;
+	fp->files_changes = project_files_changes(ctx->files);
 	if (project_files_of(ctx->files, target, &files, err) < 0)
 		return -1;
 	ctx->items.len = 0;
@@ -313,7 +314,7 @@ static const char *added_since(struct fingerprints *ctx, const struct target *ta
 	struct input_files files = { 0 };
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	VEC(const char *) names = { 0 };
-	if (!project_files_recheck(ctx->files, target))
+	if (project_files_recheck(ctx->files, target) == fp->files_changes)
 		return NULL;
 	if (project_files_of(ctx->files, target, &files, &ignored) < 0)
 		return target->inputs.at[0].glob;

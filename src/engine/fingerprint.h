@@ -46,6 +46,7 @@ struct fingerprint {
 	bool keeps_watch;           /* in: whether watched is wanted */
 	VEC(struct watched) watched; /* the input files as they were */
 	size_t params_at, params_len; /* where in components the parameters are */
+	uint64_t files_changes;     /* project_files_changes when the input files were listed */
 	struct strlist absent;      /* tracked inputs that must be materialised before running */
 	struct arena arena;
 };

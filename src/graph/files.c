@@ -287,9 +287,8 @@ int project_files_of(struct project_files *files, const struct target *target, s
 	return 0;
 }
 
-bool project_files_recheck(struct project_files *files, const struct target *target)
+uint64_t project_files_recheck(struct project_files *files, const struct target *target)
 {
-	bool changed = false;
 	for (size_t i = 0; i < target->inputs.len; i++) {
 		const struct input_pattern *input = &target->inputs.at[i];
 		char *path OWNED = mem_strndup(input->glob, input->named ? strlen(input->glob) : glob_literal_dir(input->glob));
@@ -298,9 +297,14 @@ bool project_files_recheck(struct project_files *files, const struct target *tar
 			continue;
 		struct tree_node *node = tree_nearest(files->tree, path, &exact);
 		if (node->is_dir && (exact || !input->named))
-			changed = tree_recheck(files->tree, node) || changed;
+			tree_recheck(files->tree, node);
 	}
-	return changed;
+	return project_files_changes(files);
+}
+
+uint64_t project_files_changes(const struct project_files *files)
+{
+	return tree_changes(files->tree);
 }
 
 const struct input_pattern *project_files_unmatched(struct project_files *files, const struct target *target)

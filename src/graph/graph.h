@@ -277,8 +277,10 @@ int project_files_reload_tracked(struct project_files *files, struct err *err) M
 /* A named input that does not exist, is not tracked and that no target makes is an error with its position. Paths live as long as
  * files; the caller frees ret->at. */
 int project_files_of(struct project_files *files, const struct target *target, struct input_files *ret, struct err *err) MUST_CHECK;
-/* Whether files may have come or gone since the last project_files_of of a target: then that gives what is there now. */
-bool project_files_recheck(struct project_files *files, const struct target *target);
+/* Looks whether files came or went where a target's patterns look: then project_files_of gives what is there now. Returns project_files_changes. */
+uint64_t project_files_recheck(struct project_files *files, const struct target *target);
+/* Where it is another number than at a project_files_of, files may have come or gone since; other targets' rechecks find them, too. */
+uint64_t project_files_changes(const struct project_files *files);
 /* Whether a change of path, a file or (with is_dir) a directory that counts as a whole, changes what the target's inputs stand for. What targets
  * make counts for those that name it, or depend on its maker. */
 bool project_reads(const struct project *project, const struct target *target, const char *path, bool is_dir);

@@ -21,6 +21,7 @@ struct tree {
 	struct tree_node top;
 	struct tree_dir in_top;
 	struct buf path;       /* scratch */
+	uint64_t changes;
 };
 
 /* An ignore file that is missing, no regular file or too big has no rules. */
@@ -216,7 +217,8 @@ static void take_stamp(struct tree_node *node, int fd)
 	struct stat st;
 	node->in->stamp = (struct fs_stamp){ 0 };
 	clock_gettime(CLOCK_REALTIME, &now);
-	if (sys.fstat(fd, &st) == 0 && st.st_mtim.tv_sec < now.tv_sec - RACY_SECONDS)
+	time_t old = now.tv_sec - RACY_SECONDS;
+	if (sys.fstat(fd, &st) == 0 && st.st_mtim.tv_sec < old && st.st_ctim.tv_sec < old)
 		fs_stamp_of(&node->in->stamp, &st);
 }
 
@@ -315,24 +317,29 @@ int tree_find(struct tree *tree, const char *path, struct tree_node **ret, struc
 	return 0;
 }
 
-bool tree_recheck(struct tree *tree, struct tree_node *dir)
+void tree_recheck(struct tree *tree, struct tree_node *dir)
 {
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
 	struct fs_stamp now = { 0 };
 	struct stat st;
-	bool changed = false;
 	if (!dir->listed)
-		return false;
+		return;
 	path_join(&path, tree->root, dir->path);
 	if (sys.fstatat(AT_FDCWD, path.data, &st, *dir->path ? AT_SYMLINK_NOFOLLOW : 0) == 0)
 		fs_stamp_of(&now, &st);
 	if (!dir->in->stamp.mode || !fs_stamp_same(&dir->in->stamp, &now)) {
 		drop_children(dir);
-		return true;
+		tree->changes++;
+		return;
 	}
 	for (size_t i = 0; i < dir->in->len; i++)
-		changed = (dir->in->at[i]->is_dir && tree_recheck(tree, dir->in->at[i])) || changed;
-	return changed;
+		if (dir->in->at[i]->is_dir)
+			tree_recheck(tree, dir->in->at[i]);
+}
+
+uint64_t tree_changes(const struct tree *tree)
+{
+	return tree->changes;
 }
 
 struct tree_node *tree_nearest(struct tree *tree, const char *path, bool *ret_exact)

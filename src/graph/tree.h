@@ -42,9 +42,11 @@ int tree_find(struct tree *tree, const char *path, struct tree_node **ret, struc
 /* Lists a directory if that was not done yet. One that disappeared is empty, one that may not be read is an error. */
 int tree_list(struct tree *tree, struct tree_node *dir, struct err *err) MUST_CHECK;
 
-/* Whether something in a directory came or went since it was listed, or in one below it that was listed; those are listed anew when they
- * are next asked for. */
-bool tree_recheck(struct tree *tree, struct tree_node *dir);
+/* Directories in which something came or went since they were listed, dir or below it, are listed anew when they are next asked for. */
+void tree_recheck(struct tree *tree, struct tree_node *dir);
+
+/* How often directories were found changed: where it is what it was, nothing came or went since that any tree_recheck has found. */
+uint64_t tree_changes(const struct tree *tree);
 
 /* The node that path has, or that of the nearest directory above it, without listing any: *ret_exact tells which. */
 struct tree_node *tree_nearest(struct tree *tree, const char *path, bool *ret_exact);

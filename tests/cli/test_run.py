@@ -601,6 +601,28 @@ def test_an_input_that_comes_back_meanwhile_is_not_recorded(box):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seen_by_then", ["dropped", "listed again"])
+def test_a_file_that_another_target_noticed_first_is_noticed(box, seen_by_then):
+    """What has come since a directory was last listed is not what has come since a target's inputs were."""
+    box.write("src/a.txt", "a\n")
+    box.write("src/sub/b.txt", "b\n")
+    for name in ("src", "src/sub"):
+        os.utime(box.path / name, (1, 1))
+    after = {"dropped": {"inputs": ["src/a.txt"], "run": "echo > done"},
+             "listed again": {"inputs": ["src/sub"], "run": "echo > done"}}[seen_by_then]
+    box.write("mlmake.yaml", json.dumps({"version": 1, "rules": [], "targets": {
+        "t": {"inputs": ["src/sub"], "outputs": ["out"], "run": "echo > began; for i in $(seq 600); do [ -e done ] && break; sleep 0.1; done; ls src/sub > out"},
+        "other": {"inputs": ["src/*.txt"], "run": "for i in $(seq 600); do [ -e began ] && break; sleep 0.1; done; echo > src/sub/new.txt"},
+        "later": {"needs": ["other"], "run": "sleep 3.2" if seen_by_then == "listed again" else ":"},
+        "after": {"needs": ["later"], **after}}}))
+    result = box.mlmake("-j4", "t", "after")
+    assert box.read("out") == b"b.txt\nnew.txt\n"
+    assert "'src/sub/new.txt' changed while 't' ran" in result.stderr
+    (box.path / "src/sub/new.txt").unlink()
+    assert "t: would run" in box.mlmake("-n", "t").stdout
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["a new file", "a new file in an old directory", "a parameter", "behind a link", "below a directory"])
 def test_what_changes_meanwhile_and_back_is_not_remembered(box, what):
     """Else what was made of the change would be taken for what the target makes without it."""
