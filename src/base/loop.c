@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define EVENTS_AT_ONCE 64
+#define SIGNALS_AT_ONCE 8
 
 struct loop_source {
 	int fd;
@@ -168,16 +169,21 @@ void loop_remove_timer(struct loop *loop, struct loop_timer *timer)
 static void on_signal_fd(void *ctx, int fd, uint32_t events)
 {
 	struct loop *loop = ctx;
-	struct signalfd_siginfo info;
+	struct signalfd_siginfo infos[SIGNALS_AT_ONCE];
 	(void)events;
-	while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
-		loop->signal_fn(loop->signal_ctx, (int)info.ssi_signo);
+	/* What did not fit is there at the next step. */
+	ssize_t len = read(fd, infos, sizeof(infos));
+	for (ssize_t i = 0; i < len / (ssize_t)sizeof(infos[0]); i++)
+		loop->signal_fn(loop->signal_ctx, (int)infos[i].ssi_signo);
 }
 
 int loop_catch_signals(struct loop *loop, loop_signal_fn *fn, void *ctx, struct err *err)
 {
-	static const int caught[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH };
+	static const int caught[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD, SIGWINCH };
+	const struct sigaction by_default = { .sa_handler = SIG_DFL };
 	sigset_t set;
+	/* Whoever started this process may have it ignored, and then children vanish unseen. */
+	sigaction(SIGCHLD, &by_default, NULL);
 	sigemptyset(&set);
 	for (size_t i = 0; i < ARRAY_LEN(caught); i++)
 		sigaddset(&set, caught[i]);

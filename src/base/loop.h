@@ -1,7 +1,6 @@
 /*
- * The event loop: one thread, epoll. Children come in by their pidfd, signals
- * by signalfd, timers by one timerfd, work of other threads by eventfd; libcurl hangs its
- * sockets here too (src/net).
+ * The event loop: one thread, epoll. Signals come in by signalfd, the end of children as one of them (SIGCHLD; then proc_has_ended says whose),
+ * work of other threads by eventfd; libcurl hangs its sockets here too (src/net).
  *
  * Callbacks run inside loop_step and may add, change and remove anything, themselves included.
  * Sources are owned by the loop and freed by their remove function or loop_free.
@@ -33,7 +32,8 @@ void loop_remove_fd(struct loop *loop, struct loop_source *source);
 struct loop_timer *loop_add_timer(struct loop *loop, uint64_t after_ms, loop_timer_fn *fn, void *ctx);
 void loop_remove_timer(struct loop *loop, struct loop_timer *timer);
 
-/* Blocks SIGINT, SIGTERM, SIGHUP, SIGQUIT (and SIGWINCH) for the process and delivers them here until loop_free. */
+/* Blocks SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD (and SIGWINCH) for this thread and those that it starts, and delivers them here until loop_free. One
+ * that came several times may be delivered once. */
 int loop_catch_signals(struct loop *loop, loop_signal_fn *fn, void *ctx, struct err *err) MUST_CHECK;
 
 /* Waits for at least one event (at most max_wait_ms; -1: for ever) and runs its callbacks. */

@@ -163,14 +163,14 @@ int proc_spawn(const struct proc_spec *spec, struct proc *ret, struct err *err)
 	int null_fd CLEANUP(fs_close_fd) = -1;
 	struct launch launch = { .spec = spec, .stdin_fd = spec->stdin_fd };
 	launch.env = spec->env ? spec->env : (const char *const *)environ;
-	*ret = (struct proc){ .pid = -1, .pidfd = -1 };
+	*ret = (struct proc){ .pid = -1 };
 	sys.unseen("a process was started");
-	if (!proc_find(spec->argv[0], path_of_env(launch.env), &program)) {
+	if (!spec->program && !proc_find(spec->argv[0], path_of_env(launch.env), &program)) {
 		err_set(err, ERR_FAILED, "command not found: '%s'", spec->argv[0]);
 		err->sys_errno = ENOENT;
 		return err_hint(err, "install it, or put its directory into PATH");
 	}
-	launch.program = program.data;
+	launch.program = spec->program ? spec->program : program.data;
 	if (spec->stdin_fd < 0) {
 		null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 		launch.stdin_fd = null_fd;
@@ -185,13 +185,13 @@ int proc_spawn(const struct proc_spec *spec, struct proc *ret, struct err *err)
 		return err_set_errno(err, ERR_FAILED, launch.failed, "cannot execute '%s'", spec->argv[0]);
 	}
 	ret->pid = pid;
-	ret->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (ret->pidfd < 0) {
-		int number = errno;
-		proc_release(ret);
-		return err_set_errno(err, ERR_FAILED, number, "cannot watch '%s'", spec->argv[0]);
-	}
 	return 0;
+}
+
+bool proc_has_ended(const struct proc *proc)
+{
+	siginfo_t info = { .si_pid = 0 };
+	return proc->pid > 0 && waitid(P_PID, (id_t)proc->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == proc->pid;
 }
 
 int proc_wait(struct proc *proc, int *ret_status, struct err *err)
@@ -219,9 +219,7 @@ void proc_release(struct proc *proc)
 		while (waitpid(proc->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	}
-	if (proc->pidfd >= 0)
-		close(proc->pidfd);
-	*proc = (struct proc){ .pid = -1, .pidfd = -1 };
+	*proc = (struct proc){ .pid = -1 };
 }
 
 int proc_exit_code(int status)
@@ -309,7 +307,7 @@ int proc_run(const struct proc_spec *spec, struct proc_capture *capture, struct 
 	int in[2] CLEANUP(close_pair) = { -1, -1 };
 	int out[2] CLEANUP(close_pair) = { -1, -1 };
 	int errout[2] CLEANUP(close_pair) = { -1, -1 };
-	struct proc proc CLEANUP(proc_release) = { .pid = -1, .pidfd = -1 };
+	struct proc proc CLEANUP(proc_release) = { .pid = -1 };
 	struct proc_spec piped = *spec;
 	bool shared = capture->out && capture->out == capture->errout;
 	if ((capture->input && open_pipe(in, err) < 0) || (capture->out && open_pipe(out, err) < 0) ||

@@ -19,7 +19,8 @@ void proc_raise_descriptors(void);
 size_t proc_descriptors(void); /* the limit now */
 
 struct proc_spec {
-	const char *const *argv;   /* NULL-terminated; argv[0] is looked up in the PATH of env */
+	const char *const *argv;   /* NULL-terminated; argv[0] is looked up in the PATH of env, unless program is set */
+	const char *program;       /* what to execute, as proc_find found it; NULL: look for argv[0] */
 	const char *const *env;    /* NULL-terminated "K=V"; NULL: this process's own */
 	const char *dir;           /* NULL: this process's */
 	int stdin_fd;              /* -1: /dev/null. 0: this process's own (and the child stays in its process group, for a terminal) */
@@ -30,12 +31,14 @@ struct proc_spec {
 #define PROC_SPEC_INIT { .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1 }
 
 struct proc {
-	pid_t pid;
-	int pidfd; /* readable when the child has ended; owned, proc_release closes it */
+	pid_t pid; /* -1: none */
 };
 
 /* A command that cannot be executed is an error here (ERR_FAILED with errno), not an exit code of 127. */
 int proc_spawn(const struct proc_spec *spec, struct proc *ret, struct err *err) MUST_CHECK;
+
+/* Without waiting, and without reaping: its process group is still its own. */
+bool proc_has_ended(const struct proc *proc);
 
 /* Reaps. status as waitpid gives it. */
 int proc_wait(struct proc *proc, int *ret_status, struct err *err) MUST_CHECK;
@@ -43,7 +46,7 @@ int proc_wait(struct proc *proc, int *ret_status, struct err *err) MUST_CHECK;
 /* Signals the whole process group; a group that is gone is no error. */
 void proc_kill_group(const struct proc *proc, int signal_number);
 
-/* Closes the pidfd; kills and reaps a child that still runs. */
+/* Kills and reaps a child that still runs. */
 void proc_release(struct proc *proc);
 
 /* 0..255, or 128 + the signal's number. */

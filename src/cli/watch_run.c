@@ -156,7 +156,7 @@ static void on_change(void *ctx, int fd, uint32_t events)
 static void on_signal(void *ctx, int signal_number)
 {
 	struct wait *wait = ctx;
-	if (signal_number != SIGWINCH)
+	if (signal_number != SIGWINCH && signal_number != SIGCHLD)
 		wait->watcher->signal_number = signal_number;
 }
 

@@ -43,9 +43,9 @@ static void put(struct environment *env, const char *name, const char *value)
 		vec_push(&env->vars, var);
 }
 
-/* Straight from the environment of this process, which nothing changes while targets run. */
-static void put_passed(struct environment *env)
+static void find_passed(struct environment_passed *passed)
 {
+	struct environment seen = { 0 };
 	char name[64];
 	for (char **var = environ; *var; var++) {
 		size_t len = strcspn(*var, "=");
@@ -53,9 +53,27 @@ static void put_passed(struct environment *env)
 			continue;
 		memcpy(name, *var, len);
 		name[len] = 0;
-		if (environment_passes(name) && place_of(env, *var, len) == env->vars.len)
-			vec_push(&env->vars, *var);
+		if (environment_passes(name) && place_of(&seen, *var, len) == seen.vars.len)
+			vec_push(&seen.vars, *var);
 	}
+	passed->vars.at = seen.vars.at;
+	passed->vars.len = seen.vars.len;
+	passed->known = true;
+}
+
+void environment_passed_release(struct environment_passed *passed)
+{
+	vec_release(&passed->vars);
+	passed->known = false;
+}
+
+static void put_passed(struct environment *env, struct environment_passed *passed)
+{
+	if (!passed->known)
+		find_passed(passed);
+	vec_reserve(&env->vars, passed->vars.len + 8);
+	memcpy(env->vars.at, passed->vars.at, passed->vars.len * sizeof(*env->vars.at));
+	env->vars.len = passed->vars.len;
 }
 
 static int by_length(const void *a, const void *b)
@@ -91,11 +109,11 @@ void environment_add_path(struct buf *out, const char *root, const struct target
 	buf_addstr(out, path ? path : "/usr/local/bin:/usr/bin:/bin");
 }
 
-void environment_make(struct environment *ret, const char *root, const struct target *target)
+void environment_make(struct environment *ret, struct environment_passed *passed, const char *root, const struct target *target)
 {
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
 	*ret = (struct environment){ 0 };
-	put_passed(ret);
+	put_passed(ret, passed);
 	for (size_t i = 0; i < target->pass_env.len; i++) {
 		const char *value = sys.getenv(target->pass_env.at[i].name);
 		if (value)

@@ -13,8 +13,15 @@ struct environment {
 	struct arena arena;
 };
 
+/* What every target gets of this process's own environment, which nothing changes while targets run: filled by the first environment_make. */
+struct environment_passed {
+	VEC(const char *) vars; /* "K=V" */
+	bool known;
+};
+void environment_passed_release(struct environment_passed *passed);
+
 /* root: the project's, absolute. */
-void environment_make(struct environment *ret, const char *root, const struct target *target);
+void environment_make(struct environment *ret, struct environment_passed *passed, const char *root, const struct target *target);
 void environment_set(struct environment *env, const char *name, const char *value); /* in place of what it was */
 const char *environment_get(const struct environment *env, const char *name); /* NULL if it is not there */
 void environment_release(struct environment *env);

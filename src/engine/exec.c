@@ -35,7 +35,7 @@ void exec_start(struct run *run, struct node *node, const struct claim *claim)
 	job->fp = (struct fingerprint)FINGERPRINT_INIT;
 	job->fp.keeps_watch = true;
 	job->record = (struct record)RECORD_INIT;
-	job->proc = (struct proc){ .pid = -1, .pidfd = -1 };
+	job->proc = (struct proc){ .pid = -1 };
 	job->log_fd = -1;
 	buf_init(&job->log);
 	for (int i = 0; i < 2; i++) {
@@ -65,9 +65,6 @@ static void drop_timer(struct job *job, struct loop_timer **timer)
 
 static void drop_process(struct job *job)
 {
-	if (job->exit_source)
-		loop_remove_fd(job->run->loop, job->exit_source);
-	job->exit_source = NULL;
 	proc_release(&job->proc);
 	drop_timer(job, &job->kill_timer);
 }
@@ -173,6 +170,9 @@ static void drain_streams(struct job *job)
 {
 	for (int i = 0; i < 2; i++) {
 		struct stream *stream = &job->streams[i];
+		/* What the command left running may have it open, and never write. */
+		if (stream->fd >= 0)
+			fcntl(stream->fd, F_SETFL, O_NONBLOCK);
 		while (stream->fd >= 0 && read_stream(stream))
 			;
 		if (stream->line.len) {
@@ -255,7 +255,7 @@ static void start_running(struct job *job)
 		job_error(job, &err);
 		return;
 	}
-	environment_make(&job->env, job->run->project->root, job->node->target);
+	environment_make(&job->env, &job->run->passed, job->run->project->root, job->node->target);
 	if (job->claim.gpus)
 		environment_set(&job->env, "CUDA_VISIBLE_DEVICES", job->claim.gpus);
 	slots_offer(job);
@@ -526,13 +526,10 @@ static void command_ended(struct job *job, int status)
 	finish_failure(job, message.data);
 }
 
-static void on_ended(void *ctx, int fd, uint32_t events)
+static void process_ended(struct job *job)
 {
-	struct job *job = ctx;
 	struct err err CLEANUP(err_release) = ERR_INIT;
 	int status;
-	(void)fd;
-	(void)events;
 	/* Before the leader is reaped, so that the group's number is still its own: what it left running would write behind our back. */
 	if (!job->node->target->interactive)
 		proc_kill_group(&job->proc, SIGKILL);
@@ -545,12 +542,19 @@ static void on_ended(void *ctx, int fd, uint32_t events)
 		command_ended(job, status);
 }
 
+void exec_reap(struct run *run)
+{
+	/* A job that is over leaves its place to the last one. */
+	for (size_t i = run->jobs.len; i-- > 0;)
+		if (i < run->jobs.len && proc_has_ended(&run->jobs.at[i]->proc))
+			process_ended(run->jobs.at[i]);
+}
+
 static int open_stream(struct stream *stream, int *ret_write_end, struct err *err)
 {
 	int pair[2];
 	if (pipe2(pair, O_CLOEXEC) < 0)
 		return err_set_errno(err, ERR_FAILED, errno, "cannot create a pipe");
-	fcntl(pair[0], F_SETFL, O_NONBLOCK);
 	stream->fd = pair[0];
 	stream->source = loop_add_fd(stream->job->run->loop, pair[0], EPOLLIN, on_output, stream);
 	*ret_write_end = pair[1];
@@ -575,21 +579,21 @@ static char *command_text(const struct job *job)
 	return buf_detach(&text);
 }
 
-/* Where the shell is; looked for once, not along the whole PATH for every command. */
+/* Where PATH has the shell; looked for once, not for every command. NULL: as it is named, or nowhere, which proc_spawn finds out. */
 static const char *find_shell(struct job *job)
 {
 	struct buf key CLEANUP(buf_release) = BUF_INIT;
 	struct buf found CLEANUP(buf_release) = BUF_INIT;
 	const char *name = job->node->target->shell.at[0], *path = environment_get(&job->env, "PATH");
 	if (strchr(name, '/'))
-		return name;
+		return NULL;
 	if (!path)
 		path = "/usr/local/bin:/usr/bin:/bin";
 	buf_addf(&key, "%s\n%s", path, name);
 	struct map_entry *entry = map_entry(&job->run->programs, key.data);
 	if (!entry->value && proc_find(name, path, &found))
 		entry->value = buf_detach(&found);
-	return entry->value ? entry->value : name;
+	return entry->value;
 }
 
 static int spawn(struct job *job, struct err *err)
@@ -602,12 +606,14 @@ static int spawn(struct job *job, struct err *err)
 	if (!target->interactive && (open_stream(&job->streams[0], &out, err) < 0 || open_stream(&job->streams[1], &errout, err) < 0))
 		return -1;
 	VEC(const char *) argv = { 0 };
+	const char *shell = find_shell(job);
 	for (size_t i = 0; i < target->shell.len; i++)
-		vec_push(&argv, i ? target->shell.at[i] : find_shell(job));
+		vec_push(&argv, i || !shell ? target->shell.at[i] : shell);
 	vec_push(&argv, text);
 	vec_push(&argv, NULL);
 	struct proc_spec spec = PROC_SPEC_INIT;
 	spec.argv = argv.at;
+	spec.program = shell;
 	spec.env = job->env.vars.at;
 	spec.dir = dir;
 	spec.stdin_fd = target->interactive ? 0 : job->run->null_fd;
@@ -626,7 +632,5 @@ static void start_command(struct job *job)
 	if (spawn(job, &err) < 0) {
 		job->exit_code = 127;
 		finish_failure(job, err.message);
-		return;
 	}
-	job->exit_source = loop_add_fd(job->run->loop, job->proc.pidfd, EPOLLIN, on_ended, job);
 }

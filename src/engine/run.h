@@ -68,7 +68,6 @@ struct job {
 	struct ahead *ahead;         /* its large outputs are being read; NULL: not */
 
 	struct proc proc;
-	struct loop_source *exit_source;
 	struct stream streams[2];
 	struct loop_timer *timeout_timer, *kill_timer, *retry_timer;
 	struct claim claim;          /* what it holds of run->resources */
@@ -120,6 +119,7 @@ struct run {
 	size_t held_max;
 	VEC(struct lock *) held;     /* of targets that are done and whose records are not yet to be seen by others */
 	struct map programs;         /* "PATH\nshell" -> where that is, owned */
+	struct environment_passed passed;
 
 	struct node *nodes;          /* by target id */
 	struct digest *results;      /* by target id */
@@ -143,6 +143,7 @@ struct run {
 	struct loop_source *change_source; /* --watch: one of the two */
 	struct loop_timer *change_timer;
 	uint64_t saved_ms;           /* when stat records were last handed over */
+	uint64_t company_ms;         /* when it was last asked whether somebody may wait for a lock */
 	uint64_t started_ms;
 };
 
@@ -195,6 +196,7 @@ void sharing_end(struct run *run);
 /* exec.c */
 void exec_start(struct run *run, struct node *node, const struct claim *claim); /* takes a job and the claim; begins with the lock */
 void exec_signal(struct job *job, int signal_number); /* of the user: ends the job as interrupted */
+void exec_reap(struct run *run); /* after SIGCHLD: goes on with the jobs whose process has ended */
 void exec_end(struct job *job); /* its process: as a timeout does */
 void exec_free(struct job *job);
 

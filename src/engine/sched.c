@@ -12,8 +12,9 @@
 #define FLUSH_AFTER_MS 200    /* a result is on disk that long after its target ended, at the latest */
 #define SAVE_EVERY_MS 10000   /* stat records: losing them costs reading files again */
 #define CACHE_AFTER_MS 1000   /* other clones find it in the output cache that long after */
+#define COMPANY_EVERY_MS 5    /* asks whether another mlmake may be waiting for a lock, which looks ten times less often */
 #define PREFETCH_MIN 256
-#define HELD_MAX 256          /* locks, each a descriptor, that wait for their records to be written; fewer where descriptors are few */
+#define HELD_MAX 256          /* locks that wait for their records to be written; fewer where descriptors are few: each may be one */
 
 /* The work that is left, shared by the slots, and no less than the longest chain. */
 static uint64_t find_eta(const struct run *run)
@@ -274,6 +275,15 @@ static void on_cache_flush(void *ctx)
 	flush_cache(run);
 }
 
+static bool somebody_may_wait(struct run *run)
+{
+	uint64_t now = loop_now_ms();
+	if (!run->held.len || now - run->company_ms < COMPANY_EVERY_MS)
+		return false;
+	run->company_ms = now;
+	return locks_have_company(run->locks);
+}
+
 /* A target's lock is given up once its record can be seen: who waited for it would run it again otherwise. At once where somebody may be
  * waiting, else together with others. */
 static void hold(struct run *run, struct job *job)
@@ -285,7 +295,7 @@ static void hold(struct run *run, struct job *job)
 	job->lock = NULL;
 	if (!state_pending(run->state))
 		release_held(run);
-	else if (is_read || run->held.len >= run->held_max || (run->held.len && locks_have_company(run->locks)))
+	else if (is_read || run->held.len >= run->held_max || somebody_may_wait(run))
 		publish(run);
 }
 
@@ -425,7 +435,9 @@ static void on_tick(void *ctx)
 static void on_signal(void *ctx, int signal_number)
 {
 	struct run *run = ctx;
-	if (signal_number == SIGWINCH)
+	if (signal_number == SIGCHLD)
+		exec_reap(run);
+	if (signal_number == SIGCHLD || signal_number == SIGWINCH)
 		return;
 	bool again = run->summary->signal_number != 0;
 	run->summary->signal_number = signal_number;
@@ -591,6 +603,7 @@ static void close_stores(struct run *run)
 	vec_release(&run->jobs);
 	vec_release(&run->held);
 	map_release_values(&run->programs, free);
+	environment_passed_release(&run->passed);
 	free(run->nodes);
 	free(run->results);
 	belief_end(run);

@@ -49,6 +49,7 @@ struct hashes {
 	struct map dirs;        /* "<kind digit><directory>" -> struct dir_record */
 	VEC(struct prefetched) stamps;
 	struct index stamp_index; /* by path */
+	struct digest empty[DIGEST_MD5_DOS2UNIX + 1]; /* by kind, of no bytes; DIGEST_NONE until needed */
 	struct buf last_key;    /* of last_record: neighbours in a batch share their directory */
 	struct dir_record *last_record;
 	int clock_fd;           /* -1 until needed, -2 if there can be none */
@@ -174,6 +175,8 @@ static void remember(struct hashes *hashes, enum digest_kind kind, const char *p
 		     const struct fs_stamp *stamp, bool verify)
 {
 	const char *name;
+	if (!stamp->size)
+		return;
 	struct dir_record *record = record_of(hashes, kind, path, &name);
 	struct map_entry *entry = map_entry(&record->fresh, name);
 	if (!entry->value) {
@@ -389,6 +392,14 @@ static void read_files(struct hashes *hashes, enum digest_kind kind, struct hash
 	}
 }
 
+/* What holds no bytes need not be read or remembered. */
+static void take_empty(struct hashes *hashes, enum digest_kind kind, struct digest *ret)
+{
+	if (hashes->empty[kind].kind == DIGEST_NONE)
+		digest_bytes(kind, "", 0, &hashes->empty[kind]);
+	*ret = hashes->empty[kind];
+}
+
 /* Whether the item is a file that has to be read. */
 static bool needs_reading(struct hashes *hashes, enum digest_kind kind, struct hash_item *item)
 {
@@ -396,6 +407,10 @@ static bool needs_reading(struct hashes *hashes, enum digest_kind kind, struct h
 		return false;
 	if (item->type == HASH_LINK)
 		hash_link(hashes, item);
+	if (item->type == HASH_FILE && !item->stamp.size) {
+		take_empty(hashes, kind, &item->digest);
+		return false;
+	}
 	/* Records are of names, so what a link leads to is remembered under the link's name but judged by the file's own
 	 * stamp: pointing the link elsewhere changes that. */
 	if (item->type != HASH_FILE || find_digest(hashes, kind, item->path, &item->stamp, &item->digest))

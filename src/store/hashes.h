@@ -12,7 +12,7 @@
  * A digest is taken from the record of an earlier call where the file's stamp (fs_stamp_same, the device left out)
  * equals that of the record. No record is kept of a file whose mtime or ctime was not older than the reading of it,
  * by the file system's own clock: it could change again without a trace. Records of files that may not be on disk yet
- * carry the boot id and count for nothing after the next boot. Symbolic links are content: the digest is that of
+ * carry the boot id and count for nothing after the next boot. Empty files are neither read nor recorded. Symbolic links are content: the digest is that of
  * the target's text. The executable bit is reported beside the digest.
  *
  * Records are kept one a directory and kind in the state database. Where many files are asked for, stat and reading go over all

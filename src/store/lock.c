@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/mem.h"
+#include "base/vec.h"
 #include "store/codec.h"
 #include "store/workdir.h"
 
@@ -22,14 +23,18 @@
 
 struct lock {
 	int fd;
-	off_t at, len; /* of its range; 0: the whole file, by flock */
+	off_t at, len;       /* of its range; 0: the whole file, by flock */
+	struct locks *locks; /* whose description of the file it shares; NULL: it has its own */
 };
 
 struct locks {
 	char *dir, *command;
 	int dir_fd;
-	int fd;         /* -1: the kernel has no locks on ranges */
-	bool told_name; /* the line about this process is written */
+	int fd;            /* -1: the kernel has no locks on ranges */
+	int shared_fd;     /* what locks_try takes is taken on this; -1 until then */
+	bool told_name;    /* the line about this process is written */
+	bool closed;
+	VEC(off_t) taken;  /* on shared_fd, which would take them twice */
 };
 
 static void read_holder(int fd, off_t at, struct lock_holder *ret)
@@ -103,6 +108,25 @@ int lock_fd(const struct lock *lock)
 	return lock->fd;
 }
 
+static void free_if_unused(struct locks *locks)
+{
+	if (!locks->closed || locks->taken.len)
+		return;
+	fs_close_fd(&locks->shared_fd);
+	vec_release(&locks->taken);
+	free(locks->dir);
+	free(locks->command);
+	free(locks);
+}
+
+static size_t place_of(const struct locks *locks, off_t at)
+{
+	size_t i = 0;
+	while (i < locks->taken.len && locks->taken.at[i] != at)
+		i++;
+	return i;
+}
+
 void lock_release(struct lock *lock)
 {
 	if (!lock)
@@ -112,7 +136,14 @@ void lock_release(struct lock *lock)
 		(void)range_op(lock->fd, F_OFD_SETLK, F_UNLCK, lock->at, lock->len);
 	else
 		(void)sys.flock(lock->fd, LOCK_UN);
-	sys.close(lock->fd);
+	if (lock->locks) {
+		struct locks *locks = lock->locks;
+		locks->taken.at[place_of(locks, lock->at)] = locks->taken.at[locks->taken.len - 1];
+		locks->taken.len--;
+		free_if_unused(locks);
+	} else {
+		sys.close(lock->fd);
+	}
 	free(lock);
 }
 
@@ -139,6 +170,7 @@ int locks_open(const char *dir, const char *command, struct locks **ret, struct 
 	locks->command = mem_strdup(command);
 	locks->fd = -1;
 	locks->dir_fd = -1;
+	locks->shared_fd = -1;
 	if (open_file(locks, err) < 0) {
 		locks_close(locks);
 		return -1;
@@ -161,9 +193,8 @@ void locks_close(struct locks *locks)
 		return;
 	fs_close_fd(&locks->fd);
 	fs_close_fd(&locks->dir_fd);
-	free(locks->dir);
-	free(locks->command);
-	free(locks);
+	locks->closed = true;
+	free_if_unused(locks);
 }
 
 static off_t range_of(const char *name)
@@ -197,13 +228,28 @@ static int cannot_open(const char *dir, struct err *err)
 	return number == ENOENT ? err_hint(err, "that directory was removed while this ran; run it again: what is finished is kept in the output cache") : -1;
 }
 
-static int try_range(struct locks *locks, const char *name, short type, struct lock **ret, struct lock_holder *ret_holder, struct err *err)
+static int open_description(struct locks *locks, struct err *err)
 {
-	*ret = NULL;
-	memset(ret_holder, 0, sizeof(*ret_holder));
-	int fd CLEANUP(fs_close_fd) = sys.openat(locks->dir_fd, FILE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-	if (fd < 0)
-		return cannot_open(locks->dir, err);
+	int fd = sys.openat(locks->dir_fd, FILE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+	return fd < 0 ? cannot_open(locks->dir, err) : fd;
+}
+
+/* The file for locks_try, once; it counts for nothing any more where its directory was removed, and another mlmake makes a new one. */
+static int open_shared(struct locks *locks, struct err *err)
+{
+	struct stat st;
+	if (locks->shared_fd < 0)
+		return (locks->shared_fd = open_description(locks, err)) < 0 ? -1 : 0;
+	if (sys.fstat(locks->shared_fd, &st) == 0 && st.st_nlink > 0)
+		return 0;
+	errno = ENOENT;
+	return cannot_open(locks->dir, err);
+}
+
+/* On fd, which *ret has then. */
+static int try_range(struct locks *locks, int fd, const char *name, short type, struct lock **ret, struct lock_holder *ret_holder,
+		     struct err *err)
+{
 	off_t at = range_of(name), len = (off_t)getpid() + 1;
 	if (range_op(fd, F_OFD_SETLK, type, at, len) < 0) {
 		if (errno != EAGAIN && errno != EACCES)
@@ -216,16 +262,31 @@ static int try_range(struct locks *locks, const char *name, short type, struct l
 	locks->told_name = true;
 	struct lock *lock = mem_alloc(sizeof(*lock));
 	*lock = (struct lock){ .fd = fd, .at = at, .len = len };
-	fd = -1;
 	*ret = lock;
 	return 0;
 }
 
 int locks_try(struct locks *locks, const char *name, struct lock **ret, struct lock_holder *ret_holder, struct err *err)
 {
+	*ret = NULL;
+	memset(ret_holder, 0, sizeof(*ret_holder));
 	if (locks->fd < 0)
 		return lock_try(locks->dir, name, locks->command, ret, ret_holder, err);
-	return try_range(locks, name, F_WRLCK, ret, ret_holder, err);
+	if (open_shared(locks, err) < 0)
+		return -1;
+	/* Another name with the same bits: as if somebody else had it. */
+	if (place_of(locks, range_of(name)) < locks->taken.len) {
+		ret_holder->pid = getpid();
+		snprintf(ret_holder->command, sizeof(ret_holder->command), "%s", locks->command);
+		return 0;
+	}
+	if (try_range(locks, locks->shared_fd, name, F_WRLCK, ret, ret_holder, err) < 0)
+		return -1;
+	if (*ret) {
+		(*ret)->locks = locks;
+		vec_push(&locks->taken, (*ret)->at);
+	}
+	return 0;
 }
 
 int locks_try_shared(struct locks *locks, const char *name, struct lock **ret, bool *ret_free, struct lock_holder *ret_holder,
@@ -233,10 +294,16 @@ int locks_try_shared(struct locks *locks, const char *name, struct lock **ret, b
 {
 	*ret = NULL;
 	*ret_free = true;
+	memset(ret_holder, 0, sizeof(*ret_holder));
 	if (locks->fd < 0)
 		return 0;
-	int failed = try_range(locks, name, F_RDLCK, ret, ret_holder, err);
+	int fd = open_description(locks, err);
+	if (fd < 0)
+		return -1;
+	int failed = try_range(locks, fd, name, F_RDLCK, ret, ret_holder, err);
 	*ret_free = *ret != NULL;
+	if (!*ret)
+		sys.close(fd);
 	return failed;
 }
 

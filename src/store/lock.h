@@ -16,9 +16,10 @@
  *     lock_release(lock);
  *     locks_close(locks);
  *
- * The file is <dir>/targets. A name is a range of bytes far behind the file's end, locked by an open file description of the lock's own
- * (fcntl(2), F_OFD_SETLK): 39 bits of the name's checksum say where it begins, the holder's process id how long it is, so that who meets
- * it knows on whom to wait. Two names with the same bits (a chance of 1 in 100 among 100,000) wait for each other and no more. The first
+ * The file is <dir>/targets. A name is a range of bytes far behind the file's end, locked by an open file description (fcntl(2), F_OFD_SETLK):
+ * 39 bits of the name's checksum say where it begins, the holder's process id how long it is, so that who meets
+ * it knows on whom to wait. The locks of one process share a description, since a descriptor each costs every child that is started; what a killed
+ * process left running thus keeps all that it had, until it ends. Two names with the same bits (a chance of 1 in 100 among 100,000) wait for each other and no more. The first
  * 64 KiB of the file hold a line a process, "PID COMMAND\n", at 256 times the last eight bits of the id. Where the kernel
  * has no such locks, each name has a file of its own.
  */

@@ -197,6 +197,7 @@ static int store_record(struct outputs *cache, const struct digest *key, const s
 	cache->stored_bytes += record->len;
 	if (record->len <= OUTPUTS_RECORD_MAX && outputs_index(cache, true))
 		return outputs_index_put_action(cache, key, record->data, record->len, err);
+	cache->shelves[key->bytes[0]] = SHELF_UNKNOWN;
 	add_place(cache, "actions", key, &place);
 	if (fs_mkdirs_for(place.data, err) < 0 || fs_write_file(place.data, record->data, record->len, 0644, FS_VOLATILE, err) < 0)
 		return -1;
@@ -295,12 +296,25 @@ static bool is_gone(struct err *err)
 	return gone;
 }
 
+/* Few records are files, and most keys that are asked for have none at all: what is missing is looked at once. */
+static bool has_shelf(struct outputs *cache, const struct digest *key)
+{
+	uint8_t first = key->bytes[0];
+	if (cache->shelves[first] == SHELF_UNKNOWN) {
+		OWNED char *dir = mem_printf("%s/actions/%02x", cache->dir, first);
+		cache->shelves[first] = fs_is_dir(dir) ? SHELF_THERE : SHELF_MISSING;
+	}
+	return cache->shelves[first] == SHELF_THERE;
+}
+
 static int find_file(struct outputs *cache, const struct digest *key, struct action *ret, bool *ret_found, struct err *err)
 {
 	struct buf place CLEANUP(buf_release) = BUF_INIT;
 	struct buf record CLEANUP(buf_release) = BUF_INIT;
 	struct stat st;
 	bool exists;
+	if (!has_shelf(cache, key))
+		return 0;
 	add_place(cache, "actions", key, &place);
 	if (fs_lstat(place.data, &st, &exists, err) < 0)
 		return -1;

@@ -13,6 +13,7 @@
 struct outputs {
 	char *dir;
 	struct map made; /* directories that are known to exist */
+	enum { SHELF_UNKNOWN, SHELF_THERE, SHELF_MISSING } shelves[256]; /* of action records that are files, by the first byte of the key */
 	char *tmp;       /* this object's own directory for files on their way in; NULL until needed */
 	char *staging;   /* and for outputs on their way out, in the project at staging_root */
 	char *staging_root;

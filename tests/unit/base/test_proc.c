@@ -114,11 +114,10 @@ static void on_timer_b(void *ctx)
 	proc_kill_group(&seen->proc, SIGTERM);
 }
 
-static void on_child(void *ctx, int fd, uint32_t events)
+static void on_child(void *ctx, int signal_number)
 {
 	struct seen *seen = ctx;
-	(void)fd, (void)events;
-	seen->ended = true;
+	seen->ended = signal_number == SIGCHLD && proc_has_ended(&seen->proc);
 }
 
 static void test_loop(void **state)
@@ -130,8 +129,9 @@ static void test_loop(void **state)
 	(void)state;
 	spec.argv = argv;
 	assert_ok(loop_new(&seen.loop, &err), &err);
+	assert_ok(loop_catch_signals(seen.loop, on_child, &seen, &err), &err);
 	assert_ok(proc_spawn(&spec, &seen.proc, &err), &err);
-	struct loop_source *source = loop_add_fd(seen.loop, seen.proc.pidfd, EPOLLIN, on_child, &seen);
+	assert_false(proc_has_ended(&seen.proc));
 	loop_add_timer(seen.loop, 40, on_timer_b, &seen);
 	loop_add_timer(seen.loop, 10, on_timer_a, &seen);
 	struct loop_timer *never = loop_add_timer(seen.loop, 5, on_timer_b, &seen);
@@ -142,9 +142,9 @@ static void test_loop(void **state)
 	assert_true(seen.ended);
 	assert_int_equal(seen.count, 2);
 	assert_int_equal(seen.order[0], 1);
-	loop_remove_fd(seen.loop, source);
 	assert_ok(proc_wait(&seen.proc, &status, &err), &err);
 	assert_int_equal(proc_exit_code(status), 128 + SIGTERM);
+	assert_false(proc_has_ended(&seen.proc));
 	proc_release(&seen.proc);
 	loop_free(seen.loop);
 }

@@ -118,7 +118,8 @@ static void secrets_are_masked(void **ctx)
 	setenv("UNIT_SECRET", "abc\nline two", 1);
 	setenv("UNIT_LONGER", "abcdef", 1);
 	setenv("UNIT_OTHER", "x", 1);
-	environment_make(&env, "/", &target);
+	struct environment_passed passed = { 0 };
+	environment_make(&env, &passed, "/", &target);
 	environment_add_masked(&env, &out, "abcdef abc, line two; ab", 24);
 	assert_string_equal(out.data, "*** ***, ***; ab");
 	bool has_secret = false;
@@ -128,6 +129,7 @@ static void secrets_are_masked(void **ctx)
 	}
 	assert_true(has_secret);
 	environment_release(&env);
+	environment_passed_release(&passed);
 }
 
 int main(void)
