@@ -7,6 +7,7 @@
 #include "formats/template.h"
 #include "graph/schema.h"
 #include "vcs/git.h"
+#include "vcs/git_head.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -163,9 +164,11 @@ static int load_git(struct config *config, struct err *err)
 	struct git_repo *repo = NULL;
 	struct buf sha CLEANUP(buf_release) = BUF_INIT;
 	struct buf branch CLEANUP(buf_release) = BUF_INIT;
-	if (git_open(config->project->root, &repo, err) < 0)
-		return -1;
+	bool known;
 	int result = 0;
+	git_head_read(config->project->root, &sha, &branch, &known);
+	if (!known && git_open(config->project->root, &repo, err) < 0)
+		return -1;
 	if (repo != NULL && (git_head_commit(repo, &sha, err) < 0 || git_head_branch(repo, &branch, err) < 0))
 		result = -1;
 	git_close(repo);

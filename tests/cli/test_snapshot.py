@@ -470,3 +470,24 @@ def test_edits_right_after_a_run(box):
         box.mlmake("t", "--no-cache")
         assert box.read("out") == f"{i:06}".encode(), f"seed {seed}, step {i}, how {how}"
     assert shorts > 10
+
+
+def test_git_values_do_not_keep_from_the_short_way(box):
+    """Commit and branch come from git's own files, which count like any others."""
+    box.git("init", "-q", "-b", "main")
+    box.write("mlmake.yaml", 'version: 1\nrules: []\ntargets:\n  t:\n    outputs: [out/v]\n    run: |\n      echo ran t >> "$HOME/ran"\n'
+                             "      echo ${git.sha} ${git.branch} > out/v\n")
+    box.write(".gitignore", "out/\n")
+    box.git("add", "-A")
+    box.git("commit", "-qm", "one")
+    settle(box, "t")
+    for change in (["commit", "-q", "--allow-empty", "-m", "two"], ["checkout", "-q", "-b", "feature/x"]):
+        box.git(*change)
+        assert "done in" in box.mlmake("t").stderr
+        sha = box.git("rev-parse", "HEAD").stdout.strip()
+        branch = box.git("rev-parse", "--abbrev-ref", "HEAD").stdout.strip()
+        assert box.read("out/v").decode() == f"{sha} {branch}\n"
+        settle(box, "t")
+    box.git("pack-refs", "--all")  # the same commit, elsewhere
+    assert "nothing to do" in box.mlmake("t").stderr
+    settle(box, "t")

@@ -4,6 +4,7 @@
 #include "base/proc.h"
 #include "base/text.h"
 #include "vcs/git.h"
+#include "vcs/git_head.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -111,6 +112,57 @@ static void test_no_repository(void **state)
 	assert_int_equal(git_open(fixture->root.data, &repo, &err), 0);
 	assert_null(repo);
 	git_close(NULL);
+}
+
+/* What git's files say, and libgit2, of the same repository. */
+static void test_head_without_libgit2(void **state)
+{
+	struct fixture *fixture = *state;
+	static const struct { const char *script, *dir; bool known; } cases[] = {
+		{ "true", "repo", true }, /* no commit */
+		{ "cd repo; git commit -q --allow-empty -m 1", "repo", true },
+		{ "mkdir -p repo/deep/er", "repo/deep/er", true },
+		{ "cd repo; git checkout -q -b a/b; git commit -q --allow-empty -m 2; git branch other; git tag -am t t", "repo", true },
+		{ "cd repo; git pack-refs --all; git commit -q --allow-empty -m 3", "repo", true },
+		{ "cd repo; git checkout -q -b b; git pack-refs --all", "repo", true },
+		{ "cd repo; git checkout -q --detach", "repo", true },
+		{ "cd repo; git worktree add -q ../tree main", "tree", true },
+		{ "cd repo; git worktree add -q --detach ../tree2; cd ../tree2; git commit -q --allow-empty -m 4", "tree2", true },
+		{ "git clone -q repo clone; cd clone; git -c protocol.file.allow=always submodule --quiet add ../repo sub; git commit -qm 5", "clone/sub", true },
+		{ "cd repo; git symbolic-ref refs/heads/alias refs/heads/main; git symbolic-ref HEAD refs/heads/alias", "repo", false },
+		{ "cd repo; git checkout -q b; cp .git/HEAD .git/H; ln -sf H .git/HEAD", "repo", false },
+		{ "cd repo; rm .git/HEAD; cp .git/H .git/HEAD; mkdir -p ../empty/.git", "empty", false },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct err err CLEANUP(err_release) = ERR_INIT;
+		struct buf sha CLEANUP(buf_release) = BUF_INIT, branch CLEANUP(buf_release) = BUF_INIT;
+		struct buf sha2 CLEANUP(buf_release) = BUF_INIT, branch2 CLEANUP(buf_release) = BUF_INIT;
+		struct git_repo *repo CLEANUP(git_close_ptr) = NULL;
+		OWNED char *dir = path_joined(fixture->root.data, cases[i].dir);
+		bool known;
+		shell(fixture, cases[i].script);
+		git_head_read(dir, &sha, &branch, &known);
+		if (known != cases[i].known)
+			fail_msg("%s: known %d", cases[i].script, known);
+		if (!known) {
+			assert_int_equal(sha.len + branch.len, 0);
+			continue;
+		}
+		assert_int_equal(git_open(dir, &repo, &err), 0);
+		assert_non_null(repo);
+		assert_int_equal(git_head_commit(repo, &sha2, &err), 0);
+		assert_int_equal(git_head_branch(repo, &branch2, &err), 0);
+		assert_string_equal(sha.data, sha2.data);
+		assert_string_equal(branch.data, branch2.data);
+	}
+	struct buf sha CLEANUP(buf_release) = BUF_INIT, branch CLEANUP(buf_release) = BUF_INIT;
+	bool known;
+	git_head_read(fixture->root.data, &sha, &branch, &known);
+	assert_true(known && !sha.len && !branch.len); /* no repository */
+	setenv("GIT_DIR", "repo/.git", 1);
+	git_head_read(fixture->repo, &sha, &branch, &known);
+	assert_false(known);
+	unsetenv("GIT_DIR");
 }
 
 static void test_unborn_branch(void **state)
@@ -370,7 +422,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_no_repository),
-		TEST(test_unborn_branch),
+		TEST(test_head_without_libgit2), TEST(test_unborn_branch),
 		TEST(test_head),
 		TEST(test_index_entries),
 		TEST(test_staged_paths),
