@@ -1,5 +1,5 @@
-/* Large outputs of a job that has succeeded: read, and copied into the output cache, beside the loop. What is found out is told to hashes and
- * cache, which then do as they always do, with nothing left to read. */
+/* Large files, read beside the loop: inputs before their target is decided, and outputs of a job that has succeeded, which are copied into the
+ * output cache as well. What is found out is told to hashes and cache, which then do as they always do, with nothing left to read. */
 #include "engine/run.h"
 
 #include "base/path.h"
@@ -13,12 +13,13 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
-#define LARGE ((uint64_t)8 << 20)
 #define TICKS_MAX 100 /* of 2 ms, until the file system's clock has passed the file's times */
 #define CHUNK ((size_t)1 << 20)
 
 struct ahead_file {
 	char *path; /* below the root */
+	enum digest_kind kind;
+	bool follow;
 	struct digest digest;
 	struct fs_stamp stamp;
 	int64_t clock;
@@ -28,7 +29,8 @@ struct ahead_file {
 
 struct ahead {
 	struct pool_aside aside;
-	struct job *job;
+	struct run *run;
+	struct job *job; /* whose outputs they are; NULL: inputs */
 	struct loop_source *source;
 	int event_fd, clock_fd;
 	const char *root;
@@ -44,8 +46,8 @@ static int take_file(void *ctx, const struct fs_entry *entry, struct err *err)
 {
 	struct ahead *ahead = ctx;
 	(void)err;
-	if (S_ISREG(entry->st->st_mode) && (uint64_t)entry->st->st_size >= LARGE)
-		vec_push(&ahead->files, ((struct ahead_file){ .path = mem_strdup(entry->path + strlen(ahead->root) + 1) }));
+	if (S_ISREG(entry->st->st_mode) && (uint64_t)entry->st->st_size >= AHEAD_FROM)
+		vec_push(&ahead->files, ((struct ahead_file){ .path = mem_strdup(entry->path + strlen(ahead->root) + 1), .kind = DIGEST_SHA256 }));
 	return atomic_load(&ahead->stop) ? -1 : 0;
 }
 
@@ -65,10 +67,10 @@ static bool wait_for_tick(const struct ahead *ahead, const struct fs_stamp *stam
 }
 
 /* Until the end, or until it is not wanted any more. */
-static bool read_all(const struct ahead *ahead, int fd, struct digest *ret)
+static bool read_all(const struct ahead *ahead, int fd, enum digest_kind kind, struct digest *ret)
 {
 	char *chunk OWNED = mem_alloc(CHUNK);
-	struct digest_stream *stream = digest_begin(DIGEST_SHA256);
+	struct digest_stream *stream = digest_begin(kind);
 	ssize_t got = 0;
 	do {
 		got = atomic_load(&ahead->stop) ? -1 : sys.read(fd, chunk, CHUNK);
@@ -98,10 +100,10 @@ static void read_one(void *ctx, size_t index)
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	struct fs_stamp after;
 	OWNED char *path = path_joined(ahead->root, file->path);
-	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
+	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | (file->follow ? 0 : O_NOFOLLOW), 0);
 	if (fd < 0 || !stamp_fd(fd, &file->stamp) || !wait_for_tick(ahead, &file->stamp, &file->clock))
 		return;
-	if (!read_all(ahead, fd, &file->digest) || !stamp_fd(fd, &after) || !fs_stamp_same(&file->stamp, &after))
+	if (!read_all(ahead, fd, file->kind, &file->digest) || !stamp_fd(fd, &after) || !fs_stamp_same(&file->stamp, &after))
 		return;
 	file->known = true;
 	/* What goes wrong here is found, and told, when the loop does it. */
@@ -135,8 +137,8 @@ static bool look_at_outputs(struct ahead *ahead, const struct target *target)
 			return false;
 		if (S_ISDIR(st.st_mode))
 			strlist_add(&ahead->dirs, target->outputs.at[i].path);
-		else if (S_ISREG(st.st_mode) && (uint64_t)st.st_size >= LARGE)
-			vec_push(&ahead->files, ((struct ahead_file){ .path = mem_strdup(target->outputs.at[i].path) }));
+		else if (S_ISREG(st.st_mode) && (uint64_t)st.st_size >= AHEAD_FROM)
+			vec_push(&ahead->files, ((struct ahead_file){ .path = mem_strdup(target->outputs.at[i].path), .kind = DIGEST_SHA256 }));
 	}
 	return ahead->dirs.len || ahead->files.len;
 }
@@ -149,7 +151,7 @@ void ahead_free(struct ahead *ahead)
 	if (ahead->aside.started)
 		pool_aside_join(&ahead->aside);
 	if (ahead->source)
-		loop_remove_fd(ahead->job->run->loop, ahead->source);
+		loop_remove_fd(ahead->run->loop, ahead->source);
 	fs_close_fd(&ahead->event_fd);
 	fs_close_fd(&ahead->clock_fd);
 	for (size_t i = 0; i < ahead->files.len; i++)
@@ -159,11 +161,23 @@ void ahead_free(struct ahead *ahead)
 	free(ahead);
 }
 
+static void start_reading(struct run *run);
+
+static void inputs_are_read(struct run *run)
+{
+	run->reading.now = NULL;
+	for (size_t i = 0; i < run->reading.nodes.len; i++)
+		run_undecide(run, run->reading.nodes.at[i]);
+	run->reading.nodes.len = 0;
+	if (run->reading.next.len)
+		start_reading(run);
+}
+
 static void on_done(void *ctx, int fd, uint32_t events)
 {
 	struct ahead *ahead = ctx;
 	struct job *job = ahead->job;
-	struct run *run = job->run;
+	struct run *run = ahead->run;
 	(void)fd;
 	(void)events;
 	pool_aside_join(&ahead->aside);
@@ -171,13 +185,39 @@ static void on_done(void *ctx, int fd, uint32_t events)
 	for (size_t i = 0; i < ahead->files.len; i++) {
 		const struct ahead_file *file = &ahead->files.at[i];
 		if (file->known)
-			hashes_learn(run->hashes, DIGEST_SHA256, file->path, &file->digest, &file->stamp, file->clock);
+			hashes_learn(run->hashes, file->kind, file->path, &file->digest, &file->stamp, file->clock);
 		if (file->brought)
 			outputs_brought(run->cache, file->brought);
 	}
-	job->ahead = NULL;
 	ahead_free(ahead);
-	finish_success(job);
+	if (job) {
+		job->ahead = NULL;
+		finish_success(job);
+	} else {
+		inputs_are_read(run);
+	}
+}
+
+static struct ahead *new_ahead(struct run *run, struct job *job)
+{
+	struct ahead *ahead = mem_alloc(sizeof(*ahead));
+	*ahead = (struct ahead){ .run = run, .job = job, .root = run->project->root, .event_fd = -1, .clock_fd = -1 };
+	return ahead;
+}
+
+/* False, and it is freed, where there is no thread or no descriptor for it. */
+static bool start(struct ahead *ahead)
+{
+	ahead->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ahead->clock_fd = clock_open(ahead->root, true);
+	if (ahead->event_fd >= 0 && ahead->clock_fd >= 0)
+		pool_aside_begin(&ahead->aside, read_them, ahead);
+	if (!ahead->aside.started) {
+		ahead_free(ahead);
+		return false;
+	}
+	ahead->source = loop_add_fd(ahead->run->loop, ahead->event_fd, EPOLLIN, on_done, ahead);
+	return true;
 }
 
 bool ahead_begin(struct job *job)
@@ -186,20 +226,64 @@ bool ahead_begin(struct job *job)
 	const struct target *target = job->node->target;
 	if (!target->outputs.len)
 		return false;
-	struct ahead *ahead = mem_alloc(sizeof(*ahead));
-	*ahead = (struct ahead){ .job = job, .root = run->project->root, .event_fd = -1, .clock_fd = -1 };
+	struct ahead *ahead = new_ahead(run, job);
 	ahead->cache = check_uses_cache(run, target) ? run->cache : NULL;
-	if (look_at_outputs(ahead, target)) {
-		ahead->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		ahead->clock_fd = clock_open(ahead->root, true);
-	}
-	if (ahead->event_fd >= 0 && ahead->clock_fd >= 0)
-		pool_aside_begin(&ahead->aside, read_them, ahead);
-	if (!ahead->aside.started) {
+	if (!look_at_outputs(ahead, target)) {
 		ahead_free(ahead);
 		return false;
 	}
-	ahead->source = loop_add_fd(run->loop, ahead->event_fd, EPOLLIN, on_done, ahead);
+	if (!start(ahead))
+		return false;
 	job->ahead = ahead;
 	return true;
+}
+
+static void start_reading(struct run *run)
+{
+	struct reading *reading = &run->reading;
+	struct ahead *ahead = new_ahead(run, NULL);
+	for (size_t i = 0; i < reading->files.len; i++) {
+		const struct hash_left *left = &reading->files.at[i];
+		vec_push(&ahead->files, ((struct ahead_file){ .path = left->path, .kind = left->kind, .follow = left->follow }));
+	}
+	vec_release(&reading->files);
+	map_release(&reading->seen);
+	for (size_t i = 0; i < reading->next.len; i++)
+		vec_push(&reading->nodes, reading->next.at[i]);
+	reading->next.len = 0;
+	if (start(ahead))
+		reading->now = ahead;
+	else
+		inputs_are_read(run);
+}
+
+void ahead_read_inputs(struct run *run, struct node *node, struct hashes_left *files)
+{
+	struct reading *reading = &run->reading;
+	node->read_ahead = true;
+	vec_push(&reading->next, node);
+	for (size_t i = 0; i < files->len; i++) {
+		struct hash_left *left = &files->at[i];
+		OWNED char *key = mem_printf("%d%s", (int)left->kind, left->path);
+		if (map_has(&reading->seen, key)) {
+			free(left->path);
+			continue;
+		}
+		map_set(&reading->seen, key, NULL);
+		vec_push(&reading->files, *left);
+	}
+	vec_release(files);
+	if (!reading->now)
+		start_reading(run);
+}
+
+void ahead_end(struct run *run)
+{
+	struct reading *reading = &run->reading;
+	ahead_free(reading->now);
+	reading->now = NULL;
+	hashes_left_release(&reading->files);
+	map_release(&reading->seen);
+	vec_release(&reading->nodes);
+	vec_release(&reading->next);
 }

@@ -124,6 +124,8 @@ enum verdict check_target(struct run *run, struct node *node, struct fingerprint
 	const struct target *target = node->target;
 	if (fingerprint_make(&run->fps, target, run_args_of(run, target), run->results, fp, err) < 0)
 		return VERDICT_ERROR;
+	if (hashes_are_left(run->hashes))
+		return VERDICT_LATER;
 	record_load(record, run->state, target->name);
 	if (run->options->force) {
 		strlist_add(reasons, "forced");

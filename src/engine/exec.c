@@ -285,6 +285,7 @@ static void with_lock(struct job *job)
 		run_job_over(run, job);
 		return;
 	}
+	case VERDICT_LATER: /* not asked for under the lock */
 	case VERDICT_RUN:
 		break;
 	}

@@ -8,7 +8,7 @@
  *     slots.c    the jobserver and the load average
  *     sharing.c  results of others, and for others
  *     changes.c  what --watch sees while targets run
- *     ahead.c    large outputs, read and copied by another thread
+ *     ahead.c    large inputs and outputs, read (and copied) by another thread
  *     finish.c   after the last command: outputs verified, kept and recorded; interrupted work put aside
  */
 #ifndef ENGINE_RUN_H
@@ -35,6 +35,7 @@ struct node {
 	bool would_run;   /* -n: its result is not known */
 	bool would_write; /* -n: its files are not what they will be */
 	bool foreseen;    /* -n: but what they will be is known */
+	bool read_ahead;  /* its large inputs were read once; what changed since then is read where it is met */
 	struct run *asked_by; /* set once the remote was asked for its result */
 	bool shared;      /* and had it */
 	unsigned waiting; /* for so many others */
@@ -94,6 +95,15 @@ struct sharing {
 	size_t asking;               /* nodes that wait for an answer */
 };
 
+/* Large inputs, read beside the loop for nodes that are decided after that. */
+struct reading {
+	struct ahead *now;           /* NULL: none */
+	VEC(struct node *) nodes;    /* that wait for it */
+	VEC(struct node *) next;     /* and for the files that come after it */
+	struct hashes_left files;    /* those */
+	struct map seen;             /* their paths */
+};
+
 struct run {
 	const struct project *project;
 	const struct plan *plan;
@@ -111,6 +121,7 @@ struct run {
 	struct outputs *cache;       /* NULL: not used */
 	bool noted;                  /* that this project uses it */
 	struct sharing sharing;
+	struct reading reading;
 	struct fingerprints fps;
 	VEC(struct manifest) foreseen; /* -n: what would be restored; fps.expected points into it */
 	struct fingerprint fp;       /* scratch of the check */
@@ -158,8 +169,8 @@ const struct string_list *run_args_of(const struct run *run, const struct target
 bool run_is_nothing(const struct target *target); /* it stands for what it needs */
 
 /* check.c */
-enum verdict { VERDICT_CURRENT, VERDICT_RUN, VERDICT_ERROR };
-/* Fills fp and record; reasons only where it must run. */
+enum verdict { VERDICT_CURRENT, VERDICT_RUN, VERDICT_ERROR, VERDICT_LATER };
+/* Fills fp and record; reasons only where it must run. VERDICT_LATER: inputs were left unread (hashes_leave), and nothing is known. */
 enum verdict check_target(struct run *run, struct node *node, struct fingerprint *fp, struct record *record, struct strlist *reasons,
 			  struct err *err);
 bool check_uses_cache(const struct run *run, const struct target *target);
@@ -217,6 +228,10 @@ size_t slots_fds(const struct job *job, int ret[2]); /* that its processes must 
 /* True if large outputs of the job, whose commands have ended, are read by another thread: finish_success is called when that is done.
  * False if there is nothing to wait for. */
 bool ahead_begin(struct job *job);
+#define AHEAD_FROM ((uint64_t)8 << 20) /* bytes: less is read where it is met */
+/* Has files read, which it takes, and the node decided again after that. */
+void ahead_read_inputs(struct run *run, struct node *node, struct hashes_left *files);
+void ahead_end(struct run *run); /* all reading of inputs */
 void ahead_free(struct ahead *ahead); /* waits for the thread, which then stops soon; NULL is fine */
 
 /* finish.c */

@@ -358,8 +358,17 @@ static void finish_at_once(struct run *run, struct node *node, enum run_outcome 
 static void decide_checked(struct run *run, struct node *node, struct strlist *reasons)
 {
 	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct hashes_left left = { 0 };
 	bool restores;
+	bool may_wait = !node->read_ahead && !run->options->dry_run && !run->options->look_only;
+	hashes_leave(run->hashes, AHEAD_FROM, may_wait ? &left : NULL);
 	enum verdict verdict = check_target(run, node, &run->fp, &run->record, reasons, &err);
+	hashes_leave(run->hashes, 0, NULL);
+	if (verdict == VERDICT_LATER) {
+		ahead_read_inputs(run, node, &left);
+		return;
+	}
+	hashes_left_release(&left);
 	if (!run->knows_critical) {
 		node->expected = run->record.duration_ms;
 		node->was_checked = true;
@@ -372,6 +381,7 @@ static void decide_checked(struct run *run, struct node *node, struct strlist *r
 		sharing_offer_current(run, node->target, &run->fp, &run->record);
 		finish_at_once(run, node, RUN_UP_TO_DATE);
 		return;
+	case VERDICT_LATER:
 	case VERDICT_RUN:
 		break;
 	}
@@ -451,7 +461,7 @@ static bool has_work(const struct run *run)
 {
 	if (run->jobs.len)
 		return true;
-	return !run->stop && (run->ready.len || run->sharing.asking || run->next_undecided < run->undecided.len);
+	return !run->stop && (run->ready.len || run->sharing.asking || run->reading.now || run->next_undecided < run->undecided.len);
 }
 
 /* The most urgent first, as far as what they want is free. */
@@ -486,7 +496,8 @@ static int run_loop(struct run *run, struct err *err)
 		/* A job may have ended within exec_start, and released others. */
 		if (!run->stop && run->next_undecided < run->undecided.len)
 			continue;
-		if ((run->jobs.len || (run->sharing.asking && !run->stop)) && loop_step(run->loop, -1, err) < 0)
+		bool waits = run->jobs.len || ((run->sharing.asking || run->reading.now) && !run->stop);
+		if (waits && loop_step(run->loop, -1, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -575,6 +586,7 @@ static void close_stores(struct run *run)
 {
 	while (run->jobs.len)
 		run_job_over(run, run->jobs.at[0]);
+	ahead_end(run);
 	sharing_end(run);
 	if (run->tick_timer)
 		loop_remove_timer(run->loop, run->tick_timer);

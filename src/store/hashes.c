@@ -57,6 +57,8 @@ struct hashes {
 	uint64_t boot;
 	uint64_t files_read;
 	size_t unsaved;
+	uint64_t leave_from;
+	struct hashes_left *left; /* NULL: all is read */
 };
 
 int hashes_new(struct state *state, const char *root, struct hashes **ret, struct err *err)
@@ -439,6 +441,32 @@ void hashes_learn(struct hashes *hashes, enum digest_kind kind, const char *path
 		remember(hashes, kind, path, digest, stamp, false);
 }
 
+void hashes_leave(struct hashes *hashes, uint64_t from, struct hashes_left *left)
+{
+	hashes->leave_from = from;
+	hashes->left = left;
+}
+
+bool hashes_are_left(const struct hashes *hashes)
+{
+	return hashes->left && hashes->left->len;
+}
+
+void hashes_left_release(struct hashes_left *left)
+{
+	for (size_t i = 0; i < left->len; i++)
+		free(left->at[i].path);
+	vec_release(left);
+}
+
+static bool is_left(struct hashes *hashes, enum digest_kind kind, const struct hash_item *item)
+{
+	if (!hashes->left || item->stamp.size < hashes->leave_from)
+		return false;
+	vec_push(hashes->left, (struct hash_left){ .path = mem_strdup(item->path), .kind = kind, .follow = item->follow });
+	return true;
+}
+
 static void look_up_once(struct hashes *hashes, enum digest_kind kind, struct hash_item *items, size_t count)
 {
 	struct reading reading = { 0 };
@@ -446,7 +474,7 @@ static void look_up_once(struct hashes *hashes, enum digest_kind kind, struct ha
 	stat_items(hashes, items, count);
 	for (size_t i = 0; i < count; i++) {
 		struct hash_item *item = &items[i];
-		if (!needs_reading(hashes, kind, item))
+		if (!needs_reading(hashes, kind, item) || is_left(hashes, kind, item))
 			continue;
 		struct buf path CLEANUP(buf_release) = BUF_INIT;
 		path_join(&path, hashes->root, item->path);

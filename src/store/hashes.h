@@ -53,6 +53,21 @@ void hashes_learn(struct hashes *hashes, enum digest_kind kind, const char *path
 		  const struct fs_stamp *stamp, int64_t clock);
 void hash_items_release(struct hash_item *items, size_t count); /* their errors */
 
+/* Large files are left to somebody who reads them beside the caller's other work: while left is not NULL, a lookup does not read a file of from bytes or
+ * more, gives DIGEST_NONE for it, and adds it to left, which is the caller's. Whoever has read it tells hashes_learn. */
+struct hash_left {
+	char *path;
+	enum digest_kind kind;
+	bool follow;
+};
+struct hashes_left {
+	struct hash_left *at;
+	size_t len, cap;
+};
+void hashes_leave(struct hashes *hashes, uint64_t from, struct hashes_left *left);
+bool hashes_are_left(const struct hashes *hashes); /* any */
+void hashes_left_release(struct hashes_left *left);
+
 /* For those who go through very many files in pieces. trim drops what was read of records and can be read again; hashes_unsaved counts what
  * hashes_save would write, 160 bytes each until then. */
 void hashes_trim(struct hashes *hashes);

@@ -219,10 +219,10 @@ def runners(bench):
     asked = {
         "ninja": (bench.peer("ninja"), ["--quiet", jobs], fill_ninja),
         "make": (bench.peer("make"), ["-s", jobs, "all"], fill_make),
-        "go-task": (bench.peer("task", "bin/task", "GOBIN=$PWD/build/peers/bin go install github.com/go-task/task/v3/cmd/task@latest"),
+        "go-task": (bench.peer("task", "bin/task", "GOBIN=$PWD/build/peers/bin go install github.com/go-task/task/v3/cmd/task@v3.54.0"),
                     ["--silent", "all"], fill_task),
         "dvc repro": (bench.peer("dvc", "dvc/bin/dvc"), ["repro", "--quiet"], fill_dvc),
-        "mlmake": (bench.mlmake, ["all"], fill_mlmake),
+        "mlmake": (bench.mlmake, ["--quiet", "all"], fill_mlmake),
     }
     return {tool: ([program, *options], fill) for tool, (program, options, fill) in asked.items() if program}
 

@@ -1,4 +1,4 @@
-"""Large outputs are read beside the loop: what else runs does not wait for that."""
+"""Large inputs and outputs are read beside the loop: what else runs does not wait for that."""
 import json
 import signal
 import subprocess
@@ -79,3 +79,67 @@ def test_a_large_output_is_read_once(box):
     began = time.monotonic()
     box.run(FAULTY, "a", check=0)
     assert took > 3.6 > time.monotonic() - began
+
+
+def with_large_inputs(box):
+    chain = {f"b{i}": {"run": f"echo start {i}; sleep 0.05", "needs": [f"b{i - 1}"] if i else []} for i in range(LINES)}
+    box.write("mlmake.yaml", json.dumps({"version": 1, "rules": [], "targets": {
+        "a": {"inputs": ["big"], "outputs": ["out"], "run": "wc -c < big > out"},
+        "also": {"inputs": ["bi*", "dir"], "outputs": ["also.out"], "run": "cat big dir/big | wc -c > also.out"},
+        "all": {"needs": ["a", "also", f"b{LINES - 1}"]}, **chain}}))
+    (box.path / "dir").mkdir()
+    for name in ("big", "dir/big"):
+        with open(box.path / name, "wb") as file:
+            file.truncate(MEGABYTES << 20)
+
+
+@pytest.mark.slow
+def test_others_do_not_wait_for_the_reading_of_large_inputs(box):
+    with_large_inputs(box)
+    box.env["MLMAKE_FAULT_SLOW_MS"] = str(SLOW_MS)
+    began = time.monotonic()
+    process = box.popen(FAULTY, "-j", "3", "--json", "all", stdout=subprocess.PIPE, text=True)
+    events = follow(process)
+    assert process.wait(PATIENCE) == 0
+    decided = next(at for at, event in events if event["event"] == "started" and event["target"] == "a")
+    assert decided - began > 0.8 * SLOW_MS * MEGABYTES / 1000, "reading it takes its time"
+    meanwhile = [at for at, event in events if event["event"] in ("started", "output") and event["target"] != "a" and at <= decided]
+    gaps = [after - before for before, after in zip(meanwhile, meanwhile[1:])]
+    assert len(meanwhile) > 10 and max(gaps) < SLOW_MS * MEGABYTES / 1000 / 3, sorted(gaps)[-3:]
+    del box.env["MLMAKE_FAULT_SLOW_MS"]
+    assert box.read("also.out").strip() == str(2 * MEGABYTES << 20).encode()
+    box.mlmake("a", "also", "-q")
+    with open(box.path / "dir/big", "r+b") as file:
+        file.write(b"x")
+    assert box.mlmake("-n", "a", "also").stdout == "also: would run: dir/big changed\n"
+    assert "(1 ran, 1 up to date)" in box.mlmake("a", "also").stderr
+
+
+@pytest.mark.slow
+def test_an_interruption_does_not_wait_for_large_inputs(box):
+    with_large_inputs(box)
+    box.env["MLMAKE_FAULT_SLOW_MS"] = "3000"
+    process = box.popen(FAULTY, "a", "b3")
+    wait_for(lambda: (box.path / ".mlmake/logs/b0.log").exists())
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 130
+    assert time.monotonic() - began < 60, "to read it takes two minutes"
+
+
+@pytest.mark.slow
+def test_an_input_that_changes_while_it_is_read_is_read_again(box):
+    with_large_inputs(box)
+    box.env["MLMAKE_FAULT_SLOW_MS"] = str(SLOW_MS)
+    process = box.popen(FAULTY, "a", "b9")
+    wait_for(lambda: (box.path / ".mlmake/logs/b2.log").exists())
+    with open(box.path / "big", "r+b") as file:
+        file.seek(1000)
+        file.write(b"x")
+    assert process.wait(PATIENCE) == 0
+    del box.env["MLMAKE_FAULT_SLOW_MS"]
+    box.mlmake("a", "-q")
+    with open(box.path / "big", "r+b") as file:
+        file.seek(1000)
+        file.write(b"\0")
+    assert "a: would run: big changed" in box.mlmake("-n", "a").stdout
