@@ -128,13 +128,19 @@ static void read_them(void *ctx, size_t index)
 
 /* In the loop. */
 
+/* False if there is nothing large; then job->seen is what they are now. */
 static bool look_at_outputs(struct ahead *ahead, const struct target *target)
 {
+	struct job *job = ahead->job;
+	job->seen.len = 0;
 	for (size_t i = 0; i < target->outputs.len; i++) {
 		OWNED char *path = path_joined(ahead->root, target->outputs.at[i].path);
 		struct stat st;
+		struct fs_stamp stamp;
 		if (sys.fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			return false;
+		fs_stamp_of(&stamp, &st);
+		vec_push(&job->seen, stamp);
 		if (S_ISDIR(st.st_mode))
 			strlist_add(&ahead->dirs, target->outputs.at[i].path);
 		else if (S_ISREG(st.st_mode) && (uint64_t)st.st_size >= AHEAD_FROM)
@@ -232,6 +238,7 @@ bool ahead_begin(struct job *job)
 		ahead_free(ahead);
 		return false;
 	}
+	job->seen.len = 0;
 	if (!start(ahead))
 		return false;
 	job->ahead = ahead;

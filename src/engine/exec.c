@@ -86,6 +86,7 @@ void exec_free(struct job *job)
 	for (size_t i = 0; i < job->reading.len; i++)
 		lock_release(job->reading.at[i]);
 	vec_release(&job->reading);
+	vec_release(&job->seen);
 	environment_release(&job->env);
 	jobserver_free(job->own_server);
 	fingerprint_release(&job->fp);

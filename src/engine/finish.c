@@ -149,7 +149,8 @@ static int scan_outputs(struct job *job, struct manifest *ret, char **ret_missin
 	size_t missing;
 	check_look_anew(run, job->node->target);
 	*ret_missing = NULL;
-	int failed = manifest_scan(run->hashes, run->project->root, paths.at, paths.len, ret, &missing, err);
+	int failed = manifest_scan_seen(run->hashes, run->project->root, paths.at, paths.len, job->seen.at, job->seen.len, ret, &missing, err);
+	job->seen.len = 0;
 	if (!failed && missing != SIZE_MAX && (failed = name_missing(run, &paths, ret_missing, err)) < 0)
 		manifest_release(ret);
 	else if (!failed && missing != SIZE_MAX && !*ret_missing)

@@ -2,6 +2,7 @@
  * Inside the engine: one run, its targets, and the jobs that are on.
  *
  *     sched.c    what comes when: the ready queue, the loop, engine_run
+ *     decide.c   what is to be done about a target: nothing, wait, run; with -n, what would be
  *     check.c    whether a target must run, and why; restoring from the output cache
  *     belief.c   which targets need no look
  *     exec.c     the processes of a job: commands, output, timeouts, signals
@@ -67,6 +68,7 @@ struct job {
 	bool restored;
 	uint64_t saved_ms;           /* restored: what making it took */
 	struct ahead *ahead;         /* its large outputs are being read; NULL: not */
+	VEC(struct fs_stamp) seen;   /* of its outputs, looked at just now */
 
 	struct proc proc;
 	struct stream streams[2];
@@ -162,6 +164,8 @@ struct run {
 void run_emit(struct run *run, struct run_event *event);
 void run_warn(struct run *run, const struct target *target, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void run_undecide(struct run *run, struct node *node); /* it is to be looked at again */
+void run_ready(struct run *run, struct node *node);    /* it must run, when its turn comes */
+#define RUN_MANY 256 /* targets: where it is worth while to prepare what each needs for all at once */
 void run_fail(struct run *run, struct err *err); /* takes err: the run ends with it */
 void run_done(struct run *run, struct node *node, struct run_event *event); /* reports the outcome and releases what waits for it */
 void run_job_over(struct run *run, struct job *job); /* frees it */
@@ -187,6 +191,9 @@ void check_foresee(struct run *run, struct node *node, struct manifest *manifest
 /* Whether all that the target reads of the maker's outputs is foreseen. */
 bool check_is_foreseen(const struct run *run, const struct target *target, const struct node *maker);
 void check_result(const struct run *run, const struct target *target, const struct manifest *outputs, struct digest *ret);
+
+/* decide.c */
+void decide_undecided(struct run *run); /* all of them, or until the run stops */
 
 /* belief.c */
 void belief_begin(struct run *run); /* after the layout: what is believed has its result, where that is asked for */

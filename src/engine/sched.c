@@ -13,7 +13,6 @@
 #define SAVE_EVERY_MS 10000   /* stat records: losing them costs reading files again */
 #define CACHE_AFTER_MS 1000   /* other clones find it in the output cache that long after */
 #define COMPANY_EVERY_MS 5    /* asks whether another mlmake may be waiting for a lock, which looks ten times less often */
-#define PREFETCH_MIN 256
 #define HELD_MAX 256          /* locks that wait for their records to be written; fewer where descriptors are few: each may be one */
 
 /* The work that is left, shared by the slots, and no less than the longest chain. */
@@ -86,7 +85,7 @@ static bool comes_before(const struct node *a, const struct node *b)
 	return a->critical != b->critical ? a->critical > b->critical : a->position < b->position;
 }
 
-static void push_ready(struct run *run, struct node *node)
+void run_ready(struct run *run, struct node *node)
 {
 	vec_push(&run->ready, node);
 	for (size_t i = run->ready.len - 1; i > 0;) {
@@ -174,7 +173,7 @@ static void find_critical(struct run *run)
 	run->ready.at = NULL;
 	run->ready.len = run->ready.cap = 0;
 	for (size_t i = 0; i < count; i++)
-		push_ready(run, waiting[i]);
+		run_ready(run, waiting[i]);
 	free(waiting);
 }
 
@@ -310,7 +309,7 @@ void run_job_over(struct run *run, struct job *job)
 	struct node_list woken = { 0 };
 	resources_give(&run->resources, &job->claim, &woken);
 	for (size_t i = 0; i < woken.list.len; i++)
-		push_ready(run, woken.list.at[i]);
+		run_ready(run, woken.list.at[i]);
 	vec_release(&woken.list);
 	hold(run, job);
 	exec_free(job);
@@ -318,120 +317,6 @@ void run_job_over(struct run *run, struct job *job)
 		run->flush_timer = loop_add_timer(run->loop, FLUSH_AFTER_MS, on_flush, run);
 	if (!run->cache_timer && outputs_have_unflushed(run->cache))
 		run->cache_timer = loop_add_timer(run->loop, CACHE_AFTER_MS, on_cache_flush, run);
-}
-
-/* -n: what is not known before it has run. NULL if all is known. */
-static const struct target *unknown_before(const struct run *run, const struct target *target)
-{
-	for (size_t i = 0; i < target->needs.len; i++)
-		if (run->nodes[target->needs.at[i]].would_run)
-			return run->nodes[target->needs.at[i]].target;
-	for (size_t i = 0; i < target->makes_inputs.len; i++)
-		if (run->nodes[target->makes_inputs.at[i]].would_write && !check_is_foreseen(run, target, &run->nodes[target->makes_inputs.at[i]]))
-			return run->nodes[target->makes_inputs.at[i]].target;
-	return NULL;
-}
-
-static void finish_dry(struct run *run, struct node *node, struct strlist *reasons)
-{
-	struct run_event event = { .outcome = RUN_WOULD_RUN, .reasons = (const char *const *)reasons->at, .reason_count = reasons->len };
-	node->would_write = true;
-	if (run->options->stop_at_first)
-		run->stop = true;
-	run_done(run, node, &event);
-}
-
-static int would_restore(struct run *run, struct node *node, bool *ret, struct err *err)
-{
-	struct job probe = { .run = run, .node = node, .fp = run->fp };
-	int failed = check_restore(run, &probe, ret, err);
-	run->fp = probe.fp;
-	return failed;
-}
-
-static void finish_at_once(struct run *run, struct node *node, enum run_outcome outcome)
-{
-	struct run_event event = { .outcome = outcome };
-	run_done(run, node, &event);
-}
-
-static void decide_checked(struct run *run, struct node *node, struct strlist *reasons)
-{
-	struct err err CLEANUP(err_release) = ERR_INIT;
-	struct hashes_left left = { 0 };
-	bool restores;
-	bool may_wait = !node->read_ahead && !run->options->dry_run && !run->options->look_only;
-	hashes_leave(run->hashes, AHEAD_FROM, may_wait ? &left : NULL);
-	enum verdict verdict = check_target(run, node, &run->fp, &run->record, reasons, &err);
-	hashes_leave(run->hashes, 0, NULL);
-	if (verdict == VERDICT_LATER) {
-		ahead_read_inputs(run, node, &left);
-		return;
-	}
-	hashes_left_release(&left);
-	if (!run->knows_critical) {
-		node->expected = run->record.duration_ms;
-		node->was_checked = true;
-	}
-	switch (verdict) {
-	case VERDICT_ERROR:
-		run_fail(run, &err);
-		return;
-	case VERDICT_CURRENT:
-		sharing_offer_current(run, node->target, &run->fp, &run->record);
-		finish_at_once(run, node, RUN_UP_TO_DATE);
-		return;
-	case VERDICT_LATER:
-	case VERDICT_RUN:
-		break;
-	}
-	if (run->options->look_only) {
-		run->summary->would_run++;
-		run->stop = true;
-		return;
-	}
-	if (sharing_ask(run, node))
-		return;
-	if (!run->options->dry_run) {
-		push_ready(run, node);
-		return;
-	}
-	if (run->options->touch) {
-		restores = false;
-	} else if (would_restore(run, node, &restores, &err) < 0) {
-		run_fail(run, &err);
-		return;
-	}
-	node->would_run = !restores && !node->shared;
-	if (restores)
-		strlist_add(reasons, "(its outputs would come from the output cache)");
-	else if (node->shared)
-		strlist_take(reasons, mem_printf("(its outputs would come from the remote '%s')", run->sharing.remote));
-	finish_dry(run, node, reasons);
-}
-
-static void decide(struct run *run, struct node *node)
-{
-	struct strlist reasons = { 0 };
-	const struct target *unknown = run->options->dry_run ? unknown_before(run, node->target) : NULL;
-	if (node->doomed) {
-		finish_at_once(run, node, RUN_SKIPPED);
-	} else if (belief_holds(run, node->target)) {
-		node->was_checked = true;
-		finish_at_once(run, node, RUN_UP_TO_DATE);
-	} else if (run_is_nothing(node->target)) {
-		node->would_run = unknown != NULL;
-		if (belief_wants(run, node->target))
-			check_result(run, node->target, &(struct manifest){ 0 }, &run->results[node->target->id]);
-		finish_at_once(run, node, RUN_UP_TO_DATE);
-	} else if (unknown) {
-		node->would_run = true;
-		strlist_take(&reasons, mem_printf("'%s' would run first", unknown->name));
-		finish_dry(run, node, &reasons);
-	} else {
-		decide_checked(run, node, &reasons);
-	}
-	strlist_release(&reasons);
 }
 
 static void on_tick(void *ctx)
@@ -478,7 +363,7 @@ static void start_ready(struct run *run)
 			exec_start(run, node, &claim);
 			break;
 		case TAKE_WAIT:
-			push_ready(run, node);
+			run_ready(run, node);
 			slots_wait(run);
 			return;
 		case TAKE_PARKED:
@@ -490,8 +375,7 @@ static void start_ready(struct run *run)
 static int run_loop(struct run *run, struct err *err)
 {
 	while (has_work(run)) {
-		while (!run->stop && run->next_undecided < run->undecided.len)
-			decide(run, run->undecided.at[run->next_undecided++]);
+		decide_undecided(run);
 		start_ready(run);
 		/* A job may have ended within exec_start, and released others. */
 		if (!run->stop && run->next_undecided < run->undecided.len)
@@ -507,7 +391,7 @@ static int run_loop(struct run *run, struct err *err)
 static void prefetch(struct run *run)
 {
 	VEC(const char *) paths = { 0 };
-	if (run->plan->len < PREFETCH_MIN || run->options->force)
+	if (run->plan->len < RUN_MANY || run->options->force)
 		return;
 	for (size_t i = 0; i < run->plan->len; i++) {
 		const struct target *target = run->nodes[run->plan->order[i]].target;
@@ -517,7 +401,7 @@ static void prefetch(struct run *run)
 		for (size_t k = 0; k < target->outputs.len && !belief_holds(run, target); k++)
 			vec_push(&paths, target->outputs.at[k].path);
 	}
-	if (paths.len >= PREFETCH_MIN)
+	if (paths.len >= RUN_MANY)
 		hashes_prefetch(run->hashes, paths.at, paths.len);
 	vec_release(&paths);
 }

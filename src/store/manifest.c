@@ -69,13 +69,21 @@ static int compare_entries(const void *a, const void *b)
 int manifest_scan(struct hashes *hashes, const char *root, const char *const *paths, size_t count, struct manifest *ret,
 		  size_t *ret_missing, struct err *err)
 {
+	return manifest_scan_seen(hashes, root, paths, count, NULL, 0, ret, ret_missing, err);
+}
+
+int manifest_scan_seen(struct hashes *hashes, const char *root, const char *const *paths, size_t count, const struct fs_stamp *seen,
+		       size_t seen_count, struct manifest *ret, size_t *ret_missing, struct err *err)
+{
 	struct hash_item few[8] = { 0 };
 	struct hash_item *items = count > ARRAY_LEN(few) ? mem_alloc(count * sizeof(*items)) : few;
 	int failed = 0;
 	*ret = (struct manifest){ 0 };
 	*ret_missing = SIZE_MAX;
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		items[i].path = paths[i];
+		items[i].seen = i < seen_count ? &seen[i] : NULL;
+	}
 	hashes_lookup_many(hashes, DIGEST_SHA256, items, count);
 	for (size_t i = 0; i < count && !failed; i++) {
 		if (items[i].err)

@@ -28,7 +28,9 @@ struct manifest {
 };
 
 /* Of the paths that exist; *ret_missing is the index of the first that does not, or SIZE_MAX. ERR_FAILED for what is neither file, link
- * nor directory. */
+ * nor directory. seen: stamps of the first seen_count paths, if the caller has just looked at them. */
+int manifest_scan_seen(struct hashes *hashes, const char *root, const char *const *paths, size_t count, const struct fs_stamp *seen,
+		       size_t seen_count, struct manifest *ret, size_t *ret_missing, struct err *err) MUST_CHECK;
 int manifest_scan(struct hashes *hashes, const char *root, const char *const *paths, size_t count, struct manifest *ret,
 		  size_t *ret_missing, struct err *err) MUST_CHECK;
 void manifest_release(struct manifest *manifest);

@@ -20,7 +20,7 @@ struct mapping {
 
 /* Gives back the pages of the file that fd is open on, where all mapped files together take more than MAPPING_MAX. What the pages say stays the
  * same, and pointers into them good. The file must be mapped shared and for reading alone. */
-#define MAPPING_MAX ((size_t)32 << 20)
+#define MAPPING_MAX ((size_t)16 << 20)
 void mapping_trim(struct mapping *mapping, int fd);
 
 #endif

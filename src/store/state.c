@@ -205,7 +205,7 @@ static int open_view(struct state *state)
 	}
 }
 
-static uint64_t key_of(const char *name)
+uint64_t state_key(const char *name)
 {
 	return codec_checksum(name, strlen(name));
 }
@@ -235,7 +235,7 @@ static const char *name_in(const void *record, size_t record_len)
 
 bool state_get(struct state *state, enum state_table table, const char *name, const void **ret, size_t *ret_len)
 {
-	uint64_t key = key_of(name);
+	uint64_t key = state_key(name);
 	uint32_t waits = state->pending.len ? *slot_of(state, table, key) : 0;
 	const struct pending *pending = waits ? &state->pending.at[waits - 1] : NULL;
 	if (pending)
@@ -275,7 +275,7 @@ void state_add_pending(struct state *state, enum state_table table, const char *
 	codec_add_u64(&sum, codec_checksum(record.data + body, record.len - body));
 	memcpy(record.data + sum_at, sum.data, sum.len);
 
-	struct pending new = { .table = table, .key = key_of(name), .len = record.len };
+	struct pending new = { .table = table, .key = state_key(name), .len = record.len };
 	new.bytes = buf_detach(&record);
 	push_pending(state, new);
 }
@@ -342,7 +342,7 @@ static int write_growing(struct state *state)
 
 void state_drop(struct state *state, enum state_table table, const char *name)
 {
-	push_pending(state, (struct pending){ .table = table, .key = key_of(name) });
+	push_pending(state, (struct pending){ .table = table, .key = state_key(name) });
 }
 
 int state_remove(struct state *state, enum state_table table, const char *name, struct err *err)
@@ -378,8 +378,7 @@ int state_each(struct state *state, enum state_table table, state_visit_fn *visi
 	return code == MDB_NOTFOUND ? 0 : state_fail(err, state, code, "read");
 }
 
-/* Keys are hashes: what writes many records looks at every page of the map. To look them up only, faults would cost more than the memory. */
-static void trim_map(struct state *state)
+void state_trim(struct state *state)
 {
 	int fd;
 	if (state->env && mdb_env_get_fd(state->env, &fd) == 0)
@@ -404,6 +403,7 @@ int state_flush(struct state *state, struct err *err)
 	if (code)
 		return state_fail(err, state, code, "write");
 	drop_pending(state);
-	trim_map(state);
+	/* Keys are hashes: what writes many records looks at every page of the map. */
+	state_trim(state);
 	return 0;
 }

@@ -58,6 +58,9 @@ void state_told(struct state *state);
 /* The directory that stands for `.mlmake` where locks are concerned: the parent of the database. */
 const char *state_dir(const struct state *state);
 
+/* Records are kept in the order of this number of their name: who reads many of one table, and may choose, is faster that way. */
+uint64_t state_key(const char *name);
+
 /* The record of that name: false if there is none that can be read. The bytes lie in the map and are good until the
  * next call of any function here; they are not aligned. */
 bool state_get(struct state *state, enum state_table table, const char *name, const void **ret, size_t *ret_len);
@@ -72,6 +75,9 @@ typedef int state_visit_fn(void *ctx, const char *name, const void *bytes, size_
 int state_each(struct state *state, enum state_table table, state_visit_fn *visit, void *ctx, struct err *err) MUST_CHECK;
 
 int state_flush(struct state *state, struct err *err) MUST_CHECK;
+/* Gives back the memory of what was looked at (store/mapping.h); state_flush does so, too. To look records up in no order, faults would cost more than
+ * the memory. */
+void state_trim(struct state *state);
 size_t state_pending(const struct state *state);
 
 /* The next state_get sees what other processes have written meanwhile. Also to be called before waiting long: an

@@ -85,7 +85,7 @@ MUTATIONS = {
     "ignore-none": ("what git ignores is an input", "src/graph/files.c", "if (child->ignored && !c->with_ignored)", "if (false)"),
     "exclude-none": ("`!` excludes nothing", "src/graph/files.c", "if (!target_excludes(c->target, path))", "if (c->target)"),
     "edges-none": ("who makes an input does not run before", "src/graph/plan.c", "\t\t\treach(p, target->makes_inputs.at[i]);", "\t\t\t;"),
-    "dry-short": ("-n does not name what waits for what would run", "src/engine/sched.c",
+    "dry-short": ("-n does not name what waits for what would run", "src/engine/decide.c",
                   "const struct target *unknown = run->options->dry_run ? unknown_before(run, node->target) : NULL;",
                   "const struct target *unknown = unknown_before(run, node->target) ? NULL : NULL;"),
 }
