@@ -9,6 +9,7 @@
 #include "features/data/data.h"
 #include "graph/graph.h"
 
+#include <malloc.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
@@ -156,6 +157,8 @@ int main(int argc, char **argv)
 	/* Byte-wise everywhere: names and manifests must not depend on the user's locale. */
 	setlocale(LC_ALL, "C");
 	signal(SIGPIPE, SIG_IGN);
+	/* What a phase has freed is given back: without this the limit rises with the first large block that is freed. */
+	mallopt(M_MMAP_THRESHOLD, 256 << 10);
 	proc_raise_descriptors();
 	look_at_terminal(&cli);
 	int code = run_main(&cli, argc, argv, &err);
