@@ -18,8 +18,6 @@
 #define READ_ATTEMPTS 3
 #define READING_COSTS 4096 /* of a file, in bytes, besides those that it has */
 #define WRITING_GAINS 8    /* a byte of a record is written that much faster than one of many files is found and read */
-/* The kernel starts to write a dirty page out after 30 s; a file older than this is on disk. */
-#define SYNCED_AFTER_NS ((int64_t)120 * 1000000000)
 
 struct fresh {
 	struct fs_stamp stamp;
@@ -562,7 +560,7 @@ static bool add_fresh(struct statrec_writer *w, const struct saving *saving, con
 	if (fresh->verify && !still_so(saving, entry->key, fresh))
 		return false;
 	struct statrec_entry line = { .name = entry->key, .name_len = strlen(entry->key), .stamp = fresh->stamp, .digest = fresh->digest };
-	line.unsynced = fresh->stamp.mtime_ns > saving->clock - SYNCED_AFTER_NS || fresh->stamp.ctime_ns > saving->clock - SYNCED_AFTER_NS;
+	line.unsynced = fresh->stamp.mtime_ns > saving->clock - CLOCK_SYNCED_AFTER_NS || fresh->stamp.ctime_ns > saving->clock - CLOCK_SYNCED_AFTER_NS;
 	statrec_add(w, &line);
 	return true;
 }

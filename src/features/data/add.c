@@ -11,7 +11,7 @@
 #include "features/data/outs.h"
 #include "features/data/record.h"
 #include "features/data/rwlock.h"
-#include "features/data/walk.h"
+#include "features/data/whole.h"
 
 #include <string.h>
 
@@ -22,6 +22,7 @@ struct adding {
 	struct record record;
 	struct walk walk;
 	struct strlist removed;
+	struct digest cache_seen; /* of the cache before its objects were looked at; DIGEST_NONE: some came since, or it cannot be told */
 	struct odb_id legacy; /* what DVC 2 recorded of it; DIGEST_NONE: nothing */
 	bool unchanged;       /* as DVC 2 recorded it, which stays so: a colleague's DVC 2 cannot read other records */
 };
@@ -181,10 +182,11 @@ static int import_some(struct import_progress *progress, struct walk *walk, cons
 /* Brings the files of the walk that the cache lacks into it. One that has no record goes in, which is when it is hashed, even if its
  * object is there: that is the moment to find the object damaged while a sound copy is at hand. again: each object was looked at a moment
  * ago, and only a gc since then matters. */
-static int import_files(struct data_repo *repo, struct walk *walk, bool again, struct err *err)
+static int import_files(struct data_repo *repo, struct walk *walk, bool again, bool *ret_some, struct err *err)
 {
 	size_t count;
 	uint32_t *index OWNED = find_missing(repo, walk, again, &count);
+	*ret_some = count;
 	struct import_progress progress = { .repo = repo, .total = count };
 	for (size_t at = 0; at < count; at += IMPORTED_AT_ONCE) {
 		size_t some = count - at < IMPORTED_AT_ONCE ? count - at : IMPORTED_AT_ONCE;
@@ -406,15 +408,27 @@ static int take_in(struct add_run *run, struct adding *adding, struct err *err)
 		return walk_hash(run->repo, &adding->walk, err);
 	if (walk_hash_known(run->repo, &adding->walk, err) < 0)
 		return -1;
-	if (import_files(run->repo, &adding->walk, false, err) < 0)
+	bool some, seen = adding->walk.files.len >= MANY_FILES && whole_cache_seen(run->repo, &adding->cache_seen);
+	if (import_files(run->repo, &adding->walk, false, &some, err) < 0)
 		return -1;
+	if (!seen || some)
+		adding->cache_seen.kind = DIGEST_NONE;
 	for (size_t i = 0; i < adding->walk.files.len; i++)
 		adding->walk.files.at[i].was_read = false;
 	return 0;
 }
 
-/* Under the lock again. A garbage collection may have run meanwhile, to which these objects were nobody's: what it took is brought
- * once more. */
+/* A garbage collection may have run meanwhile, to which these objects were nobody's: what it took is brought once more. */
+static int look_again(const struct add_run *run, struct adding *adding, struct err *err)
+{
+	struct digest now;
+	bool some;
+	if (adding->cache_seen.kind != DIGEST_NONE && whole_cache_seen(run->repo, &now) && digest_eq(&now, &adding->cache_seen))
+		return 0;
+	return import_files(run->repo, &adding->walk, true, &some, err);
+}
+
+/* Under the lock again. */
 static int settle(struct add_run *run, const struct outs *outs, struct adding *adding, struct err *err)
 {
 	const struct tracked *owner;
@@ -422,7 +436,7 @@ static int settle(struct add_run *run, const struct outs *outs, struct adding *a
 		return -1;
 	if (adding->unchanged)
 		return 0;
-	if (!run->options->no_commit && import_files(run->repo, &adding->walk, true, err) < 0)
+	if (!run->options->no_commit && look_again(run, adding, err) < 0)
 		return -1;
 	bool part = owner && !text_eq(owner->path, adding->rel);
 	return part ? add_part(run, owner, adding->rel + strlen(owner->path) + 1, adding, err) : add_whole(run, owner, adding, err);
