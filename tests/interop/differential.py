@@ -52,11 +52,20 @@ DIFFERENCES = {
     "moved": "`move` of changed data",
     "refusal": "`gc` and a record or manifest that cannot be read",
     "index": "`gc -w` (and other narrow scopes)",
+    "ignored": "a rule of `.dvcignore` that matches an output",
+    "dangling": "`checkout` where `cache.type` is `symlink` and an object is not in the cache",
+    "was-exec": "`checkout` of a file that was recorded as executable before",
 }
+# So rare that a thousand sequences may not meet them.
+RARE = {"ignored", "dangling", "was-exec"}
 
 
 class Failure(Exception):
     pass
+
+
+class Over(Exception):
+    """dvc does nothing in this repository any more."""
 
 
 def nameable(out):
@@ -372,6 +381,7 @@ class Sequence:
         if self.verbose:
             print(self.log[-1], {t: (d["code"], d["err"][-300:]) for t, d in done.items()})
         by = dict(zip(tools, self.twins))
+        self.end_if_ignored(done["dvc"], done["mlmake"])
         if bool(done["dvc"]["code"]) != bool(done["mlmake"]["code"]):
             name = self.explain_exit(what, done)
             if name:
@@ -380,6 +390,11 @@ class Sequence:
             raise Failure(f"{what}: dvc exit {done['dvc']['code']}: {done['dvc']['err'][-800:]}\n"
                           f"mlmake exit {done['mlmake']['code']}: {done['mlmake']['err'][-800:]}")
         return self.settle_all(what, by, before, done)
+
+    def end_if_ignored(self, theirs, ours):
+        if theirs["code"] and not ours["code"] and "is ignored by" in theirs["err"]:
+            self.seen[DIFFERENCES["ignored"]] += 1
+            raise Over
 
     def settle_all(self, what, by, before, done):
         self.settle(what, by["dvc"], by["mlmake"], before, done)
@@ -390,6 +405,8 @@ class Sequence:
             return "nowhere"
         if what == "gc" and done["mlmake"]["code"] == 3 and "cannot be read" in done["mlmake"]["err"]:
             return "refusal"
+        if what == "checkout" and self.links == "symlink" and done["mlmake"]["code"] == 3 and "not in the cache" in done["mlmake"]["err"]:
+            return "dangling"
         return None
 
     def settle(self, what, theirs, ours, before, done):
@@ -400,6 +417,8 @@ class Sequence:
             if a == b:
                 continue
             name = self.explain(what, rel, a, b, before, done)
+            if not name and what == "checkout" and a and b == before.get(rel):
+                name = self.explain_checkout(theirs, rel, a, b)
             if not name:
                 raise Failure(f"{what}: {rel!r}: by dvc {a!r:.400}, by mlmake {b!r:.400}\n"
                               f"dvc: {done['dvc']}\nmlmake: {done['mlmake']}")
@@ -451,6 +470,16 @@ class Sequence:
                 return "untracked"
         return None
 
+    @staticmethod
+    def explain_checkout(theirs, rel, a, b):
+        path = theirs.path / rel
+        if a[0] == "link" and not path.exists():
+            return "dangling"
+        record = path.with_name(path.name + ".dvc")
+        if b and a[0] == b[0] == "file" and a[1:] == (True, b[2]) and record.exists() and "isexec" not in record.read_text():
+            return "was-exec"
+        return None
+
     def settle_stores(self, what, by, refused):
         theirs, ours = by["dvc"].cache(), by["mlmake"].cache()
         names, only_dvc, only_mlmake = set(), set(theirs) - set(ours), set(ours) - set(theirs)
@@ -499,6 +528,7 @@ class Sequence:
 
     def compare_json(self, twin, theirs, ours):
         a, b = self.run("dvc", twin, theirs), self.run("mlmake", twin, ours)
+        self.end_if_ignored(a, b)
         try:
             left, right = normal(json.loads(a["out"])), normal(json.loads(b["out"]))
         except ValueError as e:
@@ -580,6 +610,8 @@ def play(seeds, verbose=False, keep_going=True):
             sequence = Sequence(seed, base, server, env, template, verbose)
             try:
                 sequence.play()
+            except Over:
+                pass
             except Failure as e:
                 failures.append((seed, "\n".join(sequence.log) + f"\n{e}"))
                 if not keep_going:

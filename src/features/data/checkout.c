@@ -24,6 +24,7 @@ struct plan {
 	VEC(struct change) changes;
 	struct strlist removals; /* members */
 	bool kept;               /* files that are not recorded stay: --force */
+	bool set_exec;           /* the file is as recorded but for its executable bit */
 	bool replaces_kind;      /* a file where a directory belongs or the reverse */
 };
 
@@ -52,8 +53,10 @@ static void plan_member(struct plan *plan, const char *rel, const uint8_t md5[16
 	struct change change = { .rel = rel, .digest = { .kind = (uint8_t)plan->walk.kind } };
 	memcpy(change.digest.bytes, md5, 16);
 	const struct walk_file *file = walk_find(&plan->walk, rel);
-	if (file && digest_eq(&file->digest, &change.digest) && !plan->options->relink)
+	if (file && digest_eq(&file->digest, &change.digest) && !plan->options->relink) {
+		plan->set_exec = !plan->tracked->out->is_dir && plan->tracked->out->isexec && !file->exec;
 		return;
+	}
 	change.replaces = file != NULL;
 	if (file && !digest_eq(&file->digest, &change.digest))
 		guard(plan, file, unsafe);
@@ -295,6 +298,23 @@ static bool stamp_placed(const struct plan *plan, const char *rel, struct fs_sta
 	return fs_stamp_same(stamp, &now);
 }
 
+static int set_exec(const struct plan *plan, struct err *err)
+{
+	const char *rel = plan->tracked->path;
+	const struct walk_file *file = walk_find(&plan->walk, "");
+	char *abs OWNED = repo_abs(plan->repo, rel);
+	struct hashes *hashes;
+	struct fs_stamp stamp = file->stamp;
+	stamp.mode |= S_IXUSR;
+	if (repo_hashes(plan->repo, &hashes, err) < 0)
+		return -1;
+	if (sys.fchmodat(AT_FDCWD, abs, stamp.mode & 07777, 0) < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "cannot make %s executable, as it is recorded", rel);
+	if (stamp_placed(plan, rel, &stamp))
+		hashes_record(hashes, plan->walk.kind, rel, &file->digest, &stamp);
+	return 0;
+}
+
 /* Records go to the database on the way, where they are many. */
 static int remember(const struct plan *plan, const struct staged *staged, struct err *err)
 {
@@ -317,7 +337,7 @@ static void report_done(const struct plan *plan, const struct selected *selected
 	const struct tracked *tracked = plan->tracked;
 	ret->files += plan->changes.len;
 	bool fresh = !plan->walk.exists;
-	if (!plan->changes.len && !plan->removals.len && !fresh)
+	if (!plan->changes.len && !plan->removals.len && !plan->set_exec && !fresh)
 		return;
 	bool part = selected->sub != NULL;
 	char *name = part ? path_joined(tracked->path, selected->sub) : mem_printf("%s%s", tracked->path, tracked->out->is_dir ? "/" : "");
@@ -348,6 +368,8 @@ static int apply(struct plan *plan, const struct selected *selected, struct data
 	if (bad)
 		return 0;
 	if (remove_stale(plan, err) < 0 || (staged.whole ? place_tree(plan, &staged, err) : place_each(plan, &staged, err)) < 0)
+		return -1;
+	if (plan->set_exec && set_exec(plan, err) < 0)
 		return -1;
 	report_done(plan, selected, ret);
 	return remember(plan, &staged, err);

@@ -223,18 +223,9 @@ static int search_dir(struct search *search, const char *rel, unsigned depth, st
 	return 0;
 }
 
-/* "a/b" sorts right behind "a": '/' counts as the lowest of all. */
-static int compare_paths(const char *left, const char *right)
-{
-	for (; *left && *left == *right; left++, right++)
-		;
-	unsigned char a = *left == '/' ? 1 : (unsigned char)*left, b = *right == '/' ? 1 : (unsigned char)*right;
-	return a < b ? -1 : a > b;
-}
-
 static int compare_tracked(const void *left, const void *right)
 {
-	return compare_paths(((const struct tracked *)left)->path, ((const struct tracked *)right)->path);
+	return path_compare(((const struct tracked *)left)->path, ((const struct tracked *)right)->path);
 }
 
 static int check_overlaps(const struct outs *outs, struct err *err)

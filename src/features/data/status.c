@@ -19,6 +19,7 @@ struct item {
 	char *name;
 	struct digest digest;
 	bool is_dir;
+	struct item *next; /* of the same content */
 };
 struct items {
 	VEC(struct item) list;
@@ -26,7 +27,7 @@ struct items {
 
 static void items_add(struct items *items, const char *path, const struct digest *digest, bool is_dir)
 {
-	struct item item = { mem_printf("%s%s", path, is_dir ? "/" : ""), *digest, is_dir };
+	struct item item = { .name = mem_printf("%s%s", path, is_dir ? "/" : ""), .digest = *digest, .is_dir = is_dir };
 	vec_push(&items->list, item);
 }
 
@@ -53,24 +54,36 @@ static void status_run_release(struct status_run *run)
 	map_release(&run->committed_same);
 }
 
-/* What is gone under one name and new under another, with the same content, was renamed. */
+static int compare_items(const void *left, const void *right)
+{
+	return path_compare(((const struct item *)left)->name, ((const struct item *)right)->name);
+}
+
+/* What is gone under one name and new under another, with the same content, was renamed: the first to the first, as in dvc. */
 static void settle(struct items *added, struct items *deleted, struct data_changes *ret)
 {
-	struct map by_digest CLEANUP(map_release) = MAP_INIT;
+	struct map by_digest CLEANUP(map_release) = MAP_INIT; /* to those that are still to be matched */
 	char hex[DIGEST_HEX_MAX];
+	vec_sort(&added->list, compare_items);
+	vec_sort(&deleted->list, compare_items);
 	for (size_t k = deleted->list.len; k-- > 0;) {
-		digest_hex(&deleted->list.at[k].digest, hex);
-		if (deleted->list.at[k].digest.kind != DIGEST_NONE)
-			map_set(&by_digest, hex, &deleted->list.at[k]);
+		struct item *item = &deleted->list.at[k];
+		if (item->digest.kind == DIGEST_NONE)
+			continue;
+		digest_hex(&item->digest, hex);
+		struct map_entry *entry = map_entry(&by_digest, hex);
+		item->next = entry->value;
+		entry->value = item;
 	}
 	for (size_t i = 0; i < added->list.len; i++) {
 		struct item *item = &added->list.at[i];
 		digest_hex(&item->digest, hex);
 		struct item *old = map_get(&by_digest, hex);
-		if (!old || !old->name || old->is_dir != item->is_dir) {
+		if (!old || old->is_dir != item->is_dir) {
 			strlist_add(&ret->added, item->name);
 			continue;
 		}
+		map_set(&by_digest, hex, old->next);
 		vec_push(&ret->renamed, ((struct data_rename){ old->name, item->name }));
 		old->name = item->name = NULL;
 	}
