@@ -67,6 +67,14 @@ static int check_parents(const struct dvc_dir *dir, size_t index, struct err *er
 	return 0;
 }
 
+int dvc_dir_check_count(uint64_t entries, const char *shown_as, struct err *err)
+{
+	if (entries <= DVC_DIR_MAX_ENTRIES)
+		return 0;
+	err_set(err, ERR_DATA, "%s lists more than 4,000,000 files, which is the most that a directory may have", shown_as);
+	return err_hint(err, "track its subdirectories by themselves, or pack small files together");
+}
+
 int dvc_dir_sort(struct dvc_dir *dir, struct err *err)
 {
 	bool sorted = true;
@@ -366,8 +374,8 @@ static int entry_done(struct dvc_dir_parser *p, struct err *err)
 {
 	if (!p->has_md5 || !p->has_relpath)
 		return bad(p, "an entry without md5 or relpath", err);
-	if (p->dir->len >= DVC_DIR_MAX_ENTRIES)
-		return bad(p, "too many entries", err);
+	if (dvc_dir_check_count(p->dir->len + 1, p->shown_as, err) < 0)
+		return -1;
 	add_entry(p->dir, p->relpath.data, p->relpath.len, p->md5);
 	p->has_md5 = p->has_relpath = false;
 	return 0;
@@ -443,7 +451,7 @@ int dvc_dir_parser_add(struct dvc_dir_parser *p, const void *bytes, size_t len, 
 {
 	const char *text = bytes;
 	if (p->offset + len > DVC_DIR_MAX_BYTES)
-		return bad(p, "more than 8 GiB", err);
+		return err_set(err, ERR_DATA, "%s is larger than 1 GiB, which no manifest may be", p->shown_as);
 	for (size_t i = 0; i < len; i++, p->offset++) {
 		/* The plain part of a string at once. */
 		if ((p->state == ST_IN_VALUE || p->state == ST_IN_KEY) && !p->escape && !p->high) {

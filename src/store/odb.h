@@ -102,8 +102,11 @@ struct odb_publish {
 };
 int odb_publish(struct odb *odb, const struct odb_publish *items, size_t count, struct err *err) MUST_CHECK;
 
-/* The verified bytes of a manifest. ERR_DATA: absent, damaged or more than max bytes. */
-int odb_read(const struct odb *odb, const struct odb_id *id, size_t max, struct buf *out, struct err *err) MUST_CHECK;
+/* The bytes of a manifest in pieces. What take has seen is verified once the call has returned 0. It returns -1 with err for what it cannot
+ * use; then, if the bytes are right, that is the call's error. NULL: they are only verified. ERR_DATA: absent, damaged or more than max
+ * bytes. */
+typedef int odb_piece_fn(void *ctx, const void *bytes, size_t len, struct err *err);
+int odb_read_pieces(const struct odb *odb, const struct odb_id *id, uint64_t max, odb_piece_fn *take, void *ctx, struct err *err) MUST_CHECK;
 
 /* Ways to make a file of an object, best first. What the file system refuses, between devices or without reflinks, gives way to the next, and the
  * last one to a copy, which is a reflink where it can be. */

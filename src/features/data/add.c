@@ -363,6 +363,10 @@ static int begin(struct add_run *run, const struct outs *outs, const char *given
 	struct adding *adding = &run->list.at[run->list.len - 1];
 	if (look_up(run, outs, adding, &owner, err) < 0 || walk_path(run->repo, adding->rel, &adding->walk, err) < 0)
 		return -1;
+	if (dvc_dir_check_count(adding->walk.files.len, given, err) < 0) {
+		err->code = ERR_FAILED;
+		return -1;
+	}
 	if (!adding->walk.exists) {
 		err_set(err, ERR_CONFIG, "%s does not exist", given);
 		return owner ? err_hint(err, "it is tracked: mlmake data checkout %s brings it back", given) : -1;

@@ -375,13 +375,6 @@ static int apply(struct plan *plan, const struct selected *selected, struct data
 	return remember(plan, &staged, err);
 }
 
-static bool is_intact(struct data_repo *repo, const struct odb_id *id)
-{
-	struct buf text CLEANUP(buf_release) = BUF_INIT;
-	struct err damage CLEANUP(err_release) = ERR_INIT;
-	return odb_read(&repo->odb, id, DVC_DIR_MAX_BYTES, &text, &damage) == 0;
-}
-
 int checkout_one(struct data_repo *repo, const struct selected *selected, const struct data_checkout_options *options,
 		 struct data_checkout_report *ret, struct damaged_ids *damaged, struct err *err)
 {
@@ -399,10 +392,11 @@ int checkout_one(struct data_repo *repo, const struct selected *selected, const 
 		if (err->code != ERR_DATA || !plan.tracked->out->is_dir)
 			return -1;
 		struct odb_id id = tracked_id(plan.tracked);
+		struct err damage CLEANUP(err_release) = ERR_INIT;
 		bool there = odb_exists(&repo->odb, &id);
 		strlist_take(there ? &ret->damaged : &ret->missing, mem_printf("%s/ (%s)", plan.tracked->path, err->message));
 		/* Right bytes with wrong content: nobody's copy is better. */
-		if (there && damaged && !is_intact(repo, &id))
+		if (there && damaged && !dvc_manifest_is_intact(repo, &id, &damage))
 			vec_push(&damaged->list, id);
 		err_release(err);
 		return 0;

@@ -121,8 +121,18 @@ static void accepts_other_writers(void **state)
 	assert_error(dvc_dir_read(&dir, "none", "none", &err), &err, ERR_DATA, "none");
 }
 
+static void refuses_too_many(void **state)
+{
+	(void)state;
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	assert_ok(dvc_dir_check_count(DVC_DIR_MAX_ENTRIES, "d", &err), &err);
+	assert_error(dvc_dir_check_count((uint64_t)DVC_DIR_MAX_ENTRIES + 1, "d", &err), &err, ERR_DATA, "d lists more than 4,000,000 files");
+	assert_int_equal(DVC_DIR_MAX_ENTRIES, 4000000);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(renders), cmocka_unit_test(refuses), in_temp_dir(accepts_other_writers) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(renders), cmocka_unit_test(refuses), cmocka_unit_test(refuses_too_many),
+					    in_temp_dir(accepts_other_writers) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
