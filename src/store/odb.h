@@ -72,7 +72,8 @@ void odb_has_many(const struct odb *odb, const struct odb_id *ids, const uint64_
  * be told: one of them is not on the device, or is younger than before (a reading of the file system's clock; store/clock.h). */
 bool odb_fingerprint(const struct odb *odb, uint64_t device, int64_t before, struct digest *ret);
 
-/* Called on the calling thread after each batch. Returns false to stop (ERR_SIGINT). */
+/* Called on the calling thread after each batch, and every so often during it: bytes_done advances within large files, too. Returns false to
+ * stop after the batch (ERR_SIGINT). */
 struct odb_sink {
 	bool (*progress)(void *ctx, size_t items_done, uint64_t bytes_done);
 	void *ctx;

@@ -144,12 +144,14 @@ struct staged {
 	struct buf dir, to;      /* what goes with it, and where they are made: the same, or a directory in it */
 	struct fs_stamp *stamps; /* of each change */
 	size_t before;           /* exported so far */
+	uint64_t bytes_before, bytes;
 };
 
 static bool export_progress(void *ctx, size_t items_done, uint64_t bytes_done)
 {
-	const struct staged *staged = ctx;
-	repo_progress(staged->plan->repo, "checking out", staged->before + items_done, staged->plan->changes.len, bytes_done);
+	struct staged *staged = ctx;
+	staged->bytes = staged->bytes_before + bytes_done;
+	repo_progress(staged->plan->repo, "checking out", staged->before + items_done, staged->plan->changes.len, staged->bytes);
 	return true;
 }
 
@@ -221,6 +223,7 @@ static int export_some(struct staged *staged, size_t count, struct data_checkout
 			report_bad(plan, &changes[i], items[i].ret_result, ret, damaged, ret_bad);
 	}
 	staged->before += count;
+	staged->bytes_before = staged->bytes;
 	return 0;
 }
 
