@@ -125,11 +125,52 @@ def test_members_are_named_where_they_are_asked_for(large):
     assert len(status(large, "--granular", "--unchanged")["unchanged"]) == COUNT + 1
 
 
-def test_add_brings_again_what_went(large):
-    cached(large, "content 0001\n").unlink()
-    large.mlmake("data", "add", "d")
-    large.mlmake("data", "verify")
-    shutil.rmtree(large.path / ".dvc/cache/files")
-    large.mlmake("data", "add", "d")
-    large.mlmake("data", "verify")
-    assert status(large) == {"unchanged": ["d/"]}
+@pytest.fixture
+def added(large):
+    """The third add of the same finds nothing to look at closely."""
+    for _ in range(2):
+        large.mlmake("data", "add", "d")
+    return large
+
+
+def looked_at(box):
+    """How often add looks at objects of the cache."""
+    log = box.home / "strace.log"
+    box.run(need_peer("strace"), "-f", "-qq", "-e", "trace=newfstatat", "-o", log, box.binary, "data", "add", "d")
+    return sum(len(line.split('"')) > 1 and len(line.split('"')[1]) == 30 for line in log.read_text().splitlines())
+
+
+def test_add_looks_at_objects_once(added):
+    assert looked_at(added) < COUNT / 10
+    cached(added, "content 0001\n").unlink()
+    assert looked_at(added) >= COUNT
+    assert cached(added, "content 0001\n").exists()
+
+
+def test_add_brings_again_what_went(added):
+    cached(added, "content 0001\n").unlink()
+    added.mlmake("data", "add", "d")
+    added.mlmake("data", "verify")
+    for _ in range(3):
+        added.mlmake("data", "add", "d")
+    shutil.rmtree(added.path / ".dvc/cache/files")
+    added.mlmake("data", "add", "d")
+    added.mlmake("data", "verify")
+    assert status(added) == {"unchanged": ["d/"]}
+
+
+def test_add_records_what_changed(added):
+    record = added.read("d.dvc")
+    replace(added.path / "d/1/0001")
+    added.mlmake("data", "add", "d")
+    assert added.read("d.dvc") != record and cached(added, "CONTENT 0001\n").exists()
+    added.write("d/1/0001", "content 0001\n")
+    added.mlmake("data", "add", "d")
+    assert added.read("d.dvc") == record
+    (added.path / "d.dvc").unlink()
+    added.mlmake("data", "add", "d")
+    assert added.read("d.dvc") == record, "what is known is known of the data, not of the record"
+    added.write("d/new", "new\n")
+    added.mlmake("data", "add", "d/new")
+    assert f"nfiles: {COUNT + 1}" in added.read("d.dvc").decode()
+    assert status(added) == {"unchanged": ["d/"]} or "uncommitted" not in status(added)

@@ -103,3 +103,39 @@ bool whole_cache_seen(struct data_repo *repo, struct digest *ret)
 	*ret = (struct digest){ .kind = DIGEST_NONE };
 	return false;
 }
+
+struct sound {
+	uint64_t boot;
+	uint8_t cache_seen[32];
+};
+
+static char *sound_name(const struct odb_id *id)
+{
+	char hex[DIGEST_HEX_MAX];
+	digest_hex(&id->digest, hex);
+	return mem_printf("sound %s", hex);
+}
+
+bool whole_was_sound(struct data_repo *repo, const struct odb_id *id, const struct digest *cache_seen)
+{
+	char *name OWNED = sound_name(id);
+	struct sound kept;
+	const void *bytes;
+	size_t len;
+	if (!repo->state || cache_seen->kind == DIGEST_NONE || !state_get(repo->state, STATE_META, name, &bytes, &len) || len != sizeof(kept))
+		return false;
+	memcpy(&kept, bytes, sizeof(kept));
+	return memcmp(kept.cache_seen, cache_seen->bytes, sizeof(kept.cache_seen)) == 0 && kept.boot && kept.boot == clock_boot();
+}
+
+void whole_learn_sound(struct data_repo *repo, const struct odb_id *id, const struct digest *cache_seen)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	char *name OWNED = sound_name(id);
+	struct sound sound = { .boot = clock_boot() };
+	if (!repo->state || cache_seen->kind == DIGEST_NONE || whole_was_sound(repo, id, cache_seen))
+		return;
+	memcpy(sound.cache_seen, cache_seen->bytes, sizeof(sound.cache_seen));
+	if (state_put(repo->state, STATE_META, name, &sound, sizeof(sound), &ignored) < 0)
+		err_release(&ignored); /* they are looked at again */
+}

@@ -32,6 +32,11 @@ bool whole_is(struct data_repo *repo, const struct walk *walk, const struct odb_
  * at closely again. */
 void whole_learn(struct data_repo *repo, const struct walk *walk, const struct whole_seen *seen, const struct odb_id *id, int64_t clock);
 
+/* That each object of the manifest id was looked at and found sound by its stat, while the cache was as whole_cache_seen said then. Counts
+ * until the next boot. */
+bool whole_was_sound(struct data_repo *repo, const struct odb_id *id, const struct digest *cache_seen);
+void whole_learn_sound(struct data_repo *repo, const struct odb_id *id, const struct digest *cache_seen);
+
 /* A value that is another one after an object came to the cache or went (odb_fingerprint). False, and DIGEST_NONE, where that cannot be
  * told. */
 bool whole_cache_seen(struct data_repo *repo, struct digest *ret);
