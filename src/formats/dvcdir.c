@@ -157,6 +157,27 @@ void dvc_dir_digest(const struct dvc_dir *dir, struct digest *ret, uint64_t *ret
 		*ret_len = digesting.total;
 }
 
+static bool write_piece(void *ctx, const char *bytes, size_t len)
+{
+	const int *fd = ctx;
+	return fs_write_all(*fd, bytes, len) == 0;
+}
+
+int dvc_dir_write(const struct dvc_dir *dir, const char *path, struct err *err)
+{
+	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "cannot create '%s'", path);
+	bool done = render_pieces(dir, write_piece, &fd);
+	int number = errno, closed = sys.close(fd);
+	fd = -1;
+	if (done && closed == 0)
+		return 0;
+	number = done ? errno : number;
+	sys.unlinkat(AT_FDCWD, path, 0);
+	return err_set_errno(err, ERR_FAILED, number, "cannot write '%s'", path);
+}
+
 struct comparing {
 	int fd;
 	char bytes[2 * PIECE];

@@ -56,6 +56,9 @@ void dvc_dir_render(struct buf *out, const struct dvc_dir *dir);
 /* md5 of the manifest without keeping it. ret_len may be NULL. */
 void dvc_dir_digest(const struct dvc_dir *dir, struct digest *ret, uint64_t *ret_len);
 
+/* Writes the manifest of a sorted directory to a new file, in pieces. Not synced. */
+int dvc_dir_write(const struct dvc_dir *dir, const char *path, struct err *err) MUST_CHECK;
+
 /* Whether the file holds exactly the manifest of a sorted directory. */
 bool dvc_dir_is_file(const struct dvc_dir *dir, const char *path);
 

@@ -201,14 +201,16 @@ static int import_files(struct data_repo *repo, struct walk *walk, bool again, b
 
 static int put_manifest(const struct add_run *run, const struct dvc_dir *dir, struct odb_id *ret, struct err *err)
 {
-	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	struct buf temp CLEANUP(buf_release) = BUF_INIT;
 	uint64_t size, len;
 	*ret = (struct odb_id){ .is_dir = true };
 	dvc_dir_digest(dir, &ret->digest, &len);
 	if (run->options->no_commit || (odb_has(&run->repo->odb, ret, &size) && size == len))
 		return 0;
-	dvc_dir_render(&text, dir);
-	return odb_put(&run->repo->odb, ret, text.data, text.len, err);
+	if (odb_temp_path(&run->repo->odb, &temp, err) < 0 || dvc_dir_write(dir, temp.data, err) < 0)
+		return -1;
+	struct odb_publish item = { temp.data, *ret };
+	return odb_publish(&run->repo->odb, &item, 1, err);
 }
 
 /* The members that the recorded manifest has and the new one has not; nothing where the old one is not at hand. */
