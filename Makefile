@@ -98,6 +98,10 @@ $(B)/tests/remote_driver: tests/interop/remote_driver.c $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(LIB) $(LIBS)
 
+$(B)/tests/hash_lanes: tests/bench/hash_lanes.c $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(LIB) $(LIBS)
+
 units: $(UNIT_TESTS) $(FUZZ_REPLAYS) $(B)/tests/remote_driver
 
 check: all units fault
@@ -113,7 +117,7 @@ lint: $(LIB)
 mutants: all fault
 	python3 tests/model/mutants.py --build $(B)
 
-bench: all
+bench: all $(B)/tests/hash_lanes
 	python3 tests/bench/bench.py --build $(B)
 
 format:

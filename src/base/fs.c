@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/path.h"
+#include "base/pool.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -12,6 +13,8 @@
 
 #define READ_MIN 4096
 #define COPY_CHUNK (256u << 10)
+#define WHOLE_PIECE ((size_t)1 << 30)
+#define WATCHED_PIECE ((size_t)16 << 20) /* so that a watcher sees it advance */
 
 void fs_close_fd(int *fd)
 {
@@ -251,7 +254,19 @@ static bool cannot_here(int number)
 	       number == EBADF || number == EPERM || number == ETXTBSY;
 }
 
-static int copy_by_reading(int from, int to)
+struct moving {
+	int from, to;
+	struct meter *meter; /* NULL: nobody watches */
+	uint64_t counted;    /* that is in it */
+};
+
+static void count_moved(struct moving *moving, ssize_t bytes)
+{
+	meter_add(moving->meter, (uint64_t)bytes);
+	moving->counted += (uint64_t)bytes;
+}
+
+static int copy_by_reading(struct moving *moving)
 {
 	OWNED char *chunk = mem_try(COPY_CHUNK);
 	if (!chunk) {
@@ -259,42 +274,45 @@ static int copy_by_reading(int from, int to)
 		return -1;
 	}
 	for (;;) {
-		ssize_t got = sys.read(from, chunk, COPY_CHUNK);
+		ssize_t got = sys.read(moving->from, chunk, COPY_CHUNK);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got <= 0)
 			return (int)got;
-		if (fs_write_all(to, chunk, (size_t)got) < 0)
+		if (fs_write_all(moving->to, chunk, (size_t)got) < 0)
 			return -1;
+		count_moved(moving, got);
 	}
 }
 
-static int copy_bytes(int from, int to)
+static int copy_bytes(struct moving *moving)
 {
-	if (sys.ficlone(to, from) == 0)
+	const size_t piece = moving->meter ? WATCHED_PIECE : WHOLE_PIECE;
+	if (sys.ficlone(moving->to, moving->from) == 0)
 		return 0;
 	if (!cannot_here(errno))
 		return -1;
 	bool any = false;
 	for (;;) {
-		ssize_t got = sys.copy_file_range(from, NULL, to, NULL, 1u << 30, 0);
-		if (got > 0)
+		ssize_t got = sys.copy_file_range(moving->from, NULL, moving->to, NULL, piece, 0);
+		if (got > 0) {
 			any = true;
-		else if (got == 0 && any)
+			count_moved(moving, got);
+		} else if (got == 0 && any)
 			return 0;
 		else if (got == 0 || (!any && cannot_here(errno)))
-			return copy_by_reading(from, to); /* also for files that say 0 bytes and have some, as in /proc */
+			return copy_by_reading(moving); /* also for files that say 0 bytes and have some, as in /proc */
 		else if (errno != EINTR)
 			return -1;
 	}
 }
 
-static int clone_bytes(int from, int to)
+static int clone_bytes(struct moving *moving)
 {
-	return sys.ficlone(to, from);
+	return sys.ficlone(moving->to, moving->from);
 }
 
-static int make_copy(const char *from, const char *to, mode_t mode, int (*move_bytes)(int from, int to), struct err *err)
+static int make_copy(const char *from, const char *to, mode_t mode, int (*move_bytes)(struct moving *moving), struct meter *meter, struct err *err)
 {
 	int source CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, from, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
 	struct stat st;
@@ -305,12 +323,16 @@ static int make_copy(const char *from, const char *to, mode_t mode, int (*move_b
 	int target CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 	if (target < 0)
 		return err_set_errno(err, ERR_FAILED, errno, "cannot create '%s'", to);
-	int failed = move_bytes(source, target);
+	struct moving moving = { source, target, meter, 0 };
+	int failed = move_bytes(&moving);
 	int number = errno;
 	int closed = sys.close(target);
 	target = -1;
-	if (!failed && !closed)
+	if (!failed && !closed) {
+		if ((uint64_t)st.st_size > moving.counted)
+			meter_add(meter, (uint64_t)st.st_size - moving.counted);
 		return 0;
+	}
 	if (!failed)
 		number = errno;
 	sys.unlinkat(AT_FDCWD, to, 0);
@@ -319,13 +341,18 @@ static int make_copy(const char *from, const char *to, mode_t mode, int (*move_b
 
 int fs_copy_file(const char *from, const char *to, mode_t mode, struct err *err)
 {
-	return make_copy(from, to, mode, copy_bytes, err);
+	return make_copy(from, to, mode, copy_bytes, NULL, err);
+}
+
+int fs_copy_file_metered(const char *from, const char *to, mode_t mode, struct meter *meter, struct err *err)
+{
+	return make_copy(from, to, mode, copy_bytes, meter, err);
 }
 
 bool fs_clone_file(const char *from, const char *to, mode_t mode)
 {
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	return make_copy(from, to, mode, clone_bytes, &ignored) == 0;
+	return make_copy(from, to, mode, clone_bytes, NULL, &ignored) == 0;
 }
 
 int fs_temp_dir(const char *parent, const char *prefix, struct buf *out, struct err *err)

@@ -64,6 +64,9 @@ int fs_read_link(const char *path, struct buf *out, struct err *err) MUST_CHECK;
 /* Copies bytes of a regular file to a new file `to` (must not exist; created with mode): reflink, else
  * copy_file_range, else read and write. Not synced. On failure `to` is removed. */
 int fs_copy_file(const char *from, const char *to, mode_t mode, struct err *err) MUST_CHECK;
+/* The same, adding what it has copied to the meter on the way; all at once where blocks are shared. */
+struct meter;
+int fs_copy_file_metered(const char *from, const char *to, mode_t mode, struct meter *meter, struct err *err) MUST_CHECK;
 /* The same by reflink alone; false, and no file, where that is not to be had. */
 bool fs_clone_file(const char *from, const char *to, mode_t mode);
 

@@ -145,3 +145,12 @@ int path_cwd(struct buf *out, struct err *err)
 	buf_addstr(out, owned);
 	return 0;
 }
+
+int path_compare(const char *left, const char *right)
+{
+	for (; *left && *left == *right; left++, right++)
+		;
+	/* '/' counts as the lowest of all but the end. */
+	unsigned a = *left == '/' ? 1 : *left ? (unsigned char)*left + 1u : 0, b = *right == '/' ? 1 : *right ? (unsigned char)*right + 1u : 0;
+	return (a > b) - (a < b);
+}

@@ -25,6 +25,9 @@ bool path_inside(const char *dir, const char *path);
  * no empty, "." or ".." component, at most 4096 bytes, no component over 255 bytes. */
 bool path_is_safe(const char *path);
 
+/* As lists of components: "a/b" comes right behind "a", before "a.b". */
+int path_compare(const char *a, const char *b);
+
 const char *path_base(const char *path);         /* after the last '/' */
 void path_dir(struct buf *out, const char *path);/* before the last '/'; "." if there is none, "/" for "/x" */
 

@@ -1,10 +1,13 @@
 #include "base/pool.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #define MAX_THREADS 64
+#define TICK_NS 50000000L
 
 struct work {
 	atomic_size_t next;
@@ -70,4 +73,29 @@ void pool_aside_join(struct pool_aside *aside)
 		pthread_join(aside->thread, NULL);
 	else
 		aside->fn(aside->ctx, 0);
+}
+
+static struct timespec next_tick(void)
+{
+	struct timespec at;
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	at.tv_nsec += TICK_NS;
+	at.tv_sec += at.tv_nsec / 1000000000L;
+	at.tv_nsec %= 1000000000L;
+	return at;
+}
+
+void pool_watch(pool_fn *fn, void *ctx, pool_tick_fn *tick, void *tick_ctx)
+{
+	struct pool_aside work = { .fn = fn, .ctx = ctx };
+	if (pthread_create(&work.thread, NULL, do_aside, &work) != 0) {
+		fn(ctx, 0);
+		return;
+	}
+	for (;;) {
+		struct timespec at = next_tick();
+		if (pthread_clockjoin_np(work.thread, NULL, CLOCK_MONOTONIC, &at) != ETIMEDOUT)
+			return;
+		tick(tick_ctx);
+	}
 }

@@ -185,14 +185,15 @@ void digest_hmac_sha256(const void *key, size_t key_len, const void *bytes, size
 	explicit_bzero(pad, sizeof(pad));
 }
 
-int digest_file(enum digest_kind kind, const char *path, struct digest *ret, struct fs_stamp *ret_stamp, bool *ret_stable,
-		struct err *err)
+static int hash_file(enum digest_kind kind, const char *path, struct meter *meter, struct digest *ret, struct fs_stamp *ret_stamp,
+		     bool *ret_stable, struct err *err)
 {
 	struct digest_input input CLEANUP(digest_input_close) = DIGEST_INPUT_INIT;
 	memset(ret, 0, sizeof(*ret));
 	*ret_stable = false;
 	if (digest_input_open(&input, path, err) < 0)
 		return -1;
+	input.meter = meter;
 	/* One byte more than the file is said to have, so that a small one needs no second round. */
 	size_t room = input.before.size < READ_SIZE ? (size_t)input.before.size + 1 : READ_SIZE;
 	char *bytes OWNED = mem_alloc(room);
@@ -210,6 +211,12 @@ int digest_file(enum digest_kind kind, const char *path, struct digest *ret, str
 	return 0;
 }
 
+int digest_file(enum digest_kind kind, const char *path, struct digest *ret, struct fs_stamp *ret_stamp, bool *ret_stable,
+		struct err *err)
+{
+	return hash_file(kind, path, NULL, ret, ret_stamp, ret_stable, err);
+}
+
 struct files_work {
 	enum digest_kind kind;
 	struct digest_job *jobs;
@@ -219,7 +226,7 @@ static void digest_one(void *ctx, size_t index)
 {
 	const struct files_work *work = ctx;
 	struct digest_job *job = &work->jobs[index];
-	job->ret_status = digest_file(work->kind, job->path, &job->ret, &job->ret_stamp, &job->ret_stable, &job->ret_err);
+	job->ret_status = hash_file(work->kind, job->path, job->meter, &job->ret, &job->ret_stamp, &job->ret_stable, &job->ret_err);
 }
 
 void digest_files(enum digest_kind kind, struct digest_job *jobs, size_t count)
@@ -255,4 +262,35 @@ void digest_files_mixed(struct digest_job *jobs, size_t count)
 			jobs[index[i]] = some[i];
 	}
 	free(some);
+}
+
+struct told_work {
+	struct digest_job *jobs;
+	size_t count;
+	struct meter meter;
+	digest_told_fn *told;
+	void *ctx;
+};
+
+static void digest_all(void *ctx, size_t index)
+{
+	struct told_work *work = ctx;
+	(void)index;
+	digest_files_mixed(work->jobs, work->count);
+}
+
+static void tell_bytes(void *ctx)
+{
+	struct told_work *work = ctx;
+	work->told(work->ctx, meter_read(&work->meter));
+}
+
+void digest_files_told(struct digest_job *jobs, size_t count, digest_told_fn *told, void *ctx)
+{
+	struct told_work work = { .jobs = jobs, .count = count, .told = told, .ctx = ctx };
+	for (size_t i = 0; i < count; i++)
+		jobs[i].meter = &work.meter;
+	pool_watch(digest_all, &work, tell_bytes, &work);
+	for (size_t i = 0; i < count; i++)
+		jobs[i].meter = NULL;
 }

@@ -45,6 +45,7 @@ int digest_file(enum digest_kind kind, const char *path, struct digest *ret, str
 struct digest_job {
 	const char *path;
 	uint8_t kind; /* of digest_files_mixed alone */
+	struct meter *meter; /* gets the bytes as they are read; NULL: nobody watches */
 	struct digest ret;
 	struct fs_stamp ret_stamp;
 	bool ret_stable;
@@ -54,5 +55,9 @@ struct digest_job {
 void digest_files(enum digest_kind kind, struct digest_job *jobs, size_t count);
 /* Each by its own kind. */
 void digest_files_mixed(struct digest_job *jobs, size_t count);
+
+/* digest_files_mixed, while told hears on this thread every so often how many bytes were read so far. */
+typedef void digest_told_fn(void *ctx, uint64_t bytes);
+void digest_files_told(struct digest_job *jobs, size_t count, digest_told_fn *told, void *ctx);
 
 #endif

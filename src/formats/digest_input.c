@@ -1,5 +1,7 @@
 #include "formats/digest_input.h"
 
+#include "base/pool.h"
+
 #include <errno.h>
 
 int digest_input_open(struct digest_input *input, const char *path, struct err *err)
@@ -19,6 +21,7 @@ int digest_input_open(struct digest_input *input, const char *path, struct err *
 	}
 	input->path = path;
 	input->total = 0;
+	input->meter = NULL;
 	fs_stamp_of(&input->before, &st);
 	return 0;
 }
@@ -38,6 +41,7 @@ int digest_input_read(struct digest_input *input, void *to, size_t len, size_t *
 		got += (size_t)n;
 	}
 	input->total += got;
+	meter_add(input->meter, got);
 	*ret_got = got;
 	return 0;
 }

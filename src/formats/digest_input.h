@@ -12,6 +12,7 @@ struct digest_input {
 	const char *path;
 	struct fs_stamp before;
 	uint64_t total; /* bytes read so far */
+	struct meter *meter; /* set by the caller after open; NULL: nobody watches */
 };
 #define DIGEST_INPUT_INIT { .fd = -1 }
 

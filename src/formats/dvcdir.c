@@ -67,6 +67,14 @@ static int check_parents(const struct dvc_dir *dir, size_t index, struct err *er
 	return 0;
 }
 
+int dvc_dir_check_count(uint64_t entries, const char *shown_as, struct err *err)
+{
+	if (entries <= DVC_DIR_MAX_ENTRIES)
+		return 0;
+	err_set(err, ERR_DATA, "%s lists more than 4,000,000 files, which is the most that a directory may have", shown_as);
+	return err_hint(err, "track its subdirectories by themselves, or pack small files together");
+}
+
 int dvc_dir_sort(struct dvc_dir *dir, struct err *err)
 {
 	bool sorted = true;
@@ -147,6 +155,27 @@ void dvc_dir_digest(const struct dvc_dir *dir, struct digest *ret, uint64_t *ret
 	digest_end(digesting.stream, ret);
 	if (ret_len)
 		*ret_len = digesting.total;
+}
+
+static bool write_piece(void *ctx, const char *bytes, size_t len)
+{
+	const int *fd = ctx;
+	return fs_write_all(*fd, bytes, len) == 0;
+}
+
+int dvc_dir_write(const struct dvc_dir *dir, const char *path, struct err *err)
+{
+	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "cannot create '%s'", path);
+	bool done = render_pieces(dir, write_piece, &fd);
+	int number = errno, closed = sys.close(fd);
+	fd = -1;
+	if (done && closed == 0)
+		return 0;
+	number = done ? errno : number;
+	sys.unlinkat(AT_FDCWD, path, 0);
+	return err_set_errno(err, ERR_FAILED, number, "cannot write '%s'", path);
 }
 
 struct comparing {
@@ -366,8 +395,8 @@ static int entry_done(struct dvc_dir_parser *p, struct err *err)
 {
 	if (!p->has_md5 || !p->has_relpath)
 		return bad(p, "an entry without md5 or relpath", err);
-	if (p->dir->len >= DVC_DIR_MAX_ENTRIES)
-		return bad(p, "too many entries", err);
+	if (dvc_dir_check_count(p->dir->len + 1, p->shown_as, err) < 0)
+		return -1;
 	add_entry(p->dir, p->relpath.data, p->relpath.len, p->md5);
 	p->has_md5 = p->has_relpath = false;
 	return 0;
@@ -443,7 +472,7 @@ int dvc_dir_parser_add(struct dvc_dir_parser *p, const void *bytes, size_t len, 
 {
 	const char *text = bytes;
 	if (p->offset + len > DVC_DIR_MAX_BYTES)
-		return bad(p, "more than 8 GiB", err);
+		return err_set(err, ERR_DATA, "%s is larger than 1 GiB, which no manifest may be", p->shown_as);
 	for (size_t i = 0; i < len; i++, p->offset++) {
 		/* The plain part of a string at once. */
 		if ((p->state == ST_IN_VALUE || p->state == ST_IN_KEY) && !p->escape && !p->high) {

@@ -35,12 +35,15 @@ struct dvc_dir {
 };
 #define DVC_DIR_INIT { .entries = NULL }
 
-/* Most entries that a manifest may have, and the most bytes. */
-#define DVC_DIR_MAX_ENTRIES 50000000u
-#define DVC_DIR_MAX_BYTES ((size_t)1 << 33)
+/* The most entries that a manifest may have, and the most bytes (docs/dvc-compat.md): one of that many takes about 400 MiB of memory. */
+#define DVC_DIR_MAX_ENTRIES 4000000u
+#define DVC_DIR_MAX_BYTES ((size_t)1 << 30)
 
 /* Copies relpath. */
 void dvc_dir_add(struct dvc_dir *dir, const char *relpath, const uint8_t md5[16]);
+
+/* Whether a manifest may have so many; else ERR_DATA. shown_as names the directory or its manifest. */
+int dvc_dir_check_count(uint64_t entries, const char *shown_as, struct err *err) MUST_CHECK;
 
 /* Sorts by relpath and refuses what is described above (ERR_DATA). */
 int dvc_dir_sort(struct dvc_dir *dir, struct err *err) MUST_CHECK;
@@ -52,6 +55,9 @@ struct dvc_entry *dvc_dir_find(const struct dvc_dir *dir, const char *relpath);
 void dvc_dir_render(struct buf *out, const struct dvc_dir *dir);
 /* md5 of the manifest without keeping it. ret_len may be NULL. */
 void dvc_dir_digest(const struct dvc_dir *dir, struct digest *ret, uint64_t *ret_len);
+
+/* Writes the manifest of a sorted directory to a new file, in pieces. Not synced. */
+int dvc_dir_write(const struct dvc_dir *dir, const char *path, struct err *err) MUST_CHECK;
 
 /* Whether the file holds exactly the manifest of a sorted directory. */
 bool dvc_dir_is_file(const struct dvc_dir *dir, const char *path);

@@ -51,6 +51,12 @@ static int lane_fill(struct lane *lane)
 	return 0;
 }
 
+static int start_input(struct lane *lane)
+{
+	lane->input.meter = lane->job->meter;
+	return lane_fill(lane);
+}
+
 /* Gives the lane the next file that can be read; false if there is none. */
 static bool lane_take(struct shared *shared, struct lane *lane, struct md5_state *state, unsigned number)
 {
@@ -64,7 +70,7 @@ static bool lane_take(struct shared *shared, struct lane *lane, struct md5_state
 		memset(&job->ret, 0, sizeof(job->ret));
 		memset(&job->ret_stamp, 0, sizeof(job->ret_stamp));
 		job->ret_status = 0;
-		if (digest_input_open(&lane->input, job->path, &job->ret_err) == 0 && lane_fill(lane) == 0) {
+		if (digest_input_open(&lane->input, job->path, &job->ret_err) == 0 && start_input(lane) == 0) {
 			md5_lane_start(state, number);
 			return true;
 		}

@@ -134,9 +134,16 @@ static const struct md5_backend plain_backend = { "plain", 1, compress_plain };
 
 #if MD5_X86
 
+/* The registers of a block are to be registers: gcc keeps arrays that loops walk over in memory at -O2. clang unrolls by itself. */
+#if defined(__clang__)
+#define UNROLLED
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
+#endif
+
+/* x is what the step before has just made: as little as can be waits for it. The two halves of G share no bit, so that they may be added. */
 #define PAIR_F(x, y, z) ((z) ^ ((x) & ((y) ^ (z))))
-#define PAIR_G(x, y, z) ((y) ^ ((z) & ((x) ^ (y))))
-#define PAIR_H(x, y, z) ((x) ^ (y) ^ (z))
+#define PAIR_H(x, y, z) ((x) ^ ((y) ^ (z)))
 
 /* 4 lanes: SSE2, which every x86-64 has. */
 static void compress_sse2(struct md5_state *state, const uint8_t *const *data, size_t blocks)
@@ -146,6 +153,7 @@ static void compress_sse2(struct md5_state *state, const uint8_t *const *data, s
 	const __m128i ones = _mm_set1_epi32(-1);
 	for (size_t at = 0; at < blocks * MD5_BLOCK; at += MD5_BLOCK) {
 		__m128i m[16], a0 = a, b0 = b, c0 = c, d0 = d;
+		UNROLLED
 		for (unsigned q = 0; q < 4; q++) {
 			__m128i r0 = _mm_loadu_si128((const __m128i *)(const void *)(data[0] + at + 16 * q));
 			__m128i r1 = _mm_loadu_si128((const __m128i *)(const void *)(data[1] + at + 16 * q));
@@ -159,8 +167,12 @@ static void compress_sse2(struct md5_state *state, const uint8_t *const *data, s
 			m[4 * q + 3] = _mm_unpackhi_epi64(t1, t3);
 		}
 #define PAIR_I(x, y, z) ((y) ^ ((x) | ((z) ^ ones)))
+#define SSE2_F(w, x, y, z) _mm_add_epi32(w, PAIR_F(x, y, z))
+#define SSE2_G(w, x, y, z) _mm_add_epi32(_mm_add_epi32(w, _mm_andnot_si128(z, y)), _mm_and_si128(z, x))
+#define SSE2_H(w, x, y, z) _mm_add_epi32(w, PAIR_H(x, y, z))
+#define SSE2_I(w, x, y, z) _mm_add_epi32(w, PAIR_I(x, y, z))
 #define SSE2_STEP(f, w, x, y, z, k, s, t)                                                                        \
-	w = _mm_add_epi32(_mm_add_epi32(w, PAIR_##f(x, y, z)), _mm_add_epi32(m[k], _mm_set1_epi32((int)(t)))); \
+	w = SSE2_##f(_mm_add_epi32(w, _mm_add_epi32(m[k], _mm_set1_epi32((int)(t)))), x, y, z);                  \
 	w = _mm_add_epi32(_mm_or_si128(_mm_slli_epi32(w, s), _mm_srli_epi32(w, 32 - (s))), x);
 		MD5_STEPS(SSE2_STEP)
 		a = _mm_add_epi32(a, a0), b = _mm_add_epi32(b, b0), c = _mm_add_epi32(c, c0), d = _mm_add_epi32(d, d0);
@@ -173,18 +185,22 @@ static void compress_sse2(struct md5_state *state, const uint8_t *const *data, s
 __attribute__((target("avx2"))) static inline void turn_avx2(__m256i m[8], const uint8_t *const *data, size_t at)
 {
 	__m256i r[8], t[8];
+	UNROLLED
 	for (unsigned i = 0; i < 8; i++)
 		r[i] = _mm256_loadu_si256((const __m256i *)(const void *)(data[i] + at));
+	UNROLLED
 	for (unsigned i = 0; i < 8; i += 2) {
 		t[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
 		t[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
 	}
+	UNROLLED
 	for (unsigned i = 0; i < 8; i += 4) {
 		r[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
 		r[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
 		r[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
 		r[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
 	}
+	UNROLLED
 	for (unsigned i = 0; i < 4; i++) {
 		m[i] = _mm256_permute2x128_si256(r[i], r[i + 4], 0x20);
 		m[i + 4] = _mm256_permute2x128_si256(r[i], r[i + 4], 0x31);
@@ -196,6 +212,7 @@ __attribute__((target("avx2"))) static void compress_avx2(struct md5_state *stat
 {
 	__m256i s[2][4];
 	const __m256i ones = _mm256_set1_epi32(-1);
+	UNROLLED
 	for (unsigned i = 0; i < 8; i++)
 		s[i / 4][i % 4] = _mm256_loadu_si256((const __m256i *)(const void *)(state->word[i % 4] + 8 * (i / 4)));
 	for (size_t at = 0; at < blocks * MD5_BLOCK; at += MD5_BLOCK) {
@@ -205,8 +222,12 @@ __attribute__((target("avx2"))) static void compress_avx2(struct md5_state *stat
 		turn_avx2(m + 8, data, at + 32);
 		turn_avx2(n, data + 8, at);
 		turn_avx2(n + 8, data + 8, at + 32);
+#define AVX2_F(w, x, y, z) _mm256_add_epi32(w, PAIR_F(x, y, z))
+#define AVX2_G(w, x, y, z) _mm256_add_epi32(_mm256_add_epi32(w, _mm256_andnot_si256(z, y)), _mm256_and_si256(z, x))
+#define AVX2_H(w, x, y, z) _mm256_add_epi32(w, PAIR_H(x, y, z))
+#define AVX2_I(w, x, y, z) _mm256_add_epi32(w, PAIR_I(x, y, z))
 #define AVX2_HALF(f, w, x, y, z, word, s, t)                                                                              \
-	w = _mm256_add_epi32(_mm256_add_epi32(w, _mm256_add_epi32(word, t)), PAIR_##f(x, y, z));                          \
+	w = AVX2_##f(_mm256_add_epi32(w, _mm256_add_epi32(word, t)), x, y, z);                                            \
 	w = _mm256_add_epi32(_mm256_or_si256(_mm256_slli_epi32(w, s), _mm256_srli_epi32(w, 32 - (s))), x);
 #define AVX2_STEP(f, w, x, y, z, k, s, t)                                \
 	{                                                                \
@@ -220,6 +241,7 @@ __attribute__((target("avx2"))) static void compress_avx2(struct md5_state *stat
 		s[1][0] = _mm256_add_epi32(s[1][0], a_), s[1][1] = _mm256_add_epi32(s[1][1], b_);
 		s[1][2] = _mm256_add_epi32(s[1][2], c_), s[1][3] = _mm256_add_epi32(s[1][3], d_);
 	}
+	UNROLLED
 	for (unsigned i = 0; i < 8; i++)
 		_mm256_storeu_si256((__m256i *)(void *)(state->word[i % 4] + 8 * (i / 4)), s[i / 4][i % 4]);
 }
@@ -228,12 +250,15 @@ __attribute__((target("avx2"))) static void compress_avx2(struct md5_state *stat
 __attribute__((target("avx512f"))) static inline void turn_avx512(__m512i m[16], const uint8_t *const *data, size_t at)
 {
 	__m512i r[16], t[16];
+	UNROLLED
 	for (unsigned i = 0; i < 16; i++)
 		r[i] = _mm512_loadu_si512(data[i] + at);
+	UNROLLED
 	for (unsigned i = 0; i < 16; i += 2) {
 		t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
 		t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
 	}
+	UNROLLED
 	for (unsigned i = 0; i < 16; i += 4) {
 		r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
 		r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
@@ -241,6 +266,7 @@ __attribute__((target("avx512f"))) static inline void turn_avx512(__m512i m[16],
 		r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
 	}
 	/* r[4 g + w] holds words w, w + 4, w + 8, w + 12 of lanes 4 g .. 4 g + 3 in its quarters. */
+	UNROLLED
 	for (unsigned w = 0; w < 4; w++) {
 		__m512i low01 = _mm512_shuffle_i32x4(r[w], r[w + 4], 0x44), high01 = _mm512_shuffle_i32x4(r[w], r[w + 4], 0xee);
 		__m512i low23 = _mm512_shuffle_i32x4(r[w + 8], r[w + 12], 0x44);

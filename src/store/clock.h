@@ -10,6 +10,8 @@
 #include "base/compiler.h"
 
 #define CLOCK_NONE INT64_MIN
+/* The kernel starts to write a dirty page out after 30 s; a file older than this is on disk. */
+#define CLOCK_SYNCED_AFTER_NS ((int64_t)120 * 1000000000)
 
 /* A descriptor for clock_now; -2 if there can be none (a tree that may not be written). The caller closes it. With may_create false
  * nothing is made where mlmake has never run. */

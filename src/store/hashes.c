@@ -16,10 +16,9 @@
 #define STATS_PER_TASK 256
 #define PREFETCHED_AT_ONCE 16384
 #define READ_ATTEMPTS 3
+#define WATCHED_FROM ((uint64_t)16 << 20) /* less is read before anybody looks */
 #define READING_COSTS 4096 /* of a file, in bytes, besides those that it has */
 #define WRITING_GAINS 8    /* a byte of a record is written that much faster than one of many files is found and read */
-/* The kernel starts to write a dirty page out after 30 s; a file older than this is on disk. */
-#define SYNCED_AFTER_NS ((int64_t)120 * 1000000000)
 
 struct fresh {
 	struct fs_stamp stamp;
@@ -56,9 +55,12 @@ struct hashes {
 	int64_t seen_clock;     /* what it last said */
 	uint64_t boot;
 	uint64_t files_read;
+	uint64_t bytes_read;
 	size_t unsaved;
 	uint64_t leave_from;
 	struct hashes_left *left; /* NULL: all is read */
+	digest_told_fn *told; /* NULL: nobody watches */
+	void *told_ctx;
 };
 
 int hashes_new(struct state *state, const char *root, struct hashes **ret, struct err *err)
@@ -363,13 +365,39 @@ static void settle_job(struct hashes *hashes, enum digest_kind kind, struct hash
 		remember(hashes, kind, item->path, &item->digest, &item->stamp, false);
 }
 
+void hashes_watch(struct hashes *hashes, digest_told_fn *told, void *ctx)
+{
+	hashes->told = told;
+	hashes->told_ctx = ctx;
+}
+
+static void tell_bytes(void *ctx, uint64_t bytes)
+{
+	const struct hashes *hashes = ctx;
+	hashes->told(hashes->told_ctx, hashes->bytes_read + bytes);
+}
+
+static void read_jobs(struct hashes *hashes, enum digest_kind kind, const struct hash_item *items, struct reading *reading)
+{
+	uint64_t bytes = 0;
+	for (size_t i = 0; i < reading->jobs.len; i++) {
+		reading->jobs.at[i].kind = (uint8_t)kind;
+		bytes += items[reading->items.at[i]].stamp.size;
+	}
+	if (hashes->told && bytes >= WATCHED_FROM)
+		digest_files_told(reading->jobs.at, reading->jobs.len, tell_bytes, hashes);
+	else
+		digest_files(kind, reading->jobs.at, reading->jobs.len);
+	hashes->files_read += reading->jobs.len;
+	hashes->bytes_read += bytes;
+}
+
 /* Reads the files of todo; those that changed meanwhile are left in it. */
 static void read_once(struct hashes *hashes, enum digest_kind kind, struct hash_item *items, struct reading *reading)
 {
 	int64_t clock = hashes->state ? clock_before(hashes, items, reading) : CLOCK_NONE;
 	size_t left = 0;
-	digest_files(kind, reading->jobs.at, reading->jobs.len);
-	hashes->files_read += reading->jobs.len;
+	read_jobs(hashes, kind, items, reading);
 	for (size_t i = 0; i < reading->jobs.len; i++) {
 		struct digest_job *job = &reading->jobs.at[i];
 		if (job->ret_status == 0 && !job->ret_stable) {
@@ -562,7 +590,7 @@ static bool add_fresh(struct statrec_writer *w, const struct saving *saving, con
 	if (fresh->verify && !still_so(saving, entry->key, fresh))
 		return false;
 	struct statrec_entry line = { .name = entry->key, .name_len = strlen(entry->key), .stamp = fresh->stamp, .digest = fresh->digest };
-	line.unsynced = fresh->stamp.mtime_ns > saving->clock - SYNCED_AFTER_NS || fresh->stamp.ctime_ns > saving->clock - SYNCED_AFTER_NS;
+	line.unsynced = fresh->stamp.mtime_ns > saving->clock - CLOCK_SYNCED_AFTER_NS || fresh->stamp.ctime_ns > saving->clock - CLOCK_SYNCED_AFTER_NS;
 	statrec_add(w, &line);
 	return true;
 }

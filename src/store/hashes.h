@@ -73,6 +73,9 @@ void hashes_left_release(struct hashes_left *left);
 void hashes_trim(struct hashes *hashes);
 size_t hashes_unsaved(const struct hashes *hashes);
 
+/* told hears, every so often while many bytes are read, how many were so far, since hashes_new. */
+void hashes_watch(struct hashes *hashes, digest_told_fn *told, void *ctx);
+
 /* The same for one path; the item's error is the call's. item->err stays NULL. */
 int hashes_lookup(struct hashes *hashes, enum digest_kind kind, struct hash_item *item, struct err *err) MUST_CHECK;
 

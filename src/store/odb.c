@@ -315,26 +315,52 @@ int odb_put(struct odb *odb, const struct odb_id *id, const void *bytes, size_t 
 	return odb_publish(odb, &item, 1, err);
 }
 
-int odb_read(const struct odb *odb, const struct odb_id *id, size_t max, struct buf *out, struct err *err)
+#define PIECE ((size_t)256 << 10)
+
+static int take_pieces(int fd, const char *path, struct digest_stream *stream, odb_piece_fn *take, void *ctx, struct err *unusable, struct err *err)
+{
+	char *bytes OWNED = mem_alloc(PIECE);
+	for (;;) {
+		ssize_t got = sys.read(fd, bytes, PIECE);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return err_set_errno(err, ERR_DATA, errno, "cannot read %s", path);
+		if (got == 0)
+			return 0;
+		digest_add(stream, bytes, (size_t)got);
+		if (take && take(ctx, bytes, (size_t)got, unusable) < 0)
+			take = NULL;
+	}
+}
+
+int odb_read_pieces(const struct odb *odb, const struct odb_id *id, uint64_t max, odb_piece_fn *take, void *ctx, struct err *err)
 {
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	struct err unusable CLEANUP(err_release) = ERR_INIT;
 	char hex[DIGEST_HEX_MAX];
+	struct digest digest;
+	struct stat st;
 	odb_add_path(odb, &path, id);
 	digest_hex(&id->digest, hex);
-	size_t before = out->len;
-	if (fs_read_file(path.data, max, out, err) < 0) {
-		if (err->sys_errno == ENOENT)
-			err_set(err, ERR_DATA, "%s%s is not in the cache", hex, id->is_dir ? ".dir" : "");
-		err->code = ERR_DATA;
+	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, path.data, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+	if (fd < 0 && errno == ENOENT)
+		return err_set(err, ERR_DATA, "%s%s is not in the cache", hex, id->is_dir ? ".dir" : "");
+	if (fd < 0 || sys.fstat(fd, &st) < 0)
+		return err_set_errno(err, ERR_DATA, errno, "cannot open %s", path.data);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, ERR_DATA, "%s is not a regular file", path.data);
+	if ((uint64_t)st.st_size > max)
+		return err_set(err, ERR_DATA, "%s has %llu bytes; up to %llu are read", path.data, (unsigned long long)st.st_size,
+			       (unsigned long long)max);
+	struct digest_stream *stream = digest_begin(id->digest.kind);
+	int status = take_pieces(fd, path.data, stream, take, ctx, &unusable, err);
+	digest_end(stream, &digest);
+	if (status < 0)
 		return -1;
-	}
-	struct digest digest;
-	digest_bytes(id->digest.kind, out->data + before, out->len - before, &digest);
-	if (!digest_eq(&digest, &id->digest)) {
-		buf_truncate(out, before);
+	if (!digest_eq(&digest, &id->digest))
 		return err_set(err, ERR_DATA, "the cached object %s is damaged: its md5 is not its name", path.data);
-	}
-	return 0;
+	return unusable.code ? err_move(err, &unusable) : 0;
 }
 
 int odb_quarantine(struct odb *odb, const struct odb_id *id, struct buf *ret_path, struct err *err)

@@ -72,7 +72,8 @@ void odb_has_many(const struct odb *odb, const struct odb_id *ids, const uint64_
  * be told: one of them is not on the device, or is younger than before (a reading of the file system's clock; store/clock.h). */
 bool odb_fingerprint(const struct odb *odb, uint64_t device, int64_t before, struct digest *ret);
 
-/* Called on the calling thread after each batch. Returns false to stop (ERR_SIGINT). */
+/* Called on the calling thread after each batch, and every so often during it: bytes_done advances within large files, too. Returns false to
+ * stop after the batch (ERR_SIGINT). */
 struct odb_sink {
 	bool (*progress)(void *ctx, size_t items_done, uint64_t bytes_done);
 	void *ctx;
@@ -102,8 +103,11 @@ struct odb_publish {
 };
 int odb_publish(struct odb *odb, const struct odb_publish *items, size_t count, struct err *err) MUST_CHECK;
 
-/* The verified bytes of a manifest. ERR_DATA: absent, damaged or more than max bytes. */
-int odb_read(const struct odb *odb, const struct odb_id *id, size_t max, struct buf *out, struct err *err) MUST_CHECK;
+/* The bytes of a manifest in pieces. What take has seen is verified once the call has returned 0. It returns -1 with err for what it cannot
+ * use; then, if the bytes are right, that is the call's error. NULL: they are only verified. ERR_DATA: absent, damaged or more than max
+ * bytes. */
+typedef int odb_piece_fn(void *ctx, const void *bytes, size_t len, struct err *err);
+int odb_read_pieces(const struct odb *odb, const struct odb_id *id, uint64_t max, odb_piece_fn *take, void *ctx, struct err *err) MUST_CHECK;
 
 /* Ways to make a file of an object, best first. What the file system refuses, between devices or without reflinks, gives way to the next, and the
  * last one to a copy, which is a reflink where it can be. */

@@ -12,7 +12,35 @@
 /* Copying is half waiting and half the kernel's work: a few threads more than processors. */
 #define COPY_THREADS 4
 
+/* What is done of a batch, which takes two goes over its bytes: copying, and hashing the copies. */
+struct watched {
+	const struct odb_sink *sink;
+	struct meter meter;
+	size_t items_before;
+	uint64_t bytes_before;
+};
+
+static uint64_t bytes_done(struct watched *watched)
+{
+	return watched->bytes_before + meter_read(&watched->meter) / 2;
+}
+
+static void tell_meanwhile(void *ctx)
+{
+	struct watched *watched = ctx;
+	watched->sink->progress(watched->sink->ctx, watched->items_before, bytes_done(watched));
+}
+
+static void do_watched(struct watched *watched, pool_fn *work, void *ctx)
+{
+	if (watched->sink && watched->sink->progress)
+		pool_watch(work, ctx, tell_meanwhile, watched);
+	else
+		work(ctx, 0);
+}
+
 struct copy {
+	struct meter *meter;
 	const char *from;
 	char *to;
 	mode_t mode;
@@ -34,7 +62,7 @@ static void copy_one(void *ctx, size_t i)
 		return;
 	}
 	fs_stamp_of(&copy->before, &st);
-	if (fs_copy_file(copy->from, copy->to, copy->mode, &copy->err) < 0)
+	if (fs_copy_file_metered(copy->from, copy->to, copy->mode, copy->meter, &copy->err) < 0)
 		return;
 	struct fs_stamp after;
 	if (sys.fstatat(AT_FDCWD, copy->from, &st, 0) == 0)
@@ -121,12 +149,12 @@ static int publish_copies(struct odb *odb, struct odb_import *items, struct copy
 	return odb_publish(odb, publish, drop_present(odb, publish, unique), err);
 }
 
-static int hash_copies(struct odb_import *items, struct copy *copies, size_t count, struct err *err)
+static int hash_copies(struct odb_import *items, const struct copy *copies, size_t count, struct err *err)
 {
 	struct digest_job *jobs = mem_alloc(count * sizeof(*jobs));
 	int status = 0;
 	for (size_t i = 0; i < count; i++)
-		jobs[i].path = copies[i].to;
+		jobs[i] = (struct digest_job){ .path = copies[i].to, .meter = copies[i].meter };
 	digest_files(DIGEST_MD5, jobs, count);
 	for (size_t i = 0; i < count && status == 0; i++) {
 		items[i].ret_digest = jobs[i].ret;
@@ -138,14 +166,14 @@ static int hash_copies(struct odb_import *items, struct copy *copies, size_t cou
 	return status;
 }
 
-static int import_batch(struct odb *odb, struct odb_import *items, size_t count, struct err *err)
+static int import_batch(struct odb *odb, struct odb_import *items, size_t count, struct meter *meter, struct err *err)
 {
 	struct copy *copies = mem_alloc(count * sizeof(*copies));
 	int status = 0;
 	for (size_t i = 0; i < count && status == 0; i++) {
 		struct buf temp = BUF_INIT;
 		status = odb_temp_path(odb, &temp, err);
-		copies[i] = (struct copy){ .from = items[i].path, .to = buf_detach(&temp), .mode = 0600 };
+		copies[i] = (struct copy){ .meter = meter, .from = items[i].path, .to = buf_detach(&temp), .mode = 0600 };
 	}
 	if (status == 0)
 		pool_each(COPY_THREADS, count, copy_one, copies);
@@ -180,6 +208,22 @@ static int tell(const struct odb_sink *sink, size_t items_done, uint64_t bytes_d
 	return 0;
 }
 
+struct import_work {
+	struct odb *odb;
+	struct odb_import *items;
+	size_t count;
+	struct meter *meter;
+	struct err *err;
+	int status;
+};
+
+static void import_aside(void *ctx, size_t index)
+{
+	struct import_work *work = ctx;
+	(void)index;
+	work->status = import_batch(work->odb, work->items, work->count, work->meter, work->err);
+}
+
 int odb_import(struct odb *odb, struct odb_import *items, size_t count, const struct odb_sink *sink, struct err *err)
 {
 	uint64_t done_bytes = 0;
@@ -193,7 +237,10 @@ int odb_import(struct odb *odb, struct odb_import *items, size_t count, const st
 			bytes += size;
 			n++;
 		}
-		if (import_batch(odb, items + at, n, err) < 0)
+		struct watched watched = { .sink = sink, .items_before = at, .bytes_before = done_bytes };
+		struct import_work work = { odb, items + at, n, &watched.meter, err, -1 };
+		do_watched(&watched, import_aside, &work);
+		if (work.status < 0)
 			return -1;
 		at += n;
 		done_bytes += bytes;
@@ -207,6 +254,7 @@ struct export_job {
 	const struct odb *odb;
 	struct odb_export *items;
 	struct err *failures; /* of each item */
+	struct meter *meter;
 	bool *as_made; /* by item: a copy of what this process has verified */
 };
 
@@ -259,18 +307,23 @@ static void export_one(void *ctx, size_t i)
 		return;
 	item->ret_result = ODB_OK;
 	enum made made = make_link(item, object.data, st.st_size == 0);
-	if (made == MADE_LINK || (made == MADE_NOTHING && fs_copy_file(object.data, item->to, mode_of(item), &job->failures[i]) < 0))
+	if (made != MADE_NOTHING)
+		meter_add(job->meter, (uint64_t)st.st_size);
+	if (made == MADE_LINK ||
+	    (made == MADE_NOTHING && fs_copy_file_metered(object.data, item->to, mode_of(item), job->meter, &job->failures[i]) < 0))
 		return;
 	/* Looked at behind the copy: what was changed before its end shows. */
 	struct stat copy;
 	job->as_made[i] = sys.fstatat(AT_FDCWD, object.data, &st, AT_SYMLINK_NOFOLLOW) == 0 && odb_is_as_made(job->odb, &item->id, &st) &&
 			  sys.fstatat(AT_FDCWD, item->to, &copy, AT_SYMLINK_NOFOLLOW) == 0 && copy.st_size == st.st_size;
-	if (job->as_made[i])
-		fs_stamp_of(&item->ret_stamp, &copy);
+	if (!job->as_made[i])
+		return;
+	fs_stamp_of(&item->ret_stamp, &copy);
+	meter_add(job->meter, (uint64_t)st.st_size); /* which is not hashed */
 }
 
 /* Hashes what was made; what is wrong is removed again. */
-static void verify_exports(struct odb_export *items, size_t count, const bool *as_made)
+static void verify_exports(struct odb_export *items, size_t count, const bool *as_made, struct meter *meter)
 {
 	struct digest_job *jobs = mem_alloc(count * sizeof(*jobs));
 	size_t *index OWNED = mem_alloc(count * sizeof(*index));
@@ -278,8 +331,7 @@ static void verify_exports(struct odb_export *items, size_t count, const bool *a
 	for (size_t i = 0; i < count; i++) {
 		if (items[i].ret_result != ODB_OK || as_made[i])
 			continue;
-		jobs[n].path = items[i].to;
-		jobs[n].kind = items[i].id.digest.kind;
+		jobs[n] = (struct digest_job){ .path = items[i].to, .kind = items[i].id.digest.kind, .meter = meter };
 		index[n++] = i;
 	}
 	digest_files_mixed(jobs, n);
@@ -294,11 +346,11 @@ static void verify_exports(struct odb_export *items, size_t count, const bool *a
 	jobs_release(jobs, n);
 }
 
-static int export_batch(struct odb *odb, struct odb_export *items, size_t count, struct err *err)
+static int export_batch(struct odb *odb, struct odb_export *items, size_t count, struct meter *meter, struct err *err)
 {
 	struct err *failures OWNED = mem_alloc(count * sizeof(*failures));
 	bool *as_made OWNED = mem_alloc(count * sizeof(*as_made));
-	struct export_job job = { odb, items, failures, as_made };
+	struct export_job job = { odb, items, failures, meter, as_made };
 	int status = 0;
 	pool_each(COPY_THREADS, count, export_one, &job);
 	for (size_t i = 0; i < count; i++) {
@@ -310,18 +362,39 @@ static int export_batch(struct odb *odb, struct odb_export *items, size_t count,
 		return err_hint(err, "its owner has to let you read it; cache.shared = group is for a cache that several users write to");
 	if (status < 0)
 		return -1;
-	verify_exports(items, count, as_made);
+	verify_exports(items, count, as_made, meter);
 	return 0;
+}
+
+struct export_work {
+	struct odb *odb;
+	struct odb_export *items;
+	size_t count;
+	struct meter *meter;
+	struct err *err;
+	int status;
+};
+
+static void export_aside(void *ctx, size_t index)
+{
+	struct export_work *work = ctx;
+	(void)index;
+	work->status = export_batch(work->odb, work->items, work->count, work->meter, work->err);
 }
 
 int odb_export(struct odb *odb, struct odb_export *items, size_t count, const struct odb_sink *sink, struct err *err)
 {
+	uint64_t done_bytes = 0;
 	for (size_t at = 0; at < count;) {
 		size_t n = count - at < ODB_BATCH_FILES ? count - at : ODB_BATCH_FILES;
-		if (export_batch(odb, items + at, n, err) < 0)
+		struct watched watched = { .sink = sink, .items_before = at, .bytes_before = done_bytes };
+		struct export_work work = { odb, items + at, n, &watched.meter, err, -1 };
+		do_watched(&watched, export_aside, &work);
+		if (work.status < 0)
 			return -1;
 		at += n;
-		if (tell(sink, at, 0, err) < 0)
+		done_bytes = bytes_done(&watched);
+		if (tell(sink, at, done_bytes, err) < 0)
 			return -1;
 	}
 	return 0;

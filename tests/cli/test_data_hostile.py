@@ -1,6 +1,7 @@
 """Manifests, records and configs as an attacker, or a disk, would write them: refused by name, and nothing leaves the repository."""
 import hashlib
 import json
+import os
 
 import pytest
 
@@ -71,6 +72,51 @@ def test_manifest(repo, name):
     (repo.path / "other").unlink()
     repo.mlmake("data", "checkout", check=3)
     assert repo.read("other") == b"1"
+
+
+def put_manifest(box, count, pad):
+    """A manifest of count entries, written as it is made; its md5."""
+    digest, temp = hashlib.md5(), box.path / "manifest"
+    with open(temp, "wb") as f:
+        for start in range(0, count, 100_000):
+            text = "".join(f'{", " if i else "["}{{"md5": "{MD5}", "relpath": "{i:08}{pad}"}}' for i in range(start, min(start + 100_000, count)))
+            text += "]" if start + 100_000 >= count else ""
+            digest.update(text.encode())
+            f.write(text.encode())
+    md5 = digest.hexdigest()
+    path = box.path / ".dvc/cache/files/md5" / md5[:2] / f"{md5[2:]}.dir"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temp.rename(path)
+    path.chmod(0o444)
+    return f"{md5}.dir"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count, pad, why", [
+    (10_000_000, "", "lists more than 4,000,000 files"),
+    (4_000_000, "n" * 220, "bytes; up to 1073741824 are read"),
+    (1_000_000, "", None),
+], ids=["ten million entries", "more than 1 GiB", "a million is nothing special"])
+def test_a_huge_manifest(repo, count, pad, why):
+    repo.write("d.dvc", f"outs:\n- md5: {put_manifest(repo, count, pad)}\n  hash: md5\n  path: d\n")
+    for command in ["checkout"], ["ls", "-R", "d"], ["status"], ["status", "--granular"]:
+        if not why and command[0] == "ls":
+            continue  # a million lines
+        code, err, peak = run_measured(repo, *command)
+        assert peak < 400, f"{command} took {peak:.0f} MiB"
+        if why and command[0] != "status":
+            assert code == 3 and why in err and "d" in err
+        assert code == (0 if command[0] == "status" else 3)
+
+
+def run_measured(box, *command):
+    """Its exit code, what it said, and its peak memory in MiB."""
+    with open(box.home / "out", "w+", encoding="utf-8") as out, open(box.home / "err", "w+", encoding="utf-8") as err:
+        process = box.popen(box.binary, "data", *command, stdout=out, stderr=err)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        err.seek(0)
+        return process.returncode, err.read(), usage.ru_maxrss / 1024
 
 
 def test_a_link_in_the_way_is_not_followed(repo):

@@ -38,6 +38,23 @@ def work(gitbox):
     return gitbox
 
 
+@pytest.mark.slow
+def test_a_large_file_is_seen_to_advance(work):
+    with open(work.path / "large", "wb") as f:
+        f.truncate(600 << 20)
+
+    def seen(verb, *args):
+        code, said = on_terminal(work, "data", *args, columns=80)
+        assert code == 0
+        return {int(count) for count in re.findall(rf"{verb} [^\r]*?  (\d+)(?:\.\d+)? MiB", said)}
+    assert len(seen("adding", "add", "large") - {600}) >= 2
+    (work.path / "large").unlink()
+    assert len(seen("checking out", "checkout") - {600}) >= 2
+    os.utime(work.path / "large")
+    assert len(seen("hashing", "status") - {600}) >= 2
+    assert len(seen("verifying", "verify") - {600}) >= 2
+
+
 def on_terminal(box, *args, columns=20, seconds=PATIENCE, **env):
     """The exit code, and all that came on a terminal that is both stdout and stderr."""
     ours, theirs = pty.openpty()

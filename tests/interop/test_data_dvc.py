@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import time
 
@@ -197,6 +198,66 @@ def test_status_says_what_dvc_says(pair):
         md5 = hashlib.md5(b"i/x" * 3).hexdigest()
         (box.path / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink()
     assert "i/x" in compare_status(pair, "--granular")["not_in_cache"]
+
+
+def test_renames_of_equal_files_are_matched_as_by_dvc(pair):
+    both(pair, lambda box: [box.write(f"old/{n}", "") for n in ("b", "a", "a.b", "c/x", "s/t", "s.t")])
+    pair[0].dvc("add", "-q", "old")
+    pair[1].mlmake("data", "add", "old")
+    for box in pair:
+        box.git("add", "-A")
+        box.git("commit", "-qm", "data")
+    pair[0].dvc("move", "old", "new")
+    pair[1].mlmake("data", "move", "old", "new")
+    renamed = compare_status(pair, "--granular")["committed"]["renamed"]
+    assert len(renamed) == 7, "the directory and each of its members"
+
+
+@pytest.mark.parametrize("links", ["copy", "hardlink", "symlink"])
+def test_checkout_mends_the_executable_bit(pair, links):
+    def prepare(box):
+        box.write(".dvc/config", f"[cache]\n    type = {links}\n")
+        box.write("f", "same")
+        (box.path / "f").chmod(0o755)
+    both(pair, prepare)
+    pair[0].dvc("add", "-q", "f")
+    pair[1].mlmake("data", "add", "f")
+    for box in pair:
+        (box.path / "f").unlink()
+        box.write("f", "same")
+    assert "M" in pair[0].dvc("checkout").stdout
+    assert json.loads(pair[1].mlmake("data", "checkout", "--json").stdout)["modified"] == ["f"]
+    for box in pair:
+        assert (box.path / "f").stat().st_mode & 0o777 == 0o744
+    assert not json.loads(pair[1].mlmake("data", "checkout", "--json").stdout).get("modified")
+
+
+def test_an_ignored_output_stops_nothing_else(pair):
+    both(pair, lambda box: [box.write(n, n) for n in ("d/a", "f")])
+    pair[0].dvc("add", "-q", "d", "f")
+    pair[1].mlmake("data", "add", "d", "f")
+    both(pair, lambda box: [box.write(".dvcignore", "/d\n"), box.write("f", "changed")])
+    assert "is ignored by" in pair[0].dvc("data", "status", check=255).stderr
+    assert json.loads(pair[1].mlmake("data", "status", "--json").stdout)["uncommitted"] == {"modified": ["f"]}
+    for what in (["add", "d"], ["commit"]):
+        assert "d is ignored by .dvcignore" in pair[1].mlmake("data", *what, check=2).stderr
+    pair[1].mlmake("data", "add", "f")
+
+
+def test_no_link_to_a_lost_object_is_made(pair):
+    def prepare(box):
+        box.write(".dvc/config", "[cache]\n    type = symlink\n")
+        box.write("f", "content")
+    both(pair, prepare)
+    pair[0].dvc("add", "-q", "f")
+    pair[1].mlmake("data", "add", "f")
+    for box in pair:
+        (box.path / "f").unlink()
+        shutil.rmtree(box.path / ".dvc/cache")
+    pair[0].dvc("checkout")
+    assert (pair[0].path / "f").is_symlink() and not (pair[0].path / "f").exists()
+    pair[1].mlmake("data", "checkout", check=3)
+    assert not os.path.lexists(pair[1].path / "f")
 
 
 def set_remote(kind, tmp_path, s3, boxes):

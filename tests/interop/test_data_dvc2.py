@@ -232,6 +232,47 @@ def test_an_import_from_it_is_recorded_as_of_dvc_3(legacy, tmp_path):
     assert objects(other.path / ".dvc/cache") == objects(twin.path / ".dvc/cache")
 
 
+@pytest.fixture
+def importing(made, tmp_path):
+    """A repository in which dvc 2 imported d and f.txt from another one, without data and cache, as a clone is; and what the cache held."""
+    box = Sandbox(tmp_path / "importing")
+    box.git("init", "-q", "-b", "main")
+    box.dvc2("init", "-q")
+    box.dvc2("import", "-q", made.path, "d")
+    box.dvc2("import", "-q", made.path, "f.txt")
+    assert b"hash: md5" not in box.read("d.dvc") + box.read("f.txt.dvc")
+    before = objects(box.path / ".dvc/cache")
+    shutil.rmtree(box.path / "d")
+    (box.path / "f.txt").unlink()
+    shutil.rmtree(box.path / ".dvc/cache")
+    return box, before
+
+
+def test_imports_of_dvc_2_are_fetched_again(importing):
+    box, before = importing
+    records = {n: box.read(n) for n in ("d.dvc", "f.txt.dvc")}
+    box.mlmake("data", "pull")
+    assert tree(box) == FILES and box.read("f.txt") == b"top\r\n"
+    assert {n: box.read(n) for n in records} == records
+    now = objects(box.path / ".dvc/cache")
+    assert {name: content for name, content in now.items() if not name.startswith("files/")} == before
+    assert "uncommitted" not in json.loads(box.mlmake("data", "status", "--json").stdout)
+    shutil.rmtree(box.path / "d")
+    box.dvc2("checkout", "-q")
+    assert tree(box) == FILES
+
+
+@pytest.mark.parametrize("name", ["d", "f.txt"])
+def test_an_import_of_dvc_2_must_be_what_is_recorded(importing, name):
+    box, _ = importing
+    lines = box.read(f"{name}.dvc").decode().split("outs:\n- md5: ")
+    other = ("0" if lines[1][0] != "0" else "1") + lines[1][1:]
+    box.write(f"{name}.dvc", f"{lines[0]}outs:\n- md5: {other}")
+    refused = box.mlmake("data", "pull", check=3).stderr
+    assert f"what {name} was imported from is not what {name}.dvc records any more" in refused
+    assert not (box.path / name).exists() and (box.path / ("d" if name != "d" else "f.txt")).exists()
+
+
 def test_add_keeps_the_record_of_what_is_unchanged(legacy, tmp_path):
     before = {n: legacy.read(n) for n in ("d.dvc", "f.txt.dvc")}
     legacy.mlmake("data", "add", "d", "f.txt")

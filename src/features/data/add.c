@@ -11,7 +11,7 @@
 #include "features/data/outs.h"
 #include "features/data/record.h"
 #include "features/data/rwlock.h"
-#include "features/data/walk.h"
+#include "features/data/whole.h"
 
 #include <string.h>
 
@@ -22,6 +22,9 @@ struct adding {
 	struct record record;
 	struct walk walk;
 	struct strlist removed;
+	struct digest cache_seen; /* of the cache before its objects were looked at; DIGEST_NONE: some came since, or it cannot be told */
+	struct whole_seen seen;
+	bool known;           /* a large directory that is as an earlier add found it and its objects; walk lists no files then */
 	struct odb_id legacy; /* what DVC 2 recorded of it; DIGEST_NONE: nothing */
 	bool unchanged;       /* as DVC 2 recorded it, which stays so: a colleague's DVC 2 cannot read other records */
 };
@@ -29,6 +32,7 @@ struct adding {
 struct add_run {
 	struct data_repo *repo;
 	const struct data_add_options *options;
+	int64_t clock; /* of before the first look; see whole.h */
 	VEC(struct adding) list;
 };
 
@@ -181,10 +185,11 @@ static int import_some(struct import_progress *progress, struct walk *walk, cons
 /* Brings the files of the walk that the cache lacks into it. One that has no record goes in, which is when it is hashed, even if its
  * object is there: that is the moment to find the object damaged while a sound copy is at hand. again: each object was looked at a moment
  * ago, and only a gc since then matters. */
-static int import_files(struct data_repo *repo, struct walk *walk, bool again, struct err *err)
+static int import_files(struct data_repo *repo, struct walk *walk, bool again, bool *ret_some, struct err *err)
 {
 	size_t count;
 	uint32_t *index OWNED = find_missing(repo, walk, again, &count);
+	*ret_some = count;
 	struct import_progress progress = { .repo = repo, .total = count };
 	for (size_t at = 0; at < count; at += IMPORTED_AT_ONCE) {
 		size_t some = count - at < IMPORTED_AT_ONCE ? count - at : IMPORTED_AT_ONCE;
@@ -196,14 +201,16 @@ static int import_files(struct data_repo *repo, struct walk *walk, bool again, s
 
 static int put_manifest(const struct add_run *run, const struct dvc_dir *dir, struct odb_id *ret, struct err *err)
 {
-	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	struct buf temp CLEANUP(buf_release) = BUF_INIT;
 	uint64_t size, len;
 	*ret = (struct odb_id){ .is_dir = true };
 	dvc_dir_digest(dir, &ret->digest, &len);
 	if (run->options->no_commit || (odb_has(&run->repo->odb, ret, &size) && size == len))
 		return 0;
-	dvc_dir_render(&text, dir);
-	return odb_put(&run->repo->odb, ret, text.data, text.len, err);
+	if (odb_temp_path(&run->repo->odb, &temp, err) < 0 || dvc_dir_write(dir, temp.data, err) < 0)
+		return -1;
+	struct odb_publish item = { temp.data, *ret };
+	return odb_publish(&run->repo->odb, &item, 1, err);
 }
 
 /* The members that the recorded manifest has and the new one has not; nothing where the old one is not at hand. */
@@ -218,11 +225,30 @@ static void list_removed(struct data_repo *repo, const struct tracked *owner, co
 			strlist_add(ret, old.entries[i].relpath);
 }
 
+/* For the next add of the same: nothing had to be brought, and the manifest is the very one. */
+static void learn_whole(const struct add_run *run, const struct adding *adding, const struct dvc_dir *dir)
+{
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	const struct odb_id *id = &adding->record.id;
+	if (!adding->seen.worth || adding->cache_seen.kind == DIGEST_NONE)
+		return;
+	odb_add_path(&run->repo->odb, &path, id);
+	if (!dvc_dir_is_file(dir, path.data))
+		return;
+	whole_learn(run->repo, &adding->walk, &adding->seen, id, run->clock);
+	whole_learn_sound(run->repo, id, &adding->cache_seen);
+}
+
 static int add_whole(const struct add_run *run, const struct tracked *owner, struct adding *adding, struct err *err)
 {
 	struct record *record = &adding->record;
 	const struct walk *walk = &adding->walk;
 	record->has_size = true;
+	if (adding->known) {
+		record->size = walk->tree->bytes;
+		record->nfiles = walk->tree->files;
+		return 0;
+	}
 	for (size_t i = 0; i < walk->files.len; i++)
 		record->size += walk->files.at[i].size;
 	if (!walk->is_dir) {
@@ -236,6 +262,7 @@ static int add_whole(const struct add_run *run, const struct tracked *owner, str
 	record->nfiles = walk->files.len;
 	if (dvc_dir_sort(&dir, err) < 0 || put_manifest(run, &dir, &record->id, err) < 0)
 		return -1;
+	learn_whole(run, adding, &dir);
 	if (owner && !(owner->out->is_dir && digest_eq(&owner->out->digest, &record->id.digest)))
 		list_removed(run->repo, owner, &dir, &adding->removed);
 	return 0;
@@ -351,6 +378,23 @@ static int look_up(struct add_run *run, const struct outs *outs, struct adding *
 	return broken_record(outs, adding->record.dvc_path, err);
 }
 
+/* Lists the files, unless all is as it was. With links each file is looked at, to be linked again. */
+static void look_at_whole(struct add_run *run, const struct tracked *owner, struct adding *adding)
+{
+	struct data_repo *repo = run->repo;
+	const struct data_add_options *options = run->options;
+	adding->seen = whole_seen_of(&adding->walk);
+	bool plain = owner && text_eq(owner->path, adding->rel) && owner->out->is_dir && !owner->out->legacy && !owner->out->has_files &&
+		     owner->out->digest.kind == DIGEST_MD5 && !options->no_commit && !odb_links_share(&repo->config.links);
+	struct odb_id id = plain ? tracked_id(owner) : (struct odb_id){ .is_dir = false };
+	adding->known = plain && adding->seen.worth && whole_is(repo, &adding->walk, &id) && whole_cache_seen(repo, &adding->cache_seen) &&
+			whole_was_sound(repo, &id, &adding->cache_seen);
+	if (adding->known)
+		adding->record.id = id;
+	else
+		walk_list(&adding->walk);
+}
+
 static int begin(struct add_run *run, const struct outs *outs, const char *given, struct err *err)
 {
 	struct buf rel CLEANUP(buf_release) = BUF_INIT;
@@ -359,8 +403,15 @@ static int begin(struct add_run *run, const struct outs *outs, const char *given
 		return -1;
 	vec_push(&run->list, ((struct adding){ .given = mem_strdup(given), .rel = buf_detach(&rel), .walk = WALK_INIT }));
 	struct adding *adding = &run->list.at[run->list.len - 1];
-	if (look_up(run, outs, adding, &owner, err) < 0 || walk_path(run->repo, adding->rel, &adding->walk, err) < 0)
+	if (!run->clock)
+		run->clock = whole_clock(run->repo);
+	if (look_up(run, outs, adding, &owner, err) < 0 || walk_look(run->repo, adding->rel, &adding->walk, err) < 0)
 		return -1;
+	look_at_whole(run, owner, adding);
+	if (dvc_dir_check_count(adding->walk.files.len, given, err) < 0) {
+		err->code = ERR_FAILED;
+		return -1;
+	}
 	if (!adding->walk.exists) {
 		err_set(err, ERR_CONFIG, "%s does not exist", given);
 		return owner ? err_hint(err, "it is tracked: mlmake data checkout %s brings it back", given) : -1;
@@ -400,21 +451,41 @@ static int take_in(struct add_run *run, struct adding *adding, struct err *err)
 {
 	if (adding->legacy.digest.kind != DIGEST_NONE && compare_with_legacy(run, adding, err) < 0)
 		return -1;
-	if (adding->unchanged)
+	if (adding->unchanged || adding->known)
 		return 0;
 	if (run->options->no_commit)
 		return walk_hash(run->repo, &adding->walk, err);
 	if (walk_hash_known(run->repo, &adding->walk, err) < 0)
 		return -1;
-	if (import_files(run->repo, &adding->walk, false, err) < 0)
+	bool some, seen = adding->walk.files.len >= MANY_FILES && whole_cache_seen(run->repo, &adding->cache_seen);
+	if (import_files(run->repo, &adding->walk, false, &some, err) < 0)
 		return -1;
+	if (!seen || some)
+		adding->cache_seen.kind = DIGEST_NONE;
 	for (size_t i = 0; i < adding->walk.files.len; i++)
 		adding->walk.files.at[i].was_read = false;
 	return 0;
 }
 
-/* Under the lock again. A garbage collection may have run meanwhile, to which these objects were nobody's: what it took is brought
- * once more. */
+/* A garbage collection may have run meanwhile, to which these objects were nobody's: what it took is brought once more. */
+static int look_again(struct add_run *run, struct adding *adding, bool part, struct err *err)
+{
+	struct digest now;
+	bool some;
+	bool files_wanted = adding->known && part; /* it lies in another output by now */
+	if (!files_wanted && adding->cache_seen.kind != DIGEST_NONE && whole_cache_seen(run->repo, &now) &&
+	    digest_eq(&now, &adding->cache_seen))
+		return 0;
+	adding->cache_seen.kind = DIGEST_NONE;
+	if (adding->known) {
+		adding->known = false;
+		walk_list(&adding->walk);
+		return take_in(run, adding, err);
+	}
+	return import_files(run->repo, &adding->walk, true, &some, err);
+}
+
+/* Under the lock again. */
 static int settle(struct add_run *run, const struct outs *outs, struct adding *adding, struct err *err)
 {
 	const struct tracked *owner;
@@ -422,9 +493,9 @@ static int settle(struct add_run *run, const struct outs *outs, struct adding *a
 		return -1;
 	if (adding->unchanged)
 		return 0;
-	if (!run->options->no_commit && import_files(run->repo, &adding->walk, true, err) < 0)
-		return -1;
 	bool part = owner && !text_eq(owner->path, adding->rel);
+	if (!run->options->no_commit && look_again(run, adding, part, err) < 0)
+		return -1;
 	return part ? add_part(run, owner, adding->rel + strlen(owner->path) + 1, adding, err) : add_whole(run, owner, adding, err);
 }
 

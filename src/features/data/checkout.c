@@ -24,6 +24,7 @@ struct plan {
 	VEC(struct change) changes;
 	struct strlist removals; /* members */
 	bool kept;               /* files that are not recorded stay: --force */
+	bool set_exec;           /* the file is as recorded but for its executable bit */
 	bool replaces_kind;      /* a file where a directory belongs or the reverse */
 };
 
@@ -52,8 +53,10 @@ static void plan_member(struct plan *plan, const char *rel, const uint8_t md5[16
 	struct change change = { .rel = rel, .digest = { .kind = (uint8_t)plan->walk.kind } };
 	memcpy(change.digest.bytes, md5, 16);
 	const struct walk_file *file = walk_find(&plan->walk, rel);
-	if (file && digest_eq(&file->digest, &change.digest) && !plan->options->relink)
+	if (file && digest_eq(&file->digest, &change.digest) && !plan->options->relink) {
+		plan->set_exec = !plan->tracked->out->is_dir && plan->tracked->out->isexec && !file->exec;
 		return;
+	}
 	change.replaces = file != NULL;
 	if (file && !digest_eq(&file->digest, &change.digest))
 		guard(plan, file, unsafe);
@@ -141,12 +144,14 @@ struct staged {
 	struct buf dir, to;      /* what goes with it, and where they are made: the same, or a directory in it */
 	struct fs_stamp *stamps; /* of each change */
 	size_t before;           /* exported so far */
+	uint64_t bytes_before, bytes;
 };
 
 static bool export_progress(void *ctx, size_t items_done, uint64_t bytes_done)
 {
-	const struct staged *staged = ctx;
-	repo_progress(staged->plan->repo, "checking out", staged->before + items_done, staged->plan->changes.len, bytes_done);
+	struct staged *staged = ctx;
+	staged->bytes = staged->bytes_before + bytes_done;
+	repo_progress(staged->plan->repo, "checking out", staged->before + items_done, staged->plan->changes.len, staged->bytes);
 	return true;
 }
 
@@ -218,6 +223,7 @@ static int export_some(struct staged *staged, size_t count, struct data_checkout
 			report_bad(plan, &changes[i], items[i].ret_result, ret, damaged, ret_bad);
 	}
 	staged->before += count;
+	staged->bytes_before = staged->bytes;
 	return 0;
 }
 
@@ -295,6 +301,23 @@ static bool stamp_placed(const struct plan *plan, const char *rel, struct fs_sta
 	return fs_stamp_same(stamp, &now);
 }
 
+static int set_exec(const struct plan *plan, struct err *err)
+{
+	const char *rel = plan->tracked->path;
+	const struct walk_file *file = walk_find(&plan->walk, "");
+	char *abs OWNED = repo_abs(plan->repo, rel);
+	struct hashes *hashes;
+	struct fs_stamp stamp = file->stamp;
+	stamp.mode |= S_IXUSR;
+	if (repo_hashes(plan->repo, &hashes, err) < 0)
+		return -1;
+	if (sys.fchmodat(AT_FDCWD, abs, stamp.mode & 07777, 0) < 0)
+		return err_set_errno(err, ERR_FAILED, errno, "cannot make %s executable, as it is recorded", rel);
+	if (stamp_placed(plan, rel, &stamp))
+		hashes_record(hashes, plan->walk.kind, rel, &file->digest, &stamp);
+	return 0;
+}
+
 /* Records go to the database on the way, where they are many. */
 static int remember(const struct plan *plan, const struct staged *staged, struct err *err)
 {
@@ -317,7 +340,7 @@ static void report_done(const struct plan *plan, const struct selected *selected
 	const struct tracked *tracked = plan->tracked;
 	ret->files += plan->changes.len;
 	bool fresh = !plan->walk.exists;
-	if (!plan->changes.len && !plan->removals.len && !fresh)
+	if (!plan->changes.len && !plan->removals.len && !plan->set_exec && !fresh)
 		return;
 	bool part = selected->sub != NULL;
 	char *name = part ? path_joined(tracked->path, selected->sub) : mem_printf("%s%s", tracked->path, tracked->out->is_dir ? "/" : "");
@@ -349,15 +372,10 @@ static int apply(struct plan *plan, const struct selected *selected, struct data
 		return 0;
 	if (remove_stale(plan, err) < 0 || (staged.whole ? place_tree(plan, &staged, err) : place_each(plan, &staged, err)) < 0)
 		return -1;
+	if (plan->set_exec && set_exec(plan, err) < 0)
+		return -1;
 	report_done(plan, selected, ret);
 	return remember(plan, &staged, err);
-}
-
-static bool is_intact(struct data_repo *repo, const struct odb_id *id)
-{
-	struct buf text CLEANUP(buf_release) = BUF_INIT;
-	struct err damage CLEANUP(err_release) = ERR_INIT;
-	return odb_read(&repo->odb, id, DVC_DIR_MAX_BYTES, &text, &damage) == 0;
 }
 
 int checkout_one(struct data_repo *repo, const struct selected *selected, const struct data_checkout_options *options,
@@ -377,10 +395,11 @@ int checkout_one(struct data_repo *repo, const struct selected *selected, const 
 		if (err->code != ERR_DATA || !plan.tracked->out->is_dir)
 			return -1;
 		struct odb_id id = tracked_id(plan.tracked);
+		struct err damage CLEANUP(err_release) = ERR_INIT;
 		bool there = odb_exists(&repo->odb, &id);
 		strlist_take(there ? &ret->damaged : &ret->missing, mem_printf("%s/ (%s)", plan.tracked->path, err->message));
 		/* Right bytes with wrong content: nobody's copy is better. */
-		if (there && damaged && !is_intact(repo, &id))
+		if (there && damaged && !dvc_manifest_is_intact(repo, &id, &damage))
 			vec_push(&damaged->list, id);
 		err_release(err);
 		return 0;

@@ -22,6 +22,11 @@ const char *import_alien(const struct dvc_file *file);
  * content recorded: intake says what it is. */
 int import_restore(struct data_repo *repo, const struct tracked *tracked, struct intake *intake, struct err *err) MUST_CHECK;
 
+/* What DVC 2 recorded has names of its own: whether the content in the cache that intake lists is what wanted names, and then it lies there under
+ * those names, too. */
+int import_keep_legacy(struct data_repo *repo, const struct odb_id *wanted, const struct intake *intake, bool *ret_same, struct err *err)
+	MUST_CHECK;
+
 /* Of a selection, brings those into the cache that belong to no remote of ours, and reports. Returns how many there are. */
 size_t import_fetch(struct data_repo *repo, const struct selection *chosen, struct data_transfer_report *ret);
 

@@ -60,11 +60,16 @@ const char *import_alien(const struct dvc_file *file)
 	return file->deps[0].path ? NULL : "it has no path";
 }
 
-static int check_same(const struct tracked *tracked, const struct intake *intake, struct err *err)
+static int check_same(struct data_repo *repo, const struct tracked *tracked, const struct intake *intake, struct err *err)
 {
 	const struct dvc_out *out = tracked->out;
 	struct odb_id id = tracked_id(tracked);
-	if (out->digest.kind == DIGEST_NONE || (id.is_dir == intake->id.is_dir && digest_eq(&id.digest, &intake->id.digest)))
+	bool same = id.is_dir == intake->id.is_dir && digest_eq(&id.digest, &intake->id.digest);
+	if (out->digest.kind == DIGEST_NONE)
+		return 0;
+	if (out->legacy && import_keep_legacy(repo, &id, intake, &same, err) < 0)
+		return -1;
+	if (same)
 		return 0;
 	err_set(err, ERR_DATA, "what %s was imported from is not what %s records any more", tracked->path, tracked->dvc_path);
 	return err_hint(err, "mlmake data update %s takes it as it is now", tracked->dvc_path);
@@ -85,7 +90,7 @@ int import_restore(struct data_repo *repo, const struct tracked *tracked, struct
 	path_dir(&dir, tracked->dvc_path);
 	if (import_bring(repo, &file.deps[0], dir.data, true, intake, err) < 0)
 		return err_note(err, "%s was imported from there (%s)", tracked->path, tracked->dvc_path);
-	return check_same(tracked, intake, err);
+	return check_same(repo, tracked, intake, err);
 }
 
 /* Pull and fetch */
@@ -123,9 +128,6 @@ size_t import_fetch(struct data_repo *repo, const struct selection *chosen, stru
 			strlist_add(&ret->broken, odd.message);
 		else if (!partial && is_cached(repo, tracked))
 			ret->present++;
-		else if (tracked->out->legacy)
-			strlist_take(&ret->failed, mem_printf("%s: DVC 2 recorded this import, and its content is not in the cache; mlmake data update %s "
-							      "records it anew", tracked->path, tracked->dvc_path));
 		else if (import_restore(repo, tracked, &intake, &failure) == 0) {
 			ret->moved += intake.nfiles;
 			ret->bytes += intake.size;

@@ -223,18 +223,9 @@ static int search_dir(struct search *search, const char *rel, unsigned depth, st
 	return 0;
 }
 
-/* "a/b" sorts right behind "a": '/' counts as the lowest of all. */
-static int compare_paths(const char *left, const char *right)
-{
-	for (; *left && *left == *right; left++, right++)
-		;
-	unsigned char a = *left == '/' ? 1 : (unsigned char)*left, b = *right == '/' ? 1 : (unsigned char)*right;
-	return a < b ? -1 : a > b;
-}
-
 static int compare_tracked(const void *left, const void *right)
 {
-	return compare_paths(((const struct tracked *)left)->path, ((const struct tracked *)right)->path);
+	return path_compare(((const struct tracked *)left)->path, ((const struct tracked *)right)->path);
 }
 
 static int check_overlaps(const struct outs *outs, struct err *err)
@@ -446,6 +437,29 @@ int tracked_check_supported(const struct tracked *tracked, struct err *err)
 	return err_hint(err, "use dvc for this one");
 }
 
+static int take_piece(void *ctx, const void *bytes, size_t len, struct err *err)
+{
+	return dvc_dir_parser_add(ctx, bytes, len, err);
+}
+
+int dvc_manifest_read(struct data_repo *repo, const struct odb_id *id, const char *shown_as, struct dvc_dir *ret, struct err *err)
+{
+	struct dvc_dir_parser *parser = dvc_dir_parser_new(ret, shown_as);
+	int status = odb_read_pieces(&repo->odb, id, DVC_DIR_MAX_BYTES, take_piece, parser, err);
+	if (status == 0)
+		status = dvc_dir_parser_end(parser, err);
+	else
+		dvc_dir_parser_drop(parser);
+	if (status < 0)
+		dvc_dir_release(ret); /* half a list is none */
+	return status;
+}
+
+bool dvc_manifest_is_intact(struct data_repo *repo, const struct odb_id *id, struct err *damage)
+{
+	return odb_read_pieces(&repo->odb, id, UINT64_MAX, NULL, NULL, damage) == 0;
+}
+
 int tracked_keep_manifest(struct data_repo *repo, const struct tracked *tracked, struct err *err)
 {
 	struct dvc_dir manifest CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
@@ -462,17 +476,14 @@ int tracked_keep_manifest(struct data_repo *repo, const struct tracked *tracked,
 int tracked_read_manifest(struct data_repo *repo, const struct tracked *tracked, struct dvc_dir *ret, struct err *err)
 {
 	struct odb_id id = tracked_id(tracked);
-	struct buf text CLEANUP(buf_release) = BUF_INIT;
 	char *shown OWNED = mem_printf("the manifest of %s", tracked->path);
 	if (tracked->out->has_files) {
 		for (size_t i = 0; i < tracked->out->members.len; i++)
 			dvc_dir_add(ret, tracked->out->members.at[i].relpath, tracked->out->members.at[i].digest.bytes);
 		return dvc_dir_sort(ret, err);
 	}
-	if (odb_read(&repo->odb, &id, DVC_DIR_MAX_BYTES, &text, err) < 0)
+	if (dvc_manifest_read(repo, &id, shown, ret, err) < 0)
 		return err_note(err, "it is the list of what is in %s", tracked->path);
-	if (dvc_dir_parse(ret, text.data, text.len, shown, err) < 0)
-		return -1;
 	if (tracked->out->has_nfiles && tracked->out->nfiles != ret->len)
 		return err_set(err, ERR_DATA, "%s says that %s has %llu files, its manifest lists %zu", tracked->dvc_path, tracked->path,
 			       (unsigned long long)tracked->out->nfiles, ret->len);

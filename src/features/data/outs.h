@@ -93,6 +93,11 @@ bool tracked_describe_partial(const struct tracked *tracked, struct dvc_out *ret
 /* That the output can be handled here: has a hash, its own or those of the files that are listed in its .dvc. */
 int tracked_check_supported(const struct tracked *tracked, struct err *err) MUST_CHECK;
 
+/* A manifest of the cache by its id, in pieces, without its text in memory. shown_as names it in errors (ERR_DATA). */
+int dvc_manifest_read(struct data_repo *repo, const struct odb_id *id, const char *shown_as, struct dvc_dir *ret, struct err *err) MUST_CHECK;
+/* Whether its bytes are those that its name says, whatever they mean. *damage, where they are not, says why. */
+bool dvc_manifest_is_intact(struct data_repo *repo, const struct odb_id *id, struct err *damage);
+
 /* The manifest of a directory, from the cache or its record. ERR_DATA if it is absent or damaged, or the .dvc's size and count contradict it. */
 int tracked_read_manifest(struct data_repo *repo, const struct tracked *tracked, struct dvc_dir *ret, struct err *err) MUST_CHECK;
 /* Makes the manifest of a directory whose files are listed in its .dvc an object like that of any other. */

@@ -196,6 +196,11 @@ int repo_ignored(struct data_repo *repo, const char *rel, bool is_dir, bool *ret
 	return 0;
 }
 
+static void show_hashing(void *ctx, uint64_t bytes)
+{
+	repo_progress(ctx, "hashing", 0, 0, bytes);
+}
+
 int repo_hashes(struct data_repo *repo, struct hashes **ret, struct err *err)
 {
 	if (!repo->hashes) {
@@ -207,6 +212,7 @@ int repo_hashes(struct data_repo *repo, struct hashes **ret, struct err *err)
 		state_told(repo->state);
 		if (hashes_new(repo->state, repo->root, &repo->hashes, err) < 0)
 			return -1;
+		hashes_watch(repo->hashes, show_hashing, repo);
 	}
 	*ret = repo->hashes;
 	return 0;

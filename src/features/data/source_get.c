@@ -219,12 +219,11 @@ static int temp_path(struct source *source, struct buf *ret, struct err *err)
 
 int source_manifest(struct source *source, const struct source_file *top, const char *name, struct dvc_dir *ret, struct err *err)
 {
-	struct buf text CLEANUP(buf_release) = BUF_INIT, path CLEANUP(buf_release) = BUF_INIT;
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	char *shown OWNED = mem_printf("the manifest of %s", name);
-	if (source->repo && odb_has(&source->repo->odb, &top->id, NULL) &&
-	    odb_read(&source->repo->odb, &top->id, DVC_DIR_MAX_BYTES, &text, &ignored) == 0)
-		return dvc_dir_parse(ret, text.data, text.len, shown, err);
+	if (source->repo && odb_has(&source->repo->odb, &top->id, NULL) && dvc_manifest_is_intact(source->repo, &top->id, &ignored))
+		return dvc_manifest_read(source->repo, &top->id, shown, ret, err);
 	if (temp_path(source, &path, err) < 0)
 		return -1;
 	struct source_file file = *top;

@@ -7,8 +7,7 @@
 #include "base/text.h"
 #include "features/data/outs.h"
 #include "features/data/transfer.h"
-#include "features/data/walk.h"
-#include "store/clock.h"
+#include "features/data/whole.h"
 #include "store/state.h"
 #include "vcs/git_changes.h"
 
@@ -20,6 +19,7 @@ struct item {
 	char *name;
 	struct digest digest;
 	bool is_dir;
+	struct item *next; /* of the same content */
 };
 struct items {
 	VEC(struct item) list;
@@ -27,7 +27,7 @@ struct items {
 
 static void items_add(struct items *items, const char *path, const struct digest *digest, bool is_dir)
 {
-	struct item item = { mem_printf("%s%s", path, is_dir ? "/" : ""), *digest, is_dir };
+	struct item item = { .name = mem_printf("%s%s", path, is_dir ? "/" : ""), .digest = *digest, .is_dir = is_dir };
 	vec_push(&items->list, item);
 }
 
@@ -43,6 +43,7 @@ struct status_run {
 	const struct data_status_options *options;
 	struct data_status *ret;
 	struct arena arena;
+	int64_t clock; /* of before the first look at a directory; 0: not asked yet */
 	bool compared; /* with what git has; an unborn branch has nothing */
 	struct map committed_same; /* names that the last commit records alike; a directory stands for all in it */
 };
@@ -53,24 +54,36 @@ static void status_run_release(struct status_run *run)
 	map_release(&run->committed_same);
 }
 
-/* What is gone under one name and new under another, with the same content, was renamed. */
+static int compare_items(const void *left, const void *right)
+{
+	return path_compare(((const struct item *)left)->name, ((const struct item *)right)->name);
+}
+
+/* What is gone under one name and new under another, with the same content, was renamed: the first to the first, as in dvc. */
 static void settle(struct items *added, struct items *deleted, struct data_changes *ret)
 {
-	struct map by_digest CLEANUP(map_release) = MAP_INIT;
+	struct map by_digest CLEANUP(map_release) = MAP_INIT; /* to those that are still to be matched */
 	char hex[DIGEST_HEX_MAX];
+	vec_sort(&added->list, compare_items);
+	vec_sort(&deleted->list, compare_items);
 	for (size_t k = deleted->list.len; k-- > 0;) {
-		digest_hex(&deleted->list.at[k].digest, hex);
-		if (deleted->list.at[k].digest.kind != DIGEST_NONE)
-			map_set(&by_digest, hex, &deleted->list.at[k]);
+		struct item *item = &deleted->list.at[k];
+		if (item->digest.kind == DIGEST_NONE)
+			continue;
+		digest_hex(&item->digest, hex);
+		struct map_entry *entry = map_entry(&by_digest, hex);
+		item->next = entry->value;
+		entry->value = item;
 	}
 	for (size_t i = 0; i < added->list.len; i++) {
 		struct item *item = &added->list.at[i];
 		digest_hex(&item->digest, hex);
 		struct item *old = map_get(&by_digest, hex);
-		if (!old || !old->name || old->is_dir != item->is_dir) {
+		if (!old || old->is_dir != item->is_dir) {
 			strlist_add(&ret->added, item->name);
 			continue;
 		}
+		map_set(&by_digest, hex, old->next);
 		vec_push(&ret->renamed, ((struct data_rename){ old->name, item->name }));
 		old->name = item->name = NULL;
 	}
@@ -219,37 +232,46 @@ static int find_committed(struct status_run *run, const struct outs *outs, const
 	return 0;
 }
 
-/* Which of the members of a manifest the cache has. That it has all of them is remembered with the cache's fingerprint. */
+/* That the cache has all members of a manifest is remembered with the cache's fingerprint. */
+struct presence {
+	char name[sizeof("present ") + DIGEST_HEX_MAX];
+	struct digest now; /* DIGEST_NONE: it cannot be told */
+};
+
+static bool was_present(struct status_run *run, const struct odb_id *manifest, struct presence *ret)
+{
+	const void *bytes;
+	size_t len;
+	*ret = (struct presence){ .name = "present " };
+	digest_hex(&manifest->digest, ret->name + strlen(ret->name));
+	if (manifest->digest.kind != DIGEST_MD5 || !run->repo->state || !whole_cache_seen(run->repo, &ret->now))
+		return false;
+	return state_get(run->repo->state, STATE_META, ret->name, &bytes, &len) && len == sizeof(ret->now.bytes) &&
+	       memcmp(bytes, ret->now.bytes, len) == 0;
+}
+
+/* Which of the members of a manifest the cache has. */
 static void find_present(struct status_run *run, const struct odb_id *manifest, const struct odb_id *ids, size_t count, bool *present)
 {
 	struct data_repo *repo = run->repo;
+	struct presence presence;
+	size_t have = 0;
 	if (count < MANY_MEMBERS) {
 		for (size_t i = 0; i < count; i++)
 			present[i] = odb_has(&repo->odb, &ids[i], NULL);
 		return;
 	}
 	/* A look at each of many objects would take longer than all else; checkout and push look and verify. */
-	char name[sizeof("present ") + DIGEST_HEX_MAX] = "present ";
-	struct digest now, seen = { .kind = DIGEST_NONE };
-	const void *bytes;
-	size_t len, have = 0;
-	struct stat st;
-	digest_hex(&manifest->digest, name + strlen(name));
-	int clock CLEANUP(fs_close_fd) = repo->state ? clock_open(repo->root, true) : -1;
-	bool known = manifest->digest.kind == DIGEST_MD5 && clock >= 0 && sys.fstat(clock, &st) == 0 && odb_fingerprint(&repo->odb, st.st_dev, clock_now(clock), &now);
-	if (known && state_get(repo->state, STATE_META, name, &bytes, &len) && len == sizeof(now.bytes)) {
-		memcpy(seen.bytes, bytes, len);
-		seen.kind = now.kind;
-		if (digest_eq(&seen, &now)) {
-			memset(present, true, count);
-			return;
-		}
+	if (was_present(run, manifest, &presence)) {
+		memset(present, true, count);
+		return;
 	}
 	odb_list_many(&repo->odb, ids, count, present);
 	for (size_t i = 0; i < count; i++)
 		have += present[i];
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	if (known && have == count && state_put(repo->state, STATE_META, name, now.bytes, sizeof(now.bytes), &ignored) < 0)
+	if (presence.now.kind != DIGEST_NONE && have == count &&
+	    state_put(repo->state, STATE_META, presence.name, presence.now.bytes, sizeof(presence.now.bytes), &ignored) < 0)
 		err_release(&ignored); /* it is listed again next time */
 }
 
@@ -303,6 +325,17 @@ static bool is_manifest(struct status_run *run, const struct tracked *tracked, c
 	return (!tracked->out->has_nfiles || tracked->out->nfiles == now->len) && dvc_dir_is_file(now, path.data);
 }
 
+/* A large directory as it was when it was last found to be what is recorded, all of it in the cache. */
+static bool is_as_known(struct status_run *run, const struct tracked *tracked, const struct walk *walk)
+{
+	const struct dvc_out *out = tracked->out;
+	struct odb_id id = tracked_id(tracked);
+	struct presence presence;
+	bool members_wanted = run->options->granular && run->options->unchanged;
+	return walk->tree && out->is_dir && !out->has_files && !members_wanted && walk->tree->files >= MANY_MEMBERS &&
+	       (!out->has_nfiles || out->nfiles == walk->tree->files) && whole_is(run->repo, walk, &id) && was_present(run, &id, &presence);
+}
+
 static int find_uncommitted(struct status_run *run, const struct tracked *tracked, struct items *added, struct items *deleted,
 			    struct err *err)
 {
@@ -310,9 +343,19 @@ static int find_uncommitted(struct status_run *run, const struct tracked *tracke
 	struct dvc_dir now CLEANUP(dvc_dir_release) = DVC_DIR_INIT, manifest CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
 	struct data_changes *changes = &run->ret->uncommitted;
 	bool same, is_dir = tracked->out->is_dir;
+	struct odb_id id = tracked_id(tracked);
 	char *name OWNED = mem_printf("%s%s", tracked->path, is_dir ? "/" : "");
-	if (walk_path(run->repo, tracked->path, &walk, err) < 0 || walk_hash(run->repo, &walk, err) < 0 ||
-	    look_at_data(&walk, tracked, &now, &same, err) < 0)
+	if (is_dir && !run->clock)
+		run->clock = whole_clock(run->repo);
+	if (walk_look(run->repo, tracked->path, &walk, err) < 0)
+		return -1;
+	if (is_as_known(run, tracked, &walk)) {
+		strlist_add(&run->ret->unchanged, name);
+		return 0;
+	}
+	struct whole_seen seen = whole_seen_of(&walk);
+	walk_list(&walk);
+	if (walk_hash(run->repo, &walk, err) < 0 || look_at_data(&walk, tracked, &now, &same, err) < 0)
 		return -1;
 	for (size_t i = 0; i < walk.odd.len; i++)
 		strlist_add(&run->ret->warnings, walk.odd.at[i]);
@@ -322,6 +365,8 @@ static int find_uncommitted(struct status_run *run, const struct tracked *tracke
 	if (run->options->granular && run->options->unchanged && is_dir && has_manifest)
 		add_same_members(tracked->path, same ? &now : &manifest, &now, &run->ret->unchanged);
 	if (same && !walk.odd.len) {
+		if (has_manifest && !tracked->out->has_files)
+			whole_learn(run->repo, &walk, &seen, &id, run->clock);
 		strlist_add(&run->ret->unchanged, name);
 		return 0;
 	}

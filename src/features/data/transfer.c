@@ -472,9 +472,9 @@ static int get_objects(struct transfer *transfer, const uint32_t *wanted, size_t
 static void drop_damaged_manifest(struct data_repo *repo, const struct tracked *tracked)
 {
 	struct odb_id id = tracked_id(tracked);
-	struct buf text CLEANUP(buf_release) = BUF_INIT, where CLEANUP(buf_release) = BUF_INIT;
+	struct buf where CLEANUP(buf_release) = BUF_INIT;
 	struct err damage CLEANUP(err_release) = ERR_INIT, late CLEANUP(err_release) = ERR_INIT;
-	if (!odb_has(&repo->odb, &id, NULL) || odb_read(&repo->odb, &id, DVC_DIR_MAX_BYTES, &text, &damage) == 0)
+	if (!odb_has(&repo->odb, &id, NULL) || dvc_manifest_is_intact(repo, &id, &damage))
 		return;
 	if (odb_quarantine(&repo->odb, &id, &where, &late) == 0)
 		repo_warn(repo, "%s; it was moved to %s", damage.message, where.data);

@@ -30,6 +30,7 @@ struct verify {
 	struct data_verify_report *ret;
 	struct objects objects;
 	VEC(struct checked) checked; /* of each object */
+	size_t done;                 /* objects of the cache that were looked at */
 };
 
 static void verify_release(struct verify *verify)
@@ -75,10 +76,17 @@ static void judge(struct verify *verify, size_t index, struct digest_job *job)
 	checked->why = mem_printf("its md5 is %s, %llu bytes", hex, (unsigned long long)checked->size);
 }
 
+static void show_verifying(void *ctx, uint64_t bytes)
+{
+	const struct verify *verify = ctx;
+	repo_progress(verify->repo, "verifying", verify->done, verify->objects.list.len, verify->ret->cache_bytes + bytes);
+}
+
 /* Reads the objects that are meant and were not looked at yet. */
 static void read_cache(struct verify *verify)
 {
-	size_t count = verify->objects.list.len, done = 0;
+	size_t count = verify->objects.list.len;
+	verify->done = 0;
 	for (size_t at = 0; at < count;) {
 		struct arena paths CLEANUP(arena_release) = { 0 };
 		struct digest_job *jobs OWNED = mem_alloc(HASH_BATCH * sizeof(*jobs));
@@ -93,13 +101,13 @@ static void read_cache(struct verify *verify)
 			jobs[n].kind = verify->objects.list.at[at].id.digest.kind;
 			index[n++] = at;
 		}
-		digest_files_mixed(jobs, n);
+		digest_files_told(jobs, n, show_verifying, verify);
 		for (size_t i = 0; i < n; i++) {
 			judge(verify, index[i], &jobs[i]);
 			err_release(&jobs[i].ret_err);
 		}
-		done += n;
-		repo_progress(verify->repo, "verifying", done, count, verify->ret->cache_bytes);
+		verify->done += n;
+		show_verifying(verify, 0);
 	}
 }
 

@@ -62,12 +62,11 @@ static void list_members(struct data_repo *repo, const struct dvc_dir *manifest,
 int versions_list_again(struct data_repo *repo, const char *path, const struct odb_id *manifest, struct dvc_out *out, struct err *err)
 {
 	struct dvc_dir dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
-	struct buf text CLEANUP(buf_release) = BUF_INIT;
 	if (!manifest->is_dir) {
 		out->has_files = false;
 		return 0;
 	}
-	if (odb_read(&repo->odb, manifest, DVC_DIR_MAX_BYTES, &text, err) < 0 || dvc_dir_parse(&dir, text.data, text.len, path, err) < 0)
+	if (dvc_manifest_read(repo, manifest, path, &dir, err) < 0)
 		return -1;
 	list_members(repo, &dir, out);
 	for (size_t i = 0; i < out->members.len; i++) {

@@ -2,7 +2,6 @@
 
 #include "base/mem.h"
 #include "base/path.h"
-#include "base/pool.h"
 #include "base/text.h"
 #include "formats/dvcfile.h"
 
@@ -36,127 +35,6 @@ static void add_odd(struct walk *walk, const char *rel, const char *what)
 	strlist_take(&walk->odd, buf_detach(&line));
 }
 
-/*
- * Directories are read a window at a time, all processors at it: names first, then stats, in pieces, so that one large directory is
- * shared as well. What is found goes into the walk in one thread.
- */
-#define WINDOW 128      /* directories that are open at once */
-#define STATS_PER_TASK 256
-#define MAX_DEPTH 512
-
-struct found {
-	uint32_t name_at;
-	unsigned char type;  /* d_type */
-	bool ignored, is_link, broken, bad_name;
-	int failed;          /* errno; ENOENT: gone since it was listed */
-	struct fs_stamp stamp; /* of what a link leads to */
-};
-
-struct listing {
-	char *rel;           /* below the walk's path; "" for itself */
-	unsigned depth;
-	int fd;
-	struct buf names;    /* each with its NUL */
-	VEC(struct found) found;
-	struct err err;
-};
-
-struct stat_task {
-	size_t listing, from;
-};
-
-struct window {
-	struct data_repo *repo;
-	struct walk *walk;
-	struct listing *at;
-	size_t len;
-	VEC(struct stat_task) tasks;
-};
-
-static void listing_release(struct listing *listing)
-{
-	free(listing->rel);
-	fs_close_fd(&listing->fd);
-	buf_release(&listing->names);
-	vec_release(&listing->found);
-	err_release(&listing->err);
-}
-
-static bool is_dot(const char *name)
-{
-	return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
-}
-
-static void list_names(void *ctx, size_t index)
-{
-	struct window *window = ctx;
-	struct listing *listing = &window->at[index];
-	char *path OWNED = mem_printf("%s/%s%s%s", window->repo->root, window->walk->path, *listing->rel ? "/" : "", listing->rel);
-	listing->fd = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-	int fd = listing->fd < 0 ? -1 : sys.openat(listing->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	DIR *dir = fd < 0 ? NULL : sys.fdopendir(fd);
-	if (!dir) {
-		err_set_errno(&listing->err, ERR_FAILED, errno, "cannot open directory '%s'", path);
-		fs_close_fd(&fd);
-		return;
-	}
-	for (;;) {
-		errno = 0;
-		const struct dirent *entry = sys.readdir(dir);
-		if (!entry && errno)
-			err_set_errno(&listing->err, ERR_FAILED, errno, "cannot read directory '%s'", path);
-		if (!entry)
-			break;
-		if (is_dot(entry->d_name))
-			continue;
-		if (listing->names.len > UINT32_MAX / 2) {
-			err_set(&listing->err, ERR_FAILED, "the directory '%s' has too many entries", path);
-			break;
-		}
-		vec_push(&listing->found, ((struct found){ .name_at = (uint32_t)listing->names.len, .type = entry->d_type }));
-		buf_add(&listing->names, entry->d_name, strlen(entry->d_name) + 1);
-	}
-	closedir(dir);
-}
-
-static void look_at(const struct window *window, const struct listing *listing, struct found *found, struct buf *rel)
-{
-	const char *name = listing->names.data + found->name_at;
-	struct stat st;
-	if (found->type != DT_DIR && found->type != DT_LNK) {
-		if (sys.fstatat(listing->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-			found->failed = errno;
-			return;
-		}
-		fs_stamp_of(&found->stamp, &st);
-		found->type = S_ISDIR(st.st_mode) ? DT_DIR : S_ISLNK(st.st_mode) ? DT_LNK : DT_REG;
-	}
-	buf_addf(rel, "%s/%s%s%s", window->walk->path, listing->rel, *listing->rel ? "/" : "", name);
-	found->ignored = ignore_match(window->repo->ignore, rel->data, found->type == DT_DIR);
-	found->bad_name = !text_is_utf8(name, strlen(name));
-	if (found->type != DT_LNK || found->ignored || found->bad_name)
-		return;
-	found->is_link = true;
-	if (sys.fstatat(listing->fd, name, &st, 0) == 0)
-		fs_stamp_of(&found->stamp, &st);
-	else if (errno == ENOENT || errno == ELOOP || errno == ENOTDIR)
-		found->broken = true;
-	else
-		found->failed = errno;
-}
-
-static void look_at_some(void *ctx, size_t task)
-{
-	struct window *window = ctx;
-	struct listing *listing = &window->at[window->tasks.at[task].listing];
-	size_t from = window->tasks.at[task].from, end = from + STATS_PER_TASK;
-	struct buf rel CLEANUP(buf_release) = BUF_INIT;
-	for (size_t i = from; i < end && i < listing->found.len; i++) {
-		buf_reset(&rel);
-		look_at(window, listing, &listing->found.at[i], &rel);
-	}
-}
-
 static void add_file(struct walk *walk, const char *rel, const struct fs_stamp *stamp, bool is_link)
 {
 	struct walk_file file = { .rel = rel, .is_link = is_link, .exec = stamp->mode & S_IXUSR, .size = stamp->size, .stamp = *stamp };
@@ -180,80 +58,53 @@ static void add_leaf(struct walk *walk, const char *rel, const struct fs_stamp *
 	}
 }
 
-struct queue {
-	VEC(struct listing) list; /* what is still to be read */
-};
-
-static int take_found(struct walk *walk, const struct listing *listing, const struct found *found, struct queue *queue, struct err *err)
+static void take_found(struct walk *walk, const struct walk_listing *listing, const struct walk_found *found)
 {
 	const char *name = listing->names.data + found->name_at;
-	if (found->ignored || found->failed == ENOENT)
-		return 0;
-	if (found->failed)
-		return err_set_errno(err, ERR_FAILED, found->failed, "cannot look at '%s/%s%s%s'", walk->path, listing->rel,
-				     *listing->rel ? "/" : "", name);
+	if (found->ignored || found->failed || (found->type == DT_DIR && !found->bad_name))
+		return;
 	const char *rel = *listing->rel ? arena_join(&walk->arena, listing->rel, name) : arena_strdup(&walk->arena, name);
 	if (found->bad_name) {
 		add_odd(walk, rel, "has a name that is not UTF-8");
-	} else if (found->type == DT_DIR) {
-		if (listing->depth >= MAX_DEPTH)
-			return err_set(err, ERR_FAILED, "directories are nested too deeply: '%s/%s'", walk->path, rel);
-		vec_push(&queue->list, ((struct listing){ .rel = mem_strdup(rel), .depth = listing->depth + 1, .fd = -1 }));
-	} else {
-		if (strcmp(name, ".dvcignore") == 0)
-			add_odd(walk, rel, "is inside of a tracked directory, where ignore files must not be");
-		else if (dvc_file_is_name(name) && !found->is_link && S_ISREG((mode_t)found->stamp.mode))
-			add_odd(walk, rel, "is a .dvc file inside of a tracked directory");
-		add_leaf(walk, rel, &found->stamp, found->is_link, found->broken);
+		return;
 	}
-	return 0;
-}
-
-static int read_window(struct window *window, struct queue *queue, struct err *err)
-{
-	pool_each(0, window->len, list_names, window);
-	window->tasks.len = 0;
-	size_t entries = 0;
-	for (size_t i = 0; i < window->len; i++) {
-		if (window->at[i].err.code)
-			return err_move(err, &window->at[i].err);
-		entries += window->at[i].found.len;
-		for (size_t from = 0; from < window->at[i].found.len; from += STATS_PER_TASK)
-			vec_push(&window->tasks, ((struct stat_task){ i, from }));
-	}
-	/* For a few a thread costs more than it saves. */
-	pool_each(entries < 2 * STATS_PER_TASK ? 1 : 0, window->tasks.len, look_at_some, window);
-	for (size_t i = 0; i < window->len; i++)
-		for (size_t k = 0; k < window->at[i].found.len; k++)
-			if (take_found(window->walk, &window->at[i], &window->at[i].found.at[k], queue, err) < 0)
-				return -1;
-	return 0;
-}
-
-static int read_tree(struct data_repo *repo, struct walk *walk, const char *sub, struct err *err)
-{
-	struct queue queue = { 0 };
-	struct window window = { .repo = repo, .walk = walk };
-	struct listing listings[WINDOW];
-	int status = 0;
-	vec_push(&queue.list, ((struct listing){ .rel = mem_strdup(sub), .fd = -1 }));
-	while (queue.list.len) {
-		window.at = listings;
-		for (window.len = 0; window.len < WINDOW && queue.list.len;)
-			listings[window.len++] = queue.list.at[--queue.list.len];
-		if (status == 0)
-			status = read_window(&window, &queue, err);
-		for (size_t i = 0; i < window.len; i++)
-			listing_release(&listings[i]);
-	}
-	vec_release(&queue.list);
-	vec_release(&window.tasks);
-	return status;
+	if (strcmp(name, ".dvcignore") == 0)
+		add_odd(walk, rel, "is inside of a tracked directory, where ignore files must not be");
+	else if (dvc_file_is_name(name) && !found->is_link && S_ISREG((mode_t)found->stamp.mode))
+		add_odd(walk, rel, "is a .dvc file inside of a tracked directory");
+	add_leaf(walk, rel, &found->stamp, found->is_link, found->broken);
 }
 
 static int compare_files(const void *a, const void *b)
 {
 	return strcmp(((const struct walk_file *)a)->rel, ((const struct walk_file *)b)->rel);
+}
+
+/* What was read is freed on the way. */
+void walk_list(struct walk *walk)
+{
+	struct walk_tree *tree = walk->tree;
+	if (!tree)
+		return;
+	vec_reserve(&walk->files, tree->files);
+	for (size_t i = 0; i < tree->listings.len; i++) {
+		struct walk_listing *listing = &tree->listings.at[i];
+		for (size_t k = 0; k < listing->found.len; k++)
+			take_found(walk, listing, &listing->found.at[k]);
+		walk_listing_release(listing);
+	}
+	walk_tree_release(tree);
+	free(tree);
+	walk->tree = NULL;
+	vec_sort(&walk->files, compare_files);
+	strlist_sort(&walk->odd);
+	strlist_sort(&walk->broken);
+}
+
+static int read_tree(struct data_repo *repo, struct walk *walk, const char *sub, struct err *err)
+{
+	walk->tree = mem_alloc(sizeof(*walk->tree));
+	return walk_tree_read(repo, walk->path, sub, walk->tree, err);
 }
 
 /* A path that is no directory. */
@@ -299,12 +150,8 @@ static int read_member(struct data_repo *repo, struct walk *walk, const char *su
 	return read_leaf(walk, abs, arena_strdup(&walk->arena, sub), &st, err);
 }
 
-int walk_path(struct data_repo *repo, const char *path, struct walk *ret, struct err *err)
-{
-	return walk_part(repo, path, NULL, ret, err);
-}
-
-int walk_part(struct data_repo *repo, const char *path, const char *sub, struct walk *ret, struct err *err)
+/* Of a directory with a tree that is not listed yet. */
+static int look_at_part(struct data_repo *repo, const char *path, const char *sub, struct walk *ret, struct err *err)
 {
 	char *abs OWNED = repo_abs(repo, path);
 	struct stat st;
@@ -319,12 +166,25 @@ int walk_part(struct data_repo *repo, const char *path, const char *sub, struct 
 	if (repo_ignored(repo, path, true, &ignored, err) < 0)
 		return -1;
 	ret->is_dir = true;
-	if ((sub ? read_member(repo, ret, sub, err) : read_tree(repo, ret, "", err)) < 0)
+	return sub ? read_member(repo, ret, sub, err) : read_tree(repo, ret, "", err);
+}
+
+int walk_look(struct data_repo *repo, const char *path, struct walk *ret, struct err *err)
+{
+	return look_at_part(repo, path, NULL, ret, err);
+}
+
+int walk_part(struct data_repo *repo, const char *path, const char *sub, struct walk *ret, struct err *err)
+{
+	if (look_at_part(repo, path, sub, ret, err) < 0)
 		return -1;
-	vec_sort(&ret->files, compare_files);
-	strlist_sort(&ret->odd);
-	strlist_sort(&ret->broken);
+	walk_list(ret);
 	return 0;
+}
+
+int walk_path(struct data_repo *repo, const char *path, struct walk *ret, struct err *err)
+{
+	return walk_part(repo, path, NULL, ret, err);
 }
 
 /* What a look-up needs is larger than what is kept of it, so that it goes in pieces; large ones, for the sake of all processors. */
@@ -440,6 +300,9 @@ bool walk_is_cached(struct data_repo *repo, const struct walk *walk, const struc
 void walk_release(struct walk *walk)
 {
 	free(walk->path);
+	if (walk->tree)
+		walk_tree_release(walk->tree);
+	free(walk->tree);
 	vec_release(&walk->files);
 	strlist_release(&walk->odd);
 	strlist_release(&walk->broken);

@@ -4,7 +4,7 @@
 #ifndef FEATURES_DATA_WALK_H
 #define FEATURES_DATA_WALK_H
 
-#include "features/data/repo.h"
+#include "features/data/walk_tree.h"
 #include "formats/dvcdir.h"
 #include "store/hashes.h"
 
@@ -28,12 +28,17 @@ struct walk {
 	struct strlist odd;  /* what cannot be tracked: "data/pipe is a FIFO" */
 	struct strlist broken; /* below the path: which of odd are links to nothing. They have a name, but no content */
 	struct arena arena;
+	struct walk_tree *tree; /* of a directory between walk_look and walk_list; files, odd and broken are empty until then */
 };
 #define WALK_INIT { .kind = DIGEST_MD5 }
 
 /* What cannot be tracked (links to directories, broken links, FIFOs, sockets, devices, names that are not UTF-8, a .dvcignore, .dvc files)
  * goes to odd, and is an error of the caller's where it matters. A path that is absent gives exists = false. */
 int walk_path(struct data_repo *repo, const char *path, struct walk *ret, struct err *err) MUST_CHECK;
+
+/* The same in two steps, for those who may not need the files of a directory: what was seen of all of it together is in tree. */
+int walk_look(struct data_repo *repo, const char *path, struct walk *ret, struct err *err) MUST_CHECK;
+void walk_list(struct walk *walk); /* nothing to do where tree is NULL */
 
 /* Of a directory, only what is at or below its member sub (NULL: everything); exists and is_dir still say what path itself is. Without a
  * look at the rest. */

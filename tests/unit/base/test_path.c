@@ -86,6 +86,15 @@ static void test_safety(void **state)
 	assert_false(path_inside(".", "../x"));
 }
 
+static void test_order(void **state)
+{
+	static const char *const sorted[] = { "", "a", "a/", "a/b", "a/b/c", "a/b.c", "a\001", "a b", "a.b", "aa", "b" };
+	(void)state;
+	for (size_t i = 0; i < sizeof(sorted) / sizeof(*sorted); i++)
+		for (size_t k = 0; k < sizeof(sorted) / sizeof(*sorted); k++)
+			assert_int_equal(path_compare(sorted[i], sorted[k]), (i > k) - (i < k));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -93,6 +102,7 @@ int main(void)
 		cmocka_unit_test(test_relative),
 		cmocka_unit_test(test_join_and_parts),
 		cmocka_unit_test(test_safety),
+		cmocka_unit_test(test_order),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

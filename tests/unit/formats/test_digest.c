@@ -1,8 +1,4 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit/unit.h"
 
 #include "base/mem.h"
 #include "formats/digest.h"
@@ -209,6 +205,50 @@ static void a_changing_file_is_unstable(void **state)
 	files_release(&f);
 }
 
+struct heard {
+	unsigned times;
+	uint64_t last;
+	bool fell;
+};
+
+static void hear(void *ctx, uint64_t bytes)
+{
+	struct heard *heard = ctx;
+	heard->times += bytes > heard->last;
+	heard->fell |= bytes < heard->last;
+	heard->last = bytes;
+}
+
+static ssize_t read_slowly(int fd, void *to, size_t len)
+{
+	usleep(20000);
+	return real_read(fd, to, len < 65536 ? len : 65536);
+}
+
+/* One file alone, and two in the lanes. */
+static void what_is_read_of_a_large_file_is_told(void **state)
+{
+	const size_t size = 20 * 65536;
+	char *bytes OWNED = mem_alloc(size);
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct digest_job jobs[2] = { { .path = "large" }, { .path = "other" } };
+	(void)state;
+	assert_ok(fs_write_file("large", bytes, size, 0644, FS_VOLATILE, &err), &err);
+	assert_ok(fs_write_file("other", bytes, size, 0644, FS_VOLATILE, &err), &err);
+	real_read = sys.read;
+	sys.read = read_slowly;
+	for (size_t count = 1; count <= 2; count++) {
+		struct heard heard = { 0 };
+		for (size_t i = 0; i < count; i++)
+			jobs[i].kind = DIGEST_MD5;
+		digest_files_told(jobs, count, hear, &heard);
+		assert_true(heard.times >= 3 && !heard.fell);
+		assert_true(heard.last > 0 && heard.last <= count * size);
+		assert_true(jobs[0].ret_status == 0 && jobs[0].ret_stable && !jobs[0].meter);
+	}
+	sys.read = real_read;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -217,6 +257,7 @@ int main(void)
 		cmocka_unit_test(files_by_every_backend),
 		cmocka_unit_test(each_file_fails_alone),
 		cmocka_unit_test(a_changing_file_is_unstable),
+		in_temp_dir(what_is_read_of_a_large_file_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -121,8 +121,42 @@ static void accepts_other_writers(void **state)
 	assert_error(dvc_dir_read(&dir, "none", "none", &err), &err, ERR_DATA, "none");
 }
 
+static void writes_what_it_renders(void **state)
+{
+	(void)state;
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct dvc_dir dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
+	struct buf text CLEANUP(buf_release) = BUF_INIT, read CLEANUP(buf_release) = BUF_INIT;
+	const uint8_t md5[16] = { 1, 2, 3 };
+	for (unsigned i = 0; i < 2000; i++) {
+		char name[32];
+		snprintf(name, sizeof(name), "s/\xc3\xa9 %05u", i);
+		dvc_dir_add(&dir, name, md5);
+	}
+	assert_ok(dvc_dir_sort(&dir, &err), &err);
+	dvc_dir_render(&text, &dir);
+	assert_ok(dvc_dir_write(&dir, "w", &err), &err);
+	assert_ok(fs_read_file("w", 1 << 20, &read, &err), &err);
+	assert_string_equal(read.data, text.data);
+	assert_true(dvc_dir_is_file(&dir, "w"));
+	assert_error(dvc_dir_write(&dir, "w", &err), &err, ERR_FAILED, "cannot create");
+	err_release(&err);
+	assert_error(dvc_dir_write(&dir, "/dev/full", &err), &err, ERR_FAILED, "cannot create");
+}
+
+static void refuses_too_many(void **state)
+{
+	(void)state;
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	assert_ok(dvc_dir_check_count(DVC_DIR_MAX_ENTRIES, "d", &err), &err);
+	assert_error(dvc_dir_check_count((uint64_t)DVC_DIR_MAX_ENTRIES + 1, "d", &err), &err, ERR_DATA, "d lists more than 4,000,000 files");
+	assert_int_equal(DVC_DIR_MAX_ENTRIES, 4000000);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(renders), cmocka_unit_test(refuses), in_temp_dir(accepts_other_writers) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(renders), cmocka_unit_test(refuses), cmocka_unit_test(refuses_too_many),
+					    in_temp_dir(writes_what_it_renders),
+					    in_temp_dir(accepts_other_writers) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

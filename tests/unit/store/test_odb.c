@@ -62,6 +62,80 @@ static void test_import_and_export(void **state)
 	assert_false(fs_exists("none"));
 }
 
+static int append(void *ctx, const void *bytes, size_t len, struct err *err)
+{
+	buf_add(ctx, bytes, len);
+	return memchr(bytes, '!', len) ? err_set(err, ERR_DATA, "of no use") : 0;
+}
+
+static void test_what_is_read_in_pieces_is_verified(void **state)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct odb odb CLEANUP(odb_release);
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	struct odb_id sound = id_of("sound"), useless = id_of("right, and useless!"), none = id_of("none");
+	open_odb(&odb, state);
+	assert_ok(odb_put(&odb, &sound, "sound", 5, &err), &err);
+	assert_ok(odb_put(&odb, &useless, "right, and useless!", 19, &err), &err);
+	assert_ok(odb_read_pieces(&odb, &sound, 5, append, &text, &err), &err);
+	assert_string_equal(text.data, "sound");
+	assert_error(odb_read_pieces(&odb, &sound, 4, append, &text, &err), &err, ERR_DATA, "5 bytes; up to 4");
+	err_release(&err);
+	assert_error(odb_read_pieces(&odb, &none, 100, append, &text, &err), &err, ERR_DATA, "not in the cache");
+	err_release(&err);
+	assert_error(odb_read_pieces(&odb, &useless, 100, append, &text, &err), &err, ERR_DATA, "of no use");
+	err_release(&err);
+	assert_ok(odb_read_pieces(&odb, &useless, 100, NULL, NULL, &err), &err);
+	/* That the bytes are wrong says more than that they are of no use. */
+	damage(&odb, &useless, "wrong, and useless!");
+	assert_error(odb_read_pieces(&odb, &useless, 100, append, &text, &err), &err, ERR_DATA, "damaged");
+}
+
+static ssize_t (*real_read)(int fd, void *to, size_t len);
+static ssize_t read_slowly(int fd, void *to, size_t len)
+{
+	usleep(20000);
+	return real_read(fd, to, len < 65536 ? len : 65536);
+}
+
+struct heard {
+	unsigned within; /* a file that is not done yet */
+	uint64_t last;
+};
+
+static bool hear(void *ctx, size_t items_done, uint64_t bytes_done)
+{
+	struct heard *heard = ctx;
+	heard->within += items_done == 0 && bytes_done > heard->last;
+	assert_true(bytes_done >= heard->last);
+	heard->last = bytes_done;
+	return true;
+}
+
+static void test_progress_advances_within_a_file(void **state)
+{
+	const size_t size = 20 * 65536;
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct odb odb CLEANUP(odb_release);
+	char *bytes OWNED = mem_alloc(size);
+	struct heard in = { 0 }, out = { 0 };
+	struct odb_sink to_cache = { hear, &in }, from_cache = { hear, &out };
+	open_odb(&odb, state);
+	assert_ok(fs_write_file("large", bytes, size, 0644, FS_VOLATILE, &err), &err);
+	struct odb_import item = { .path = "large" };
+	real_read = sys.read;
+	sys.read = read_slowly;
+	assert_ok(odb_import(&odb, &item, 1, &to_cache, &err), &err);
+	odb.made.len = 0; /* as another process, which hashes what comes out */
+	struct odb_export copy = { .id = { item.ret_digest, false }, .to = "out" };
+	assert_ok(odb_export(&odb, &copy, 1, &from_cache, &err), &err);
+	sys.read = real_read;
+	assert_int_equal(copy.ret_result, ODB_OK);
+	assert_true(in.within >= 2 && out.within >= 2);
+	assert_int_equal(in.last, size);
+	assert_int_equal(out.last, size);
+}
+
 static void test_damaged_objects_do_not_come_out(void **state)
 {
 	struct err err = ERR_INIT;
@@ -76,7 +150,7 @@ static void test_damaged_objects_do_not_come_out(void **state)
 	assert_ok(odb_export(&odb, &out, 1, NULL, &err), &err);
 	assert_int_equal(out.ret_result, ODB_DAMAGED);
 	assert_false(fs_exists("out"));
-	assert_error(odb_read(&odb, &first, 100, &text, &err), &err, ERR_DATA, "damaged");
+	assert_error(odb_read_pieces(&odb, &first, 100, append, &text, &err), &err, ERR_DATA, "damaged");
 	assert_ok(odb_quarantine(&odb, &first, &where, &err), &err);
 	assert_true(fs_is_file(where.data));
 	assert_false(odb_has(&odb, &first, NULL));
@@ -126,7 +200,7 @@ static void test_import_replaces_a_damaged_object(void **state)
 	struct odb_id first = id_of("first");
 	damage(&odb, &first, "f1rst");
 	import_two(&odb, items);
-	assert_ok(odb_read(&odb, &first, 100, &text, &err), &err);
+	assert_ok(odb_read_pieces(&odb, &first, 100, append, &text, &err), &err);
 	assert_string_equal(text.data, "first");
 }
 
@@ -221,6 +295,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		in_temp_dir(test_import_and_export),
+		in_temp_dir(test_what_is_read_in_pieces_is_verified),
+		in_temp_dir(test_progress_advances_within_a_file),
 		in_temp_dir(test_damaged_objects_do_not_come_out),
 		in_temp_dir(test_what_was_just_made_is_trusted_while_untouched),
 		in_temp_dir(test_import_replaces_a_damaged_object),
