@@ -76,6 +76,42 @@ static int dir_check(struct remote *remote, struct remote_item *items, size_t co
 	return 0;
 }
 
+/* The item's part of an object; settles the item where that fails. */
+static void copy_part(struct remote_item *item, const char *source, const struct stat *st)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	char bytes[64 << 10];
+	uint64_t size = (uint64_t)st->st_size, at = 0;
+	if (item->from > size || item->size > size - item->from) {
+		remote_item_wrong_size(item, "the remote copy", size);
+		return;
+	}
+	int from CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, source, O_RDONLY | O_CLOEXEC, 0), to CLEANUP(fs_close_fd) = -1;
+	if (from < 0) {
+		err_set_errno(&err, ERR_FAILED, errno, "cannot read '%s'", source);
+		remote_item_failed(item, &err);
+		return;
+	}
+	if (remote_item_create(item, &to, &err) < 0) {
+		remote_item_failed(item, &err);
+		return;
+	}
+	while (at < item->size) {
+		size_t due = item->size - at < sizeof(bytes) ? (size_t)(item->size - at) : sizeof(bytes);
+		ssize_t got = sys.pread(from, bytes, due, (off_t)(item->from + at));
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0 || remote_write_at(to, bytes, (size_t)got, at) < 0) {
+			err_set_errno(&err, ERR_FAILED, got == 0 ? EIO : errno, "cannot copy a part of '%s'", source);
+			sys.unlinkat(AT_FDCWD, item->path, 0);
+			remote_item_failed(item, &err);
+			return;
+		}
+		at += (uint64_t)got;
+	}
+	item->ret_size = at;
+}
+
 static void copy_one(void *ctx, size_t index)
 {
 	struct batch *batch = ctx;
@@ -88,6 +124,8 @@ static void copy_one(void *ctx, size_t index)
 	batch->copies[index] = batch->put ? mem_printf("%s/%zu", batch->temp, index) : mem_strdup(item->path);
 	if (sys.fstatat(AT_FDCWD, source, &st, 0) < 0 && errno == ENOENT) {
 		remote_item_missing(item, batch->put ? "here" : "on the remote");
+	} else if (item->part) {
+		copy_part(item, source, &st);
 	} else if (item->size != REMOTE_SIZE_UNKNOWN && S_ISREG(st.st_mode) && (uint64_t)st.st_size != item->size) {
 		remote_item_wrong_size(item, what, (uint64_t)st.st_size);
 	} else if (item->size == REMOTE_SIZE_UNKNOWN && item->max_size && (uint64_t)st.st_size > item->max_size) {

@@ -22,9 +22,10 @@ class Item:
     path: object = "-"
     size: object = "-"
     md5: str = "-"
+    start: int = None
 
     def line(self):
-        return f"{self.key}\t{self.path}\t{self.size}\t{self.md5}\n"
+        return f"{self.key}\t{self.path}\t{self.size}\t{self.md5}" + ("\n" if self.start is None else f"\t{self.start}\n")
 
     def at(self, path):
         return dataclasses.replace(self, path=path)
@@ -36,6 +37,25 @@ def make_object(directory, data):
     path = directory / md5
     path.write_bytes(data)
     return Item(f"files/md5/{md5[:2]}/{md5[2:]}", path, len(data), md5)
+
+
+def check_parts(remote, directory, size=400_000):
+    """Parts of an object come, and nothing else does: not what lies behind its end, nor wrong bytes."""
+    data = os.urandom(size)
+    whole = make_object(directory, data)
+    assert remote.states("put", [whole]) == ["done"]
+
+    def part(number, start, length, md5=None):
+        return Item(whole.key, directory / f"part{number}", length, md5 or hashlib.md5(data[start:start + length]).hexdigest(), start)
+    places = [(0, 1), (0, size), (1, size - 1), (size - 1, 1), (1234, 100_000), (size // 2, 3)]
+    parts = [part(number, *place) for number, place in enumerate(places)]
+    assert remote.states("get", parts) == ["done"] * len(parts)
+    assert [p.path.read_bytes() for p in parts] == [data[start:start + length] for start, length in places]
+    bad = [part(10, size - 10, 11), part(11, size, 1), part(12, size + 5, 1), part(13, 5, 5, "0" * 32)]
+    assert remote.states("get", bad) == ["damaged"] * 4
+    gone = [Item("files/md5/00/" + "0" * 30, directory / "part14", 1, "-", 0)]
+    assert remote.states("get", gone) == ["missing"]
+    assert not [p for p in [*bad, *gone] if p.path.exists()]
 
 
 class Remote:

@@ -10,7 +10,7 @@ import http.server
 
 import conftest
 import pytest
-from remote_help import Item, Remote, clean, make_object
+from remote_help import Item, Remote, check_parts, clean, make_object
 
 CREDENTIALS_OF_ENV = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
@@ -73,6 +73,12 @@ def test_unknown_size_and_digest(remote, source, target):
     answers = remote.move("get", [Item(i.key, target / i.path.name) for i in items])
     assert [(a.state, a.size) for a in answers] == [("done", i.size) for i in items]
     assert [(target / i.path.name).read_bytes() for i in items] == [i.path.read_bytes() for i in items]
+
+
+def test_parts(remote, source):
+    if "packed" in remote.options:
+        pytest.skip("of packs and plain objects alone")
+    check_parts(remote, source)
 
 
 def test_put_refuses_wrong_bytes(remote, source):

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from conftest import Sandbox, free_port, need_peer, server
-from remote_help import Item, Remote, clean, make_object
+from remote_help import Item, Remote, check_parts, clean, make_object
 
 
 class Files(http.server.SimpleHTTPRequestHandler):
@@ -167,6 +167,11 @@ def test_round_trip(remote, source, tmp_path):
     unknown = [Item(i.key, tmp_path / f"unknown{n}", "-", i.md5) for n, i in enumerate(items)]
     assert remote.states("get", unknown) == ["done"] * 5
     assert remote.states("check", [Item(items[1].key, "-", 7, items[1].md5)]) == ["damaged"]
+
+
+def test_parts(remote, source):
+    """The web server here knows no ranges, and sends everything."""
+    check_parts(remote, source)
 
 
 def test_wrong_bytes_go_nowhere(remote, source, tmp_path):
