@@ -22,6 +22,7 @@
 #define SYNC_THREADS 16
 #define TEMP_DIR ".mlmake-tmp"
 #define TEMP_STALE_S (24 * 3600)
+#define TEMP_TRIES 100
 
 struct remote_dir {
 	struct remote remote;
@@ -300,6 +301,20 @@ static int drop_if_stale(void *ctx, const struct fs_entry *entry, struct err *er
 	return 1;
 }
 
+/* Another push that ends removes temp_root when nobody is in it, which may be just now. */
+static int make_temp(const char *temp_root, struct buf *ret, struct err *err)
+{
+	time_t now = time(NULL);
+	for (int tries = 0;; tries++) {
+		if (fs_mkdirs(temp_root, err) == 0 && fs_walk_if_there(temp_root, drop_if_stale, &now, err) == 0 &&
+		    fs_temp_dir(temp_root, "put-", ret, err) == 0)
+			return 0;
+		if (err->sys_errno != ENOENT || tries == TEMP_TRIES)
+			return -1;
+		err_release(err);
+	}
+}
+
 static int dir_put(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err)
 {
 	struct remote_dir *dir = (struct remote_dir *)remote;
@@ -307,9 +322,7 @@ static int dir_put(struct remote *remote, struct remote_item *items, size_t coun
 	char *temp_root OWNED = path_joined(dir->root, TEMP_DIR);
 	struct buf temp CLEANUP(buf_release) = BUF_INIT;
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	time_t now = time(NULL);
-	if (fs_mkdirs(temp_root, err) < 0 || fs_walk(temp_root, drop_if_stale, &now, err) < 0 ||
-	    fs_temp_dir(temp_root, "put-", &temp, err) < 0) {
+	if (make_temp(temp_root, &temp, err) < 0) {
 		if (err->code == ERR_FAILED)
 			err->code = ERR_NET;
 		if (!err->hint)

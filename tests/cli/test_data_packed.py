@@ -248,6 +248,20 @@ def test_two_push_at_once(packed, tmp_path):
     assert (other / "d/89").read_text() == "content 89\n"
 
 
+@pytest.mark.slow
+def test_pushes_that_end_do_not_disturb_others(packed, tmp_path):
+    """Whoever is the last removes the directory of the temporaries, which the next may just have found."""
+    for number in range(15):
+        shutil.rmtree(packed.remote, ignore_errors=True)
+        places = [tmp_path / f"copy{number}-{k}" for k in range(4)]
+        for place in places:
+            shutil.copytree(packed.path, place, symlinks=True)
+            shutil.rmtree(place / ".mlmake", ignore_errors=True)
+        pushes = [subprocess.Popen([packed.binary, "data", "push", "-r", "packs"], cwd=place, env=packed.env, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, text=True) for place in places]
+        assert [p.communicate()[1] for p in pushes if p.wait()] == []
+
+
 @pytest.mark.parametrize("text, words", [
     ("    packs: {packed: true}\n", "no url"),
     ("    packs: {url: s3://b}\n", "not packed"),
