@@ -251,13 +251,13 @@ def test_two_push_at_once(packed, tmp_path):
 @pytest.mark.slow
 def test_pushes_that_end_do_not_disturb_others(packed, tmp_path):
     """Whoever is the last removes the directory of the temporaries, which the next may just have found."""
-    for number in range(15):
+    for number in range(20):
         shutil.rmtree(packed.remote, ignore_errors=True)
         places = [tmp_path / f"copy{number}-{k}" for k in range(4)]
         for place in places:
             shutil.copytree(packed.path, place, symlinks=True)
             shutil.rmtree(place / ".mlmake", ignore_errors=True)
-        pushes = [subprocess.Popen([packed.binary, "data", "push", "-r", "packs"], cwd=place, env=packed.env, stdout=subprocess.DEVNULL,
+        pushes = [subprocess.Popen([packed.binary, "data", "push", "-r", "packs", "d"], cwd=place, env=packed.env, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, text=True) for place in places]
         assert [p.communicate()[1] for p in pushes if p.wait()] == []
 
