@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 bool http_is_redirect(unsigned status)
 {
@@ -92,4 +93,16 @@ bool http_take_range(const struct http_request *request, uint64_t from, uint64_t
 	*len -= skip;
 	*len = *len < left ? *len : (size_t)left;
 	return true;
+}
+
+int64_t http_parse_date(const char *text)
+{
+	struct tm tm = { 0 };
+	return strptime(text, "%a, %d %b %Y %H:%M:%S", &tm) ? (int64_t)timegm(&tm) : 0;
+}
+
+int64_t http_date(const struct http_request *request)
+{
+	struct buf value CLEANUP(buf_release) = BUF_INIT;
+	return http_header(request, "date", &value) ? http_parse_date(value.data) : 0;
 }

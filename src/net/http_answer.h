@@ -13,6 +13,10 @@ bool http_is_redirect(unsigned status);
  * http. */
 int http_redirect_target(const char *url, const char *location, struct buf *ret, struct err *err) MUST_CHECK;
 
+/* An HTTP date in seconds since 1970; 0 if it is none. http_date: the answer's own, by the server's clock. */
+int64_t http_parse_date(const char *text);
+int64_t http_date(const struct http_request *request);
+
 /* Decodes %XX, and '+' as a blank where that is meant so. */
 void http_url_decode(struct buf *text, bool plus_is_blank);
 

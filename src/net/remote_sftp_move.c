@@ -310,6 +310,8 @@ static void on_finished(void *ctx, const struct sftp_reply *reply)
 		give_up(slot);
 		return;
 	}
+	if (reply->has_attributes && reply->modified_s > slot->run->remote->clock_s)
+		slot->run->remote->clock_s = reply->modified_s;
 	if (slot->waiting > 0)
 		return;
 	slot->waiting++;

@@ -29,6 +29,8 @@ struct remote_web {
 	struct loop *loop;
 	struct web *web;
 	char *temp; /* WebDAV: what temporary names begin with */
+	int64_t clock_s; /* of the server, when it last took something */
+	bool swept; /* of what earlier puts left */
 };
 
 struct web_run;
@@ -364,6 +366,7 @@ static void on_moved(struct web_op *op)
 		settle_failed(slot);
 		return;
 	}
+	slot->run->remote->clock_s = http_date(&op->request);
 	slot->item->ret_state = REMOTE_DONE;
 	slot->item->ret_size = slot->moved;
 	settle(slot, false);
@@ -518,12 +521,16 @@ static int put_items(struct remote *remote, struct remote_item *items, size_t co
 	struct remote_web *web = (struct remote_web *)remote;
 	if (!web_is_dav(web->web))
 		return run_items(web, items, count, begin_put, sink, err);
-	web->temp = mem_printf(TEMP_DIR "/put-%x-%llx-", (unsigned)getpid(), (unsigned long long)loop_now_ms());
+	web->temp = remote_temp_names(TEMP_DIR);
 	int status = make_collections(web, items, count, err);
 	if (status == 0) {
 		status = run_items(web, items, count, begin_put, sink, err);
 		if (status == 0)
 			drop_temporaries(web, items, count);
+	}
+	if (status == 0 && !web->swept && web->clock_s) {
+		web->swept = true;
+		remote_drop_stale(remote, TEMP_DIR, web->clock_s);
 	}
 	free(web->temp);
 	web->temp = NULL;

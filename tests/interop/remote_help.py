@@ -3,6 +3,7 @@ import dataclasses
 import hashlib
 import os
 import subprocess
+import time
 
 import conftest
 
@@ -56,6 +57,32 @@ def check_parts(remote, directory, size=400_000):
     gone = [Item("files/md5/00/" + "0" * 30, directory / "part14", 1, "-", 0)]
     assert remote.states("get", gone) == ["missing"]
     assert not [p for p in [*bad, *gone] if p.path.exists()]
+
+
+def check_stale_temporaries(remote, root, directory):
+    """What a killed put left goes with a later one, once it is a day old by the other machine's clock; what is younger may be in use."""
+    temp = root / ".mlmake-tmp"
+    assert remote.states("put", [make_object(directory, b"first")]) == ["done"]
+    big = make_object(directory, os.urandom(3_000_000))
+    argv = [conftest.BUILD / "tests" / "remote_driver", "put", remote.url, *[f"{k}={v}" for k, v in remote.options.items()], "limit_rate=300000"]
+    killed = subprocess.Popen([str(a) for a in argv], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=remote.env, text=True)
+    killed.stdin.write(big.line())
+    killed.stdin.close()
+    conftest.wait_for(lambda: list(temp.iterdir()))
+    killed.kill()
+    killed.wait()
+    left = list(temp.iterdir())
+    if not left:  # the server may have noticed
+        (temp / "put-1-0").write_bytes(b"part")
+    (temp / "put-2-0").write_bytes(b"of somebody who goes on with it")
+    left = [path for path in temp.iterdir() if path.name != "put-2-0"]
+    assert remote.states("put", [big]) == ["done"]
+    assert all(path.exists() for path in left), "they may be in use"
+    for path in left:
+        os.utime(path, (time.time() - 25 * 3600,) * 2)
+    assert remote.states("put", [make_object(directory, b"second")]) == ["done"]
+    assert [path.name for path in temp.iterdir()] == ["put-2-0"]
+    (temp / "put-2-0").unlink()
 
 
 class Remote:

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from conftest import Sandbox, free_port, need_peer, server
-from remote_help import Item, Remote, check_parts, clean, make_object
+from remote_help import Item, Remote, check_parts, check_stale_temporaries, clean, make_object
 
 
 class Files(http.server.SimpleHTTPRequestHandler):
@@ -191,6 +191,11 @@ def test_wrong_bytes_go_nowhere(remote, source, tmp_path):
 
 
 @pytest.mark.slow
+def test_webdav_removes_what_a_killed_put_left(dav, tmp_path, source):
+    remote = Remote(f"{dav.url}/{tmp_path.name}", clean(tmp_path), user="me", password="secret")
+    check_stale_temporaries(remote, dav.root / tmp_path.name, source)
+
+
 def test_webdav_lists_and_leaves_nothing_behind(dav, tmp_path, source):
     remote = Remote(f"{dav.url}/{tmp_path.name}", clean(tmp_path), user="me", password="secret")
     items = [make_object(source, str(n).encode()) for n in range(40)]
