@@ -29,7 +29,7 @@ def target(tmp_path):
     return path
 
 
-@pytest.fixture(params=["directory", "s3", "moto", "named", "packed directory", "packed s3"])
+@pytest.fixture(params=["directory", "s3", "moto", "named", "packed directory", "packed s3", "packed named"])
 def remote(request, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
@@ -41,10 +41,10 @@ def remote(request, tmp_path):
         s3, bucket = request.getfixturevalue("s3_server"), request.getfixturevalue("bucket")
         yield Remote(f"s3://{bucket}/some prefix", {**clean(home), **s3.env}, endpoint_url=s3.endpoint, **packed)
         return
-    s3 = request.getfixturevalue(f"{request.param}_server")
+    s3 = request.getfixturevalue(f"{request.param.split()[-1]}_server")
     bucket = f"b{time.time_ns()}"
     request.getfixturevalue("make_bucket")(s3, bucket)
-    yield Remote(f"s3://{bucket}", {**clean(home), **s3.env}, endpoint_url=s3.endpoint)
+    yield Remote(f"s3://{bucket}", {**clean(home), **s3.env}, endpoint_url=s3.endpoint, **packed)
 
 
 def fetched(item, target):
