@@ -76,6 +76,7 @@ def template(tmp_path_factory):
 class Case:
     target = ()
     wanted = ()
+    paths = ("",)
 
     def __init__(self, number, box, proxy, server, bucket, work):
         self.number, self.proxy, self.home = number, proxy, box.home
@@ -111,7 +112,7 @@ class Case:
 
     def with_faults(self, what, *args):
         (self.path / ".dvc/config").write_text(self.config + "1\n")
-        self.schedule = self.proxy.schedules[self.prefix] = Schedule(f"{SEED}-{self.number}-{what}")
+        self.schedule = self.proxy.schedules[self.prefix] = Schedule(f"{SEED}-{self.number}-{what}", self.paths)
         try:
             return self.run(*args)
         finally:
@@ -194,6 +195,7 @@ class Case:
 class Packed(Case):
     """The same through packs; of every other pull only a few files are wanted."""
     target = ("-r", "packs")
+    paths = ("", ".pack", ".index", "mlmake%2Fpacks")
 
     def __init__(self, number, box, proxy, server, bucket, work):
         super().__init__(f"p{number}", box, proxy, server, bucket, work)
