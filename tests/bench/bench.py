@@ -490,7 +490,7 @@ def bench_million(bench, peer=False):
 
 
 def transfer_kit():
-    return types.SimpleNamespace(data_tools=data_tools, make_projects=make_projects, s3_server=s3_server, write_config=write_config, lose=lose,
+    return types.SimpleNamespace(data_tools=data_tools, make_projects=make_projects, s3_server=s3_server, write_config=write_config,
                                  Row=Row, format_row=format_row, Failed=Failed, delay=ROOT / "tests" / "bench" / "delay.py")
 
 

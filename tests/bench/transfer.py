@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import subprocess
 import sys
+import time
 
 # A bench's own pieces are handed in by bench.py, which imports this.
 PEERS = ("dvc", "rclone", "aws", "s5cmd")
@@ -66,6 +67,15 @@ def fill_in(argv, **what):
     return filled
 
 
+def put_away(bench, path):
+    """Deleted when all is measured: ext4 looks for free inodes for minutes after many files were deleted."""
+    if path.exists() and sum(1 for _ in path.rglob("*")) < 1000:
+        shutil.rmtree(path)
+    elif path.exists():
+        (bench.work / "away").mkdir(exist_ok=True)
+        path.rename(bench.work / "away" / str(time.monotonic_ns()))
+
+
 def run_copier(bench, argvs, bucket, source):
     """Samples of push, no-op push, pull."""
     up, down = argvs
@@ -75,14 +85,15 @@ def run_copier(bench, argvs, bucket, source):
     again = bench.once(fill_in(up, source=source, bucket=bucket), bench.work)
     pull = bench.once(fill_in(down, target=target, bucket=bucket), bench.work)
     count = sum(1 for p in target.rglob("*") if p.is_file())
-    shutil.rmtree(target)
+    put_away(bench, target)
     return {"push": push, "push, nothing new": again, "pull": pull}, count
 
 
-def run_versioner(bench, prefix, project, lose, *more):
+def run_versioner(bench, prefix, project, *more):
     push = bench.once([*prefix, "push", *more], project)
     again = bench.once([*prefix, "push", *more], project)
-    lose(project, "files")
+    for name in (".dvc/cache", ".dvc/tmp", "files"):
+        put_away(bench, project / name)
     pull = bench.once([*prefix, "pull", *more], project)
     return {"push": push, "push, nothing new": again, "pull": pull}, sum(1 for _ in (project / "files").iterdir())
 
@@ -123,34 +134,33 @@ def measure_packs(bench, kit, name, fill, port):
     bench.time([*prefix, "add", "files"], project)
     kit.write_config(project, f"{name}-packs", port)
     (project / "mlmake.yaml").write_text("version: 1\ndata:\n  remotes:\n    packs: {url: \"remote://bench\", packed: true}\n")
-    found = run_versioner(bench, prefix, project, kit.lose, "-r", "packs")
-    shutil.rmtree(project)
-    shutil.rmtree(bench.work / "s3" / f"{name}-packs")
+    found = run_versioner(bench, prefix, project, "-r", "packs")
+    put_away(bench, project)
+    put_away(bench, bench.work / "s3" / f"{name}-packs")
     return found
 
 
 def measure_copier(bench, argvs, name, source):
     (bench.work / "s3" / name).mkdir()
     found = run_copier(bench, argvs, name, source)
-    shutil.rmtree(bench.work / "s3" / name)
+    put_away(bench, bench.work / "s3" / name)
     return found
 
 
 def measure_versioner(bench, kit, tool, name, fill, port):
-    """Where its files are goes away with it, for what it copies must not be in the page cache twice over."""
     prefix = kit.data_tools(bench)[tool]
     project = kit.make_projects(bench, {tool: prefix}, name, fill)[tool]
     (bench.work / "s3" / f"{name}-{tool}").mkdir()
     bench.time([*prefix, "add", "files"], project)
     kit.write_config(project, f"{name}-{tool}", port)
-    found = run_versioner(bench, prefix, project, kit.lose)
-    shutil.rmtree(project)
-    shutil.rmtree(bench.work / "s3" / f"{name}-{tool}")
+    found = run_versioner(bench, prefix, project)
+    put_away(bench, project)
+    put_away(bench, bench.work / "s3" / f"{name}-{tool}")
     return found
 
 
 def measure(bench, kit, name, work, fill, count, goals, latency=False, tools=PEERS):
-    """kit: what bench.py has: data_tools, make_projects, s3_server, write_config, lose, Row, format_row, Failed."""
+    """kit: what bench.py has: data_tools, make_projects, s3_server, write_config, Row, format_row, Failed."""
     found = {}
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(kit.s3_server(bench))
@@ -174,4 +184,5 @@ def measure(bench, kit, name, work, fill, count, goals, latency=False, tools=PEE
             if back != count:
                 raise kit.Failed(f"{tool}: {back} of {count} files came back")
         shutil.rmtree(source)
+    shutil.rmtree(bench.work / "away", ignore_errors=True)
     report(bench, kit, work, found, goals)
