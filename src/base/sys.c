@@ -46,6 +46,7 @@ struct sys_table sys = {
 	.futimens = futimens,
 	.fsync = fsync,
 	.fdatasync = fdatasync,
+	.sync_file_range = sync_file_range,
 	.ftruncate = ftruncate,
 	.fallocate = fallocate,
 	.flock = flock,

@@ -36,6 +36,7 @@ struct sys_table {
 	int (*futimens)(int fd, const struct timespec times[2]);
 	int (*fsync)(int fd);
 	int (*fdatasync)(int fd);
+	int (*sync_file_range)(int fd, off_t at, off_t len, unsigned flags);
 	int (*ftruncate)(int fd, off_t len);
 	int (*fallocate)(int fd, int mode, off_t at, off_t len);
 	int (*flock)(int fd, int operation);

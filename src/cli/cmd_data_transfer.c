@@ -90,7 +90,7 @@ static int parse(struct cli *cli, struct transfer_flags *flags, bool for_push, b
 	const struct option options[] = {
 		{ 'r', "remote", "NAME", "that remote instead of the default one", OPTION_STRING, &flags->transfer.remote },
 		{ 'j', "jobs", "N", "transfers at once", OPTION_UINT, &flags->transfer.jobs },
-		{ 0, "limit-rate", "RATE", "bytes a second at most: 500k, 10M", OPTION_STRING, &flags->limit_rate },
+		{ 0, "limit-rate", "RATE", "bytes a second at most: 500k, 10M; 0: any, whatever mlmake.yaml says", OPTION_STRING, &flags->limit_rate },
 		{ 'n', "dry-run", NULL, "say what would be moved, and move nothing", OPTION_FLAG, &flags->transfer.dry },
 		{ 'R', "recursive", NULL, "", OPTION_ACCEPTED, NULL },
 		{ 0, "no-run-cache", NULL, "", OPTION_ACCEPTED, NULL },
@@ -111,10 +111,12 @@ static int parse(struct cli *cli, struct transfer_flags *flags, bool for_push, b
 		OPTION_END,
 	};
 	int go_on = cli_parse(cli, options, argc, argv, ret, err);
-	if (go_on > 0 && flags->limit_rate && (!text_parse_size(flags->limit_rate, &flags->transfer.limit_rate) || !flags->transfer.limit_rate)) {
+	if (go_on > 0 && flags->limit_rate && !text_parse_size(flags->limit_rate, &flags->transfer.limit_rate)) {
 		err_set(err, ERR_CONFIG, "'%s' is no rate", flags->limit_rate);
-		return err_hint(err, "--limit-rate takes bytes a second: 500k, 10M");
+		return err_hint(err, "--limit-rate takes bytes a second: 500k, 10M; 0: any");
 	}
+	if (go_on > 0 && flags->limit_rate && !flags->transfer.limit_rate)
+		flags->transfer.limit_rate = DATA_RATE_ANY;
 	return go_on;
 }
 

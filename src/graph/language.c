@@ -118,6 +118,7 @@ static const struct schema_key data_remote_keys[] = {
 };
 
 const struct schema_key data_keys[] = {
+	{"limit_rate", SCHEMA_TEXT, "bytes a second that data is moved with at most: 500k, 10M; --limit-rate goes before it", NULL, NULL},
 	{"remotes", SCHEMA_OBJECTS, "further remotes for `mlmake data push -r NAME` and its like", NULL, data_remote_keys},
 	END,
 };

@@ -1,9 +1,12 @@
 #include "net/http_answer.h"
 
+#include "base/mem.h"
 #include "base/text.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 bool http_is_redirect(unsigned status)
 {
@@ -72,4 +75,34 @@ uint64_t http_pause_ms(const struct http_request *request, unsigned tries, unsig
 		return seconds < most_ms / 1000 ? 1000 * seconds : most_ms;
 	uint64_t full = (uint64_t)first_ms << tries;
 	return full / 2 + (uint64_t)rand_r(random) % (full / 2 + 1);
+}
+
+bool http_take_range(const struct http_request *request, uint64_t from, uint64_t size, uint64_t arrived, const char **bytes, size_t *len)
+{
+	struct buf value CLEANUP(buf_release) = BUF_INIT;
+	uint64_t at = arrived, end = from + size;
+	if (http_header(request, "content-range", &value)) {
+		char *due OWNED = mem_printf("bytes %" PRIu64 "-", from);
+		if (!text_starts(value.data, due))
+			return false;
+		at += from;
+	}
+	size_t skip = at >= from ? 0 : from - at < *len ? (size_t)(from - at) : *len;
+	uint64_t left = at + skip < end ? end - at - skip : 0;
+	*bytes += skip;
+	*len -= skip;
+	*len = *len < left ? *len : (size_t)left;
+	return true;
+}
+
+int64_t http_parse_date(const char *text)
+{
+	struct tm tm = { 0 };
+	return strptime(text, "%a, %d %b %Y %H:%M:%S", &tm) ? (int64_t)timegm(&tm) : 0;
+}
+
+int64_t http_date(const struct http_request *request)
+{
+	struct buf value CLEANUP(buf_release) = BUF_INIT;
+	return http_header(request, "date", &value) ? http_parse_date(value.data) : 0;
 }

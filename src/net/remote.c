@@ -1,6 +1,7 @@
 #include "net/remote.h"
 
 #include "base/fs.h"
+#include "base/loop.h"
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/text.h"
@@ -9,6 +10,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define STALE_S (24 * 3600)
+#define STALE_MOST 10000 /* removed at once */
 
 /* What is spoken, and how to reach what is not. */
 static const struct {
@@ -209,6 +215,46 @@ int remote_write_at(int fd, const void *bytes, size_t len, uint64_t at)
 		at += (uint64_t)put;
 	}
 	return 0;
+}
+
+char *remote_temp_names(const char *dir)
+{
+	uint64_t random = 0;
+	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		random = ((uint64_t)getpid() << 32) ^ loop_now_ms();
+	return mem_printf("%s/put-%016" PRIx64 "-", dir, random);
+}
+
+struct stale {
+	int64_t before_s;
+	struct strlist keys;
+};
+
+static int note_stale(void *ctx, const char *key, uint64_t size UNUSED, int64_t modified_s, struct err *err UNUSED)
+{
+	struct stale *stale = ctx;
+	if (modified_s && modified_s < stale->before_s && stale->keys.len < STALE_MOST)
+		strlist_add(&stale->keys, key);
+	return 0;
+}
+
+void remote_drop_stale(struct remote *remote, const char *dir, int64_t now_s)
+{
+	struct stale stale = { .before_s = now_s - STALE_S };
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	char *prefix OWNED = mem_printf("%s/", dir);
+	if (!now_s)
+		return;
+	if (remote_list(remote, prefix, note_stale, &stale, &ignored) == 0) {
+		struct remote_item *items OWNED = mem_alloc((stale.keys.len + 1) * sizeof(*items));
+		for (size_t i = 0; i < stale.keys.len; i++)
+			items[i] = (struct remote_item){ .key = stale.keys.at[i] };
+		if (remote_remove(remote, items, stale.keys.len, NULL, &ignored) < 0)
+			err_release(&ignored);
+		for (size_t i = 0; i < stale.keys.len; i++)
+			err_release(&items[i].ret_err);
+	}
+	strlist_release(&stale.keys);
 }
 
 static size_t depth_of(const char *key)

@@ -70,6 +70,8 @@ struct remote_item {
 	uint64_t size;        /* expected; REMOTE_SIZE_UNKNOWN if not known */
 	uint64_t max_size;    /* get, where size is not known: what is larger is DAMAGED and not moved; 0: any */
 	struct digest expect; /* expected; kind DIGEST_NONE: not checked */
+	bool part;            /* get: of the object only the `size` bytes from `from` on, which is what `expect` is of, too. Not of one in a pack */
+	uint64_t from;
 	const char *version;  /* get, check: that version of the object (S3); one that is gone is MISSING. NULL: the newest */
 	struct remote_version *ret_version; /* put, check (S3): filled for what is DONE, once; NULL: not asked for */
 	enum remote_state ret_state;

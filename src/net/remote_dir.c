@@ -22,6 +22,7 @@
 #define SYNC_THREADS 16
 #define TEMP_DIR ".mlmake-tmp"
 #define TEMP_STALE_S (24 * 3600)
+#define TEMP_TRIES 100
 
 struct remote_dir {
 	struct remote remote;
@@ -76,6 +77,42 @@ static int dir_check(struct remote *remote, struct remote_item *items, size_t co
 	return 0;
 }
 
+/* The item's part of an object; settles the item where that fails. */
+static void copy_part(struct remote_item *item, const char *source, const struct stat *st)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	char bytes[64 << 10];
+	uint64_t size = (uint64_t)st->st_size, at = 0;
+	if (item->from > size || item->size > size - item->from) {
+		remote_item_wrong_size(item, "the remote copy", size);
+		return;
+	}
+	int from CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, source, O_RDONLY | O_CLOEXEC, 0), to CLEANUP(fs_close_fd) = -1;
+	if (from < 0) {
+		err_set_errno(&err, ERR_FAILED, errno, "cannot read '%s'", source);
+		remote_item_failed(item, &err);
+		return;
+	}
+	if (remote_item_create(item, &to, &err) < 0) {
+		remote_item_failed(item, &err);
+		return;
+	}
+	while (at < item->size) {
+		size_t due = item->size - at < sizeof(bytes) ? (size_t)(item->size - at) : sizeof(bytes);
+		ssize_t got = sys.pread(from, bytes, due, (off_t)(item->from + at));
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0 || remote_write_at(to, bytes, (size_t)got, at) < 0) {
+			err_set_errno(&err, ERR_FAILED, got == 0 ? EIO : errno, "cannot copy a part of '%s'", source);
+			sys.unlinkat(AT_FDCWD, item->path, 0);
+			remote_item_failed(item, &err);
+			return;
+		}
+		at += (uint64_t)got;
+	}
+	item->ret_size = at;
+}
+
 static void copy_one(void *ctx, size_t index)
 {
 	struct batch *batch = ctx;
@@ -88,6 +125,8 @@ static void copy_one(void *ctx, size_t index)
 	batch->copies[index] = batch->put ? mem_printf("%s/%zu", batch->temp, index) : mem_strdup(item->path);
 	if (sys.fstatat(AT_FDCWD, source, &st, 0) < 0 && errno == ENOENT) {
 		remote_item_missing(item, batch->put ? "here" : "on the remote");
+	} else if (item->part) {
+		copy_part(item, source, &st);
 	} else if (item->size != REMOTE_SIZE_UNKNOWN && S_ISREG(st.st_mode) && (uint64_t)st.st_size != item->size) {
 		remote_item_wrong_size(item, what, (uint64_t)st.st_size);
 	} else if (item->size == REMOTE_SIZE_UNKNOWN && item->max_size && (uint64_t)st.st_size > item->max_size) {
@@ -153,6 +192,15 @@ static int rename_into_place(const char *from, const char *to, struct err *err)
 	if (fs_mkdirs_for(to, err) < 0)
 		return -1;
 	return fs_rename(from, to, err);
+}
+
+/* As in store/odb.c: many small writes become few large ones. */
+static void start_one(void *ctx, size_t index)
+{
+	const struct batch *batch = ctx;
+	int fd CLEANUP(fs_close_fd) = batch->copies[index] ? sys.openat(AT_FDCWD, batch->copies[index], O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0) : -1;
+	if (fd >= 0)
+		sys.sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 }
 
 static void publish_one(void *ctx, size_t index)
@@ -237,6 +285,8 @@ static int move_all(struct batch *batch, struct remote_item *items, size_t count
 		batch->copies = mem_alloc(batch->count * sizeof(*batch->copies));
 		copy_and_verify(batch);
 		if (batch->put) {
+			if (batch->count > SYNC_THREADS)
+				pool_each(0, batch->count, start_one, batch);
 			pool_each(SYNC_THREADS, batch->count, publish_one, batch);
 			status = sync_touched(batch, err);
 		}
@@ -262,6 +312,20 @@ static int drop_if_stale(void *ctx, const struct fs_entry *entry, struct err *er
 	return 1;
 }
 
+/* Another push that ends removes temp_root when nobody is in it, which may be just now. */
+static int make_temp(const char *temp_root, struct buf *ret, struct err *err)
+{
+	time_t now = time(NULL);
+	for (int tries = 0;; tries++) {
+		if (fs_mkdirs(temp_root, err) == 0 && fs_walk_if_there(temp_root, drop_if_stale, &now, err) == 0 &&
+		    fs_temp_dir(temp_root, "put-", ret, err) == 0)
+			return 0;
+		if (err->sys_errno != ENOENT || tries == TEMP_TRIES)
+			return -1;
+		err_release(err);
+	}
+}
+
 static int dir_put(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err)
 {
 	struct remote_dir *dir = (struct remote_dir *)remote;
@@ -269,9 +333,7 @@ static int dir_put(struct remote *remote, struct remote_item *items, size_t coun
 	char *temp_root OWNED = path_joined(dir->root, TEMP_DIR);
 	struct buf temp CLEANUP(buf_release) = BUF_INIT;
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
-	time_t now = time(NULL);
-	if (fs_mkdirs(temp_root, err) < 0 || fs_walk(temp_root, drop_if_stale, &now, err) < 0 ||
-	    fs_temp_dir(temp_root, "put-", &temp, err) < 0) {
+	if (make_temp(temp_root, &temp, err) < 0) {
 		if (err->code == ERR_FAILED)
 			err->code = ERR_NET;
 		if (!err->hint)

@@ -44,6 +44,12 @@ void remote_parents(const struct remote_item *items, size_t count, const char *a
 /* How many of them, from that one on, are as deep as it: none of these is in another. */
 size_t remote_same_depth(const struct strlist *names, size_t from);
 
+/* What temporary names of one put begin with: "dir/put-<random>-". Owned by the caller. */
+char *remote_temp_names(const char *dir);
+/* Removes what was left below dir by puts that were killed: temporaries that nobody has written to for a day, as the remote's own clock says (now_s;
+ * 0: not known, and nothing is removed). What cannot be done is left for another time. */
+void remote_drop_stale(struct remote *remote, const char *dir, int64_t now_s);
+
 /* Settle an item. Those with a message return nothing: the item is the answer. */
 void remote_item_failed(struct remote_item *item, struct err *why); /* takes what is in why */
 void remote_item_missing(struct remote_item *item, const char *where);

@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "net/http_answer.h"
 #include "net/remote_s3_impl.h"
 
 #include <errno.h>
@@ -29,7 +30,7 @@ static bool start_over(struct s3_op *op)
 	if (slot->stream)
 		digest_drop(slot->stream);
 	slot->stream = slot->item->expect.kind == DIGEST_NONE ? NULL : digest_begin(slot->item->expect.kind);
-	slot->moved = 0;
+	slot->moved = slot->from = 0;
 	if (slot->fd >= 0 && sys.ftruncate(slot->fd, 0) < 0) {
 		err_set_errno(&op->request.ret_err, ERR_FAILED, errno, "cannot empty '%s'", slot->item->path);
 		return false;
@@ -37,12 +38,26 @@ static bool start_over(struct s3_op *op)
 	return true;
 }
 
-static bool take_bytes(struct http_request *request, const void *bytes, size_t len)
+/* What came of the object: only what was asked for, where that is a part of it. */
+static bool cut_part(struct s3_slot *slot, struct http_request *request, const char **bytes, size_t *len)
+{
+	const struct remote_item *item = slot->item;
+	uint64_t arrived = slot->from;
+	slot->from += *len;
+	if (!item->part || http_take_range(request, item->from, item->size, arrived, bytes, len))
+		return true;
+	slot->damaged = true;
+	err_set(&request->ret_err, ERR_NET, "the server sent other bytes of '%s' than were asked for", item->key);
+	return false;
+}
+
+static bool take_bytes(struct http_request *request, const void *from, size_t len)
 {
 	struct s3_op *op = request->ctx;
 	struct s3_slot *slot = op->ctx;
 	const struct remote_item *item = slot->item;
-	if (!open_target(slot, &request->ret_err))
+	const char *bytes = from;
+	if (!open_target(slot, &request->ret_err) || !cut_part(slot, request, &bytes, &len))
 		return false;
 	if (item->size != REMOTE_SIZE_UNKNOWN && len > item->size - slot->moved) {
 		slot->damaged = true;
@@ -118,13 +133,13 @@ static void finish(struct s3_slot *slot)
 		settle(slot, false);
 		return;
 	}
-	uint64_t total = total_size(slot);
+	uint64_t total = item->part ? slot->moved : total_size(slot);
 	if (item->size == REMOTE_SIZE_UNKNOWN && item->max_size && total > item->max_size) {
 		remote_item_too_large(item, total);
 		settle(slot, false);
 		return;
 	}
-	if (total > slot->moved && slot->moved == slot->run->part && (item->size == REMOTE_SIZE_UNKNOWN || item->size == total)) {
+	if (!item->part && total > slot->moved && slot->moved == slot->run->part && (item->size == REMOTE_SIZE_UNKNOWN || item->size == total)) {
 		s3_large_get(slot, total);
 		return;
 	}
@@ -171,9 +186,11 @@ static void on_fetched(struct s3_op *op)
 void s3_begin_get(struct s3_slot *slot, struct remote_item *item)
 {
 	s3_slot_use(slot, item, "GET");
-	if (slot->run->partials && s3_large_go_on(slot))
+	if (slot->run->partials && !item->part && s3_large_go_on(slot))
 		return;
-	if (item->size == REMOTE_SIZE_UNKNOWN || item->size > slot->run->large)
+	if (item->part)
+		strlist_take(&slot->op.headers, mem_printf("range: bytes=%" PRIu64 "-%" PRIu64, item->from, item->from + item->size - 1));
+	else if (item->size == REMOTE_SIZE_UNKNOWN || item->size > slot->run->large)
 		strlist_take(&slot->op.headers, mem_printf("range: bytes=0-%" PRIu64, slot->run->part - 1));
 	slot->op.bulk = item->size != REMOTE_SIZE_UNKNOWN && item->size > S3_SMALL;
 	slot->op.on_try = start_over;

@@ -39,7 +39,7 @@ struct s3_slot {
 	size_t small_cap;
 	struct digest_stream *stream;
 	uint64_t moved;           /* by this try; of a part: what is there of it */
-	uint64_t from;            /* get of a part: where this try began */
+	uint64_t from;            /* get of a part: where this try began; of an item that is one: bytes that came */
 	struct s3_large *large;   /* a part of it */
 	unsigned part;
 	struct hash_job *hash;    /* of the part to send */

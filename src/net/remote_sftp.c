@@ -184,10 +184,16 @@ static int put_items(struct remote *remote, struct remote_item *items, size_t co
 {
 	struct remote_sftp *sftp = (struct remote_sftp *)remote;
 	free(sftp->temp);
-	sftp->temp = mem_printf(TEMP_DIR "/put-%x-%llx-", (unsigned)getpid(), (unsigned long long)loop_now_ms());
+	sftp->temp = remote_temp_names(TEMP_DIR);
 	if (make_directories(sftp, items, count, err) < 0)
 		return -1;
-	return run_items(sftp, items, count, files(sftp), sftp_begin_put, sink, err);
+	if (run_items(sftp, items, count, files(sftp), sftp_begin_put, sink, err) < 0)
+		return -1;
+	if (!sftp->swept && sftp->clock_s) {
+		sftp->swept = true;
+		remote_drop_stale(remote, TEMP_DIR, sftp->clock_s);
+	}
+	return 0;
 }
 
 static int list_items(struct remote *remote, const char *prefix, remote_visit_fn *visit, void *ctx, struct err *err)

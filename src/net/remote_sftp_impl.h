@@ -17,6 +17,8 @@ struct remote_sftp {
 	struct sftp *sftp;       /* NULL: not connected */
 	struct http_rate rate;
 	char *temp;              /* what temporary names begin with */
+	int64_t clock_s;         /* of the other machine, when something was last written there */
+	bool swept;              /* of what earlier puts left */
 };
 
 struct sftp_run;

@@ -189,7 +189,7 @@ static void on_read(void *ctx, const struct sftp_reply *reply)
 		chunk->busy = true;
 		slot->waiting++;
 		slot->hash_again = slot->hash_again || slot->asked > chunk->at + chunk->len;
-		sftp_read(slot->run->remote->sftp, &slot->handle, chunk->at, chunk->len, on_read, chunk);
+		sftp_read(slot->run->remote->sftp, &slot->handle, slot->item->from + chunk->at, chunk->len, on_read, chunk);
 		return;
 	}
 	pump_get(slot);
@@ -207,7 +207,7 @@ static void pump_get(struct sftp_slot *slot)
 		*chunk = (struct chunk){ slot, slot->asked, len, true };
 		slot->asked += chunk->len;
 		slot->waiting++;
-		sftp_read(remote->sftp, &slot->handle, chunk->at, chunk->len, on_read, chunk);
+		sftp_read(remote->sftp, &slot->handle, slot->item->from + chunk->at, chunk->len, on_read, chunk);
 	}
 	if (slot->asked == slot->size && slot->waiting == 0 && slot->handle.len) {
 		slot->waiting++;
@@ -227,6 +227,8 @@ static void on_size(void *ctx, const struct sftp_reply *reply)
 		return;
 	}
 	slot->size = reply->size;
+	if (item->part && item->from <= slot->size && item->size <= slot->size - item->from)
+		slot->size = item->size;
 	if (item->size != REMOTE_SIZE_UNKNOWN && item->size != slot->size) {
 		remote_item_wrong_size(item, "the remote copy", slot->size);
 		give_up(slot);
@@ -308,6 +310,8 @@ static void on_finished(void *ctx, const struct sftp_reply *reply)
 		give_up(slot);
 		return;
 	}
+	if (reply->has_attributes && reply->modified_s > slot->run->remote->clock_s)
+		slot->run->remote->clock_s = reply->modified_s;
 	if (slot->waiting > 0)
 		return;
 	slot->waiting++;

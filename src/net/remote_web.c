@@ -29,6 +29,8 @@ struct remote_web {
 	struct loop *loop;
 	struct web *web;
 	char *temp; /* WebDAV: what temporary names begin with */
+	int64_t clock_s; /* of the server, when it last took something */
+	bool swept; /* of what earlier puts left */
 };
 
 struct web_run;
@@ -43,7 +45,7 @@ struct web_slot {
 	bool second;              /* get: it came damaged once and is fetched again */
 	bool by_get;              /* check: the server knows no HEAD */
 	struct digest_stream *stream;
-	uint64_t moved;
+	uint64_t moved, arrived;  /* arrived: get, also what is not the item's part */
 };
 
 typedef void web_begin_fn(struct web_slot *slot);
@@ -230,7 +232,7 @@ static void hash_from_start(struct web_slot *slot)
 	if (slot->stream)
 		digest_drop(slot->stream);
 	slot->stream = slot->item->expect.kind == DIGEST_NONE ? NULL : digest_begin(slot->item->expect.kind);
-	slot->moved = 0;
+	slot->moved = slot->arrived = 0;
 }
 
 static bool get_again(struct web_op *op)
@@ -243,14 +245,22 @@ static bool get_again(struct web_op *op)
 	return false;
 }
 
-static bool take_bytes(struct http_request *request, const void *bytes, size_t len)
+static bool take_bytes(struct http_request *request, const void *from, size_t len)
 {
 	struct web_op *op = request->ctx;
 	struct web_slot *slot = op->ctx;
 	const struct remote_item *item = slot->item;
+	const char *bytes = from;
+	uint64_t arrived = slot->arrived;
 	uint64_t most = item->size != REMOTE_SIZE_UNKNOWN ? item->size : item->max_size ? item->max_size : UINT64_MAX;
 	if (!open_target(slot, &request->ret_err))
 		return false;
+	slot->arrived += len;
+	if (item->part && !http_take_range(request, item->from, item->size, arrived, &bytes, &len)) {
+		slot->damaged = true;
+		err_set(&request->ret_err, ERR_NET, "the server sent other bytes of '%s' than were asked for", item->key);
+		return false;
+	}
 	if (len > most - slot->moved) {
 		slot->damaged = true;
 		err_set(&request->ret_err, ERR_DATA, "the remote copy of '%s' is larger than the %" PRIu64 " bytes expected", item->key, most);
@@ -286,6 +296,11 @@ static void on_fetched(struct web_op *op)
 		settle(slot, false);
 		return;
 	}
+	if (item->part && op->request.ret_status == 416) {
+		remote_item_wrong_size(item, "the remote copy", 0);
+		settle(slot, false);
+		return;
+	}
 	bool came = op->ret_outcome == WEB_OK && open_target(slot, &op->ret_err);
 	if (came && is_right(slot)) {
 		item->ret_size = slot->moved;
@@ -307,6 +322,8 @@ static void begin_get(struct web_slot *slot)
 {
 	slot_request(slot, "GET", slot->item->key, on_fetched);
 	slot->op.bulk = slot->item->size != REMOTE_SIZE_UNKNOWN && slot->item->size > ((uint64_t)128 << 10);
+	if (slot->item->part)
+		strlist_take(&slot->op.headers, mem_printf("Range: bytes=%" PRIu64 "-%" PRIu64, slot->item->from, slot->item->from + slot->item->size - 1));
 	slot->op.on_try = get_again;
 	slot->op.on_data = take_bytes;
 	slot_start(slot);
@@ -349,6 +366,7 @@ static void on_moved(struct web_op *op)
 		settle_failed(slot);
 		return;
 	}
+	slot->run->remote->clock_s = http_date(&op->request);
 	slot->item->ret_state = REMOTE_DONE;
 	slot->item->ret_size = slot->moved;
 	settle(slot, false);
@@ -503,12 +521,16 @@ static int put_items(struct remote *remote, struct remote_item *items, size_t co
 	struct remote_web *web = (struct remote_web *)remote;
 	if (!web_is_dav(web->web))
 		return run_items(web, items, count, begin_put, sink, err);
-	web->temp = mem_printf(TEMP_DIR "/put-%x-%llx-", (unsigned)getpid(), (unsigned long long)loop_now_ms());
+	web->temp = remote_temp_names(TEMP_DIR);
 	int status = make_collections(web, items, count, err);
 	if (status == 0) {
 		status = run_items(web, items, count, begin_put, sink, err);
 		if (status == 0)
 			drop_temporaries(web, items, count);
+	}
+	if (status == 0 && !web->swept && web->clock_s) {
+		web->swept = true;
+		remote_drop_stale(remote, TEMP_DIR, web->clock_s);
 	}
 	free(web->temp);
 	web->temp = NULL;

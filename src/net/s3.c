@@ -381,7 +381,7 @@ static void sign(struct s3 *s3, struct s3_op *op, const char *path)
 	}
 	struct strlist added = { 0 };
 	struct sigv4_input input = {
-		.method = op->method, .host = s3->host, .path = path, .query = &op->query, .headers = &op->sent_headers,
+		.method = op->refused ? "GET" : op->method, .host = s3->host, .path = path, .query = &op->query, .headers = &op->sent_headers,
 		.payload_hash = op->payload_hash ? op->payload_hash : hash, .now = time(NULL) + s3->clock_offset,
 	};
 	sigv4_sign(&s3->signer, &input, &added);
@@ -412,6 +412,8 @@ static void make_url(struct s3 *s3, struct s3_op *op)
 		strlist_add(&op->sent_headers, op->headers.at[i]);
 	for (size_t i = 0; i < s3->headers.of[op->use].len; i++)
 		strlist_add(&op->sent_headers, s3->headers.of[op->use].at[i]);
+	if (op->refused)
+		strlist_add(&op->sent_headers, "range: bytes=0-0");
 	op->credentials_generation = s3->credentials_generation;
 	if (!s3->anonymous)
 		sign(s3, op, path);
@@ -471,12 +473,22 @@ static bool mend_region(struct s3_op *op)
 
 static bool mend_clock(struct s3_op *op)
 {
-	struct buf value CLEANUP(buf_release) = BUF_INIT;
-	struct tm tm = { 0 };
-	if (op->mended_clock || !http_header(&op->request, "date", &value) || !strptime(value.data, "%a, %d %b %Y %H:%M:%S", &tm))
+	int64_t date = http_date(&op->request);
+	if (op->mended_clock || !date)
 		return false;
 	op->mended_clock = true;
-	op->s3->clock_offset = timegm(&tm) - time(NULL);
+	op->s3->clock_offset = date - time(NULL);
+	return true;
+}
+
+/* A refused HEAD says neither why nor, of an expired token, that it can be mended: its answer has no body. */
+static bool ask_why(struct s3_op *op)
+{
+	unsigned status = op->request.ret_status;
+	if (op->refused || strcmp(op->method, "HEAD") != 0 || op->response.len || (status != 400 && status != 401 && status != 403))
+		return false;
+	op->refused = status;
+	op->timer = loop_add_timer(op->s3->loop, 0, try_now, op);
 	return true;
 }
 
@@ -500,7 +512,14 @@ static void on_answer(struct http_request *request)
 	struct s3_op *op = request->ctx;
 	struct buf code CLEANUP(buf_release) = BUF_INIT;
 	bool again = false;
-	switch (s3_judge(op, &code)) {
+	enum s3_fault fault = s3_judge(op, &code);
+	if (op->refused && fault == S3_FAULT_NONE) { /* it was the HEAD alone */
+		request->ret_status = op->refused;
+		op->ret_outcome = S3_FAILED;
+		buf_reset(&op->response);
+		fault = S3_FAULT_REFUSED;
+	}
+	switch (fault) {
 	case S3_FAULT_NONE:
 		op->s3->last_success_ms = loop_now_ms();
 		settle(op);
@@ -520,12 +539,14 @@ static void on_answer(struct http_request *request)
 	case S3_FAULT_HOPELESS:
 		break;
 	case S3_FAULT_REFUSED:
-		fail(op, code.data, false);
+		if (!ask_why(op))
+			fail(op, code.data, false);
 		return;
 	}
-	if (again)
+	if (again) {
+		op->refused = 0;
 		op->timer = loop_add_timer(op->s3->loop, 0, try_now, op);
-	else
+	} else
 		fail(op, code.data, true);
 }
 
@@ -545,7 +566,7 @@ static void try_now(void *ctx)
 	}
 	make_url(s3, op);
 	struct http_request *request = &op->request;
-	request->method = op->method;
+	request->method = op->refused ? "GET" : op->method;
 	request->url = op->url;
 	request->headers = &op->sent_headers;
 	request->body = op->body;
@@ -570,6 +591,7 @@ void s3_start(struct s3 *s3, struct s3_op *op)
 	op->s3 = s3;
 	op->tries = 0;
 	op->mended_region = op->mended_clock = op->mended_credentials = false;
+	op->refused = 0;
 	op->ret_hopeless = false;
 	op->first_try_ms = loop_now_ms();
 	err_release(&op->ret_err);

@@ -1,6 +1,7 @@
 #include "net/s3_error.h"
 
 #include "base/text.h"
+#include "net/http_answer.h"
 #include "net/xml.h"
 
 #include <ctype.h>
@@ -61,12 +62,8 @@ static const struct meaning *meaning_of(const char *code)
 
 static bool clock_is_off(const struct http_request *request)
 {
-	struct buf value CLEANUP(buf_release) = BUF_INIT;
-	struct tm tm = { 0 };
-	if (!http_header(request, "date", &value) || !strptime(value.data, "%a, %d %b %Y %H:%M:%S", &tm))
-		return false;
-	long long difference = (long long)timegm(&tm) - (long long)time(NULL);
-	return difference > MAX_SKEW_S || difference < -MAX_SKEW_S;
+	int64_t date = http_date(request), difference = date - (int64_t)time(NULL);
+	return date && (difference > MAX_SKEW_S || difference < -MAX_SKEW_S);
 }
 
 static enum s3_fault judge_status(const struct s3_op *op)

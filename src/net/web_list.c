@@ -7,7 +7,6 @@
 #include "net/xml.h"
 
 #include <string.h>
-#include <time.h>
 
 #define MAX_LISTING ((size_t)64 << 20)
 #define MAX_DEPTH 32
@@ -71,12 +70,6 @@ static int take_entry(const struct listing *listing, struct dav_entry *entry, co
 		       ? listing->visit(listing->ctx, entry->key.data, entry->size, entry->modified_s, err) : 0;
 }
 
-static int64_t http_date(const char *text)
-{
-	struct tm tm = { 0 };
-	return strptime(text, "%a, %d %b %Y %H:%M:%S", &tm) ? (int64_t)timegm(&tm) : 0;
-}
-
 static int read_multistatus(const struct listing *listing, const struct buf *body, const char *asked, struct strlist *ret_below, struct err *err)
 {
 	struct xml_scan scan = { .at = body->data, .end = body->data + body->len };
@@ -103,7 +96,7 @@ static int read_multistatus(const struct listing *listing, const struct buf *bod
 				entry.size = 0;
 		} else if (xml_is(&scan, "getlastmodified")) {
 			xml_text(&scan, &entry.text);
-			entry.modified_s = http_date(entry.text.data);
+			entry.modified_s = http_parse_date(entry.text.data);
 		}
 	}
 	return complete ? 0 : err_set(err, ERR_NET, "the server's listing ends in the middle, or is none");

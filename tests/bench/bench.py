@@ -163,7 +163,7 @@ def seconds(value):
     return f"{value * 1000:.2f} ms" if value < 0.1 else f"{value:.2f} s"
 
 
-COLUMNS = "{:<17} {:<30} {:<9} {:>10} {:>10} {:>10}  {:<9} {}"
+COLUMNS = "{:<17} {:<30} {:<13} {:>10} {:>10} {:>10}  {:<9} {}"
 
 
 def format_row(row):
@@ -528,7 +528,7 @@ def bench_million(bench, peer=False):
 
 
 def transfer_kit():
-    return types.SimpleNamespace(data_tools=data_tools, make_projects=make_projects, s3_server=s3_server, write_config=write_config, lose=lose,
+    return types.SimpleNamespace(data_tools=data_tools, make_projects=make_projects, s3_server=s3_server, write_config=write_config,
                                  Row=Row, format_row=format_row, Failed=Failed, delay=ROOT / "tests" / "bench" / "delay.py")
 
 
@@ -542,35 +542,37 @@ def has_room(bench, size, what):
 def bench_transfer(bench):
     """Small files and large ones to S3 and back, against all that move files."""
     count = bench.files
-    transfer.measure(bench, transfer_kit(), "t-small", f"{count:,} x 8 KiB, S3", lambda p: write_files(p / "files", count, 8192), count)
+    transfer.measure(bench, transfer_kit(), "t-small", f"{count:,} x 8 KiB, S3", lambda p: write_files(p / "files", count, 8192), count,
+                     transfer.SMALL)
     if has_room(bench, 8 * bench.big, "one large file"):
-        transfer.measure(bench, transfer_kit(), "t-big", f"{bench.big >> 20:,} MiB, S3", lambda p: write_big(p / "files" / "0", bench.big), 1)
+        transfer.measure(bench, transfer_kit(), "t-big", f"{bench.big >> 20:,} MiB, S3", lambda p: write_big(p / "files" / "0", bench.big), 1,
+                         transfer.LARGE)
 
         def four(project):
             for i in range(4):
                 write_big(project / "files" / f"{i}", bench.big // 4)
-        transfer.measure(bench, transfer_kit(), "t-four", f"4 x {bench.big >> 22:,} MiB, S3", four, 4)
+        transfer.measure(bench, transfer_kit(), "t-four", f"4 x {bench.big >> 22:,} MiB, S3", four, 4, transfer.LARGE)
 
 
 def bench_latency(bench):
     """The same small files over 20 ms."""
     count = bench.files
     transfer.measure(bench, transfer_kit(), "t-far", f"{count:,} x 8 KiB, S3, {transfer.DELAY_MS} ms",
-                     lambda p: write_files(p / "files", count, 8192), count, latency=True)
+                     lambda p: write_files(p / "files", count, 8192), count, transfer.FAR, latency=True)
 
 
-def bench_many(bench):
-    """Ten times as many small files; minutes with some of the peers."""
+def bench_many(bench, also=()):
+    """Ten times as many small files; minutes with some of the peers, a quarter of an hour with dvc (many-dvc)."""
     count = 10 * bench.files
     transfer.measure(bench, transfer_kit(), "t-many", f"{count:,} x 1 KiB, S3", lambda p: write_files(p / "files", count, 1024), count,
-                     tools=("rclone", "s5cmd"))
+                     transfer.SMALL, tools=("rclone", "s5cmd", *also))
 
 
 BENCHES = {"start": bench_start, "graph": bench_graph, "huge": bench_huge, "data": bench_data, "hash": bench_hash, "big": bench_big,
-           "transfer": bench_transfer,
-           "latency": bench_latency, "many": bench_many, "sizes": bench_sizes, "million": bench_million,
+           "transfer": bench_transfer, "latency": bench_latency, "many": bench_many, "many-dvc": lambda bench: bench_many(bench, also=("dvc",)),
+           "sizes": bench_sizes, "million": bench_million,
            "million-dvc": lambda bench: bench_million(bench, peer=True)}
-SLOW = ("transfer", "latency", "many", "sizes", "million", "million-dvc")  # only when named
+SLOW = ("transfer", "latency", "many", "many-dvc", "sizes", "million", "million-dvc")  # only when named
 
 
 # --- the report -------------------------------------------------------------------------------------------------------
@@ -578,7 +580,9 @@ SLOW = ("transfer", "latency", "many", "sizes", "million", "million-dvc")  # onl
 def versions(bench):
     asked = {"mlmake": [bench.mlmake, "--version"], "ninja": [bench.peer("ninja"), "--version"], "make": [bench.peer("make"), "--version"],
              "go-task": [bench.peer("task", "bin/task"), "--version"],
-             "dvc": [bench.peer("dvc", "dvc/bin/dvc"), "--version"], "versitygw": [bench.peer("versitygw", "bin/versitygw"), "--version"]}
+             "dvc": [bench.peer("dvc", "dvc/bin/dvc"), "--version"], "versitygw": [bench.peer("versitygw", "bin/versitygw"), "--version"],
+             "rclone": [bench.peer("rclone"), "version"], "aws": [bench.peer("aws", "aws/bin/aws"), "--version"],
+             "s5cmd": [bench.peer("s5cmd", "bin/s5cmd"), "version"]}
     found = []
     for name, argv in asked.items():
         if argv[0]:

@@ -1,4 +1,5 @@
 """Packed remotes: small files in large packs, beside the plain objects of the same place."""
+import dataclasses
 import hashlib
 import json
 import os
@@ -247,6 +248,20 @@ def test_two_push_at_once(packed, tmp_path):
     assert (other / "d/89").read_text() == "content 89\n"
 
 
+@pytest.mark.slow
+def test_pushes_that_end_do_not_disturb_others(packed, tmp_path):
+    """Whoever is the last removes the directory of the temporaries, which the next may just have found."""
+    for number in range(20):
+        shutil.rmtree(packed.remote, ignore_errors=True)
+        places = [tmp_path / f"copy{number}-{k}" for k in range(4)]
+        for place in places:
+            shutil.copytree(packed.path, place, symlinks=True)
+            shutil.rmtree(place / ".mlmake", ignore_errors=True)
+        pushes = [subprocess.Popen([packed.binary, "data", "push", "-r", "packs", "d"], cwd=place, env=packed.env, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, text=True) for place in places]
+        assert [p.communicate()[1] for p in pushes if p.wait()] == []
+
+
 @pytest.mark.parametrize("text, words", [
     ("    packs: {packed: true}\n", "no url"),
     ("    packs: {url: s3://b}\n", "not packed"),
@@ -310,6 +325,78 @@ def test_faults_that_pass(on_s3, rule):
     shutil.rmtree(on_s3.path / ".mlmake/packs")
     pull_anew(on_s3)
     assert_whole(on_s3)
+
+
+@pytest.fixture
+def wide(on_s3):
+    """One pack of 8 MB with 400 files of 20 kB in it; the proxy's log is empty."""
+    shutil.rmtree(on_s3.path / "d")
+    (on_s3.path / "d").mkdir()
+    on_s3.content = {f"d/{i:03}": os.urandom(20_000) for i in range(400)}
+    for name, content in on_s3.content.items():
+        (on_s3.path / name).write_bytes(content)
+    on_s3.mlmake("data", "add", "d")
+    push(on_s3, "d")
+    on_s3.proxy.log.clear()
+    on_s3.proxy.requests.clear()
+    return on_s3
+
+
+def pull_some(box, *names, check=0):
+    """The ranges (None: all of it) of packs that were asked for."""
+    box.proxy.requests.clear()
+    pull = pull_anew(box, *names, check=check)
+    for name in names if check == 0 else []:
+        assert (box.path / name).read_bytes() == box.content[name], name
+    return [dict((k.lower(), v) for k, v in headers).get("range") for first, headers in box.proxy.requests if ".pack " in first], pull
+
+
+def lengths(ranges):
+    places = [r.removeprefix("bytes=").split("-") for r in ranges]
+    return [int(end) - int(start) + 1 for start, end in places]
+
+
+def test_few_files_are_fetched_as_ranges(wide):
+    assert lengths(pull_some(wide, "d/007")[0]) == [20_000]
+    assert lengths(pull_some(wide, "d/007", "d/008")[0]) == [40_000], "neighbours in one request"
+    assert lengths(pull_some(wide, "d/007", "d/009")[0]) == [60_000], "the gap is cheaper than a request"
+    assert sorted(lengths(pull_some(wide, "d/007", "d/009", "d/300")[0])) == [20_000, 60_000]
+    assert pull_some(wide, *[f"d/{i:03}" for i in range(0, 400, 7)])[0] == [None], "of most of it, all of it"
+    assert not list((wide.path / ".mlmake/packs").glob("*/work-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule,asked", [
+    (Rule("GET", ".pack", "whole"), 1), (Rule("GET", ".pack", "other_range", times=1, at=1), 2), (Rule("GET", ".pack", "corrupt", times=1, at=500), 2),
+    (Rule("GET", ".pack", "cut", times=1, at=300), 2), (Rule("GET", ".pack", "short", times=1, at=300), 2),
+    (Rule("GET", ".pack", "other_range", times=2, at=1), 3), (Rule("GET", ".pack", "status", times=1, code=503, name="SlowDown"), 2),
+], ids=lambda value: value.action if isinstance(value, Rule) else "")
+def test_faults_in_ranges(wide, rule, asked):
+    rule = dataclasses.replace(rule, extra=str(packs_of(wide)[0]) if rule.action == "whole" else "") # rules count
+    wide.proxy.rules.append(rule)
+    ranges, _ = pull_some(wide, "d/007", "d/300")
+    assert len(ranges) == asked + 1
+    assert len([r for r in ranges if r is None]) == (rule.action == "corrupt")
+
+
+@pytest.mark.slow
+def test_a_range_that_is_damaged_where_it_lies(wide):
+    flip(packs_of(wide)[0], packs_of(wide)[0].stat().st_size - 100)
+    ranges, pull = pull_some(wide, "d/007", "d/399", check=3)
+    assert "d/399" in pull.stderr and "damaged" in pull.stderr and "d/007" not in pull.stderr
+    assert None in ranges, "its md5 shows that it is not the wire"
+    assert [(p.stem in pull.stderr) for p in packs_of(wide)] == [False]
+    wide.mlmake("data", "checkout", "d/007")
+    assert (wide.path / "d/007").read_bytes() == wide.content["d/007"]
+
+
+@pytest.mark.slow
+def test_a_pack_that_goes_away_while_ranges_are_fetched(wide):
+    """gc of somebody else put it into another pack."""
+    pack = packs_of(wide)[0]
+    wide.proxy.rules.append(Rule("GET", ".pack", "status", times=1, code=404, name="NoSuchKey"))
+    ranges, _ = pull_some(wide, "d/007")
+    assert len(ranges) == 2 and pack.exists()
 
 
 @pytest.mark.slow

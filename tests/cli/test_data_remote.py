@@ -134,9 +134,18 @@ def test_the_rate_is_kept(data, s3_server, bucket):  # noqa: F811
     data.mlmake("data", "remote", "add", "-d", "s3", f"s3://{bucket}/x")
     data.mlmake("data", "remote", "modify", "s3", "endpointurl", s3_server.endpoint)
     data.env.update(s3_server.env)
-    for command in ("push", "pull"):
-        shutil.rmtree(data.path / ".dvc/cache") if command == "pull" else None
+    def seconds(*args):
         start = time.monotonic()
-        data.mlmake("data", command, "--limit-rate", "1M")
-        assert 1.5 < time.monotonic() - start
+        data.mlmake("data", *args)
+        return time.monotonic() - start
+    assert seconds("push", "--limit-rate", "1M") > 1.5
+    data.write("mlmake.yaml", "version: 1\ndata: {limit_rate: 1M}\n")
+    shutil.rmtree(data.path / ".dvc/cache")
+    slow = seconds("pull")
+    assert slow > 1.5
+    shutil.rmtree(data.path / ".dvc/cache")
+    assert seconds("fetch", "--limit-rate", "0") < slow, "any, whatever the project says"
+    data.write("mlmake.yaml", "version: 1\ndata: {limit_rate: fast}\n")
+    refused = data.mlmake("data", "push", check=2)
+    assert "mlmake.yaml:2:20: error: 'fast' is no rate" in refused.stderr and "500k, 10M" in refused.stderr
     assert "no rate" in data.mlmake("data", "push", "--limit-rate", "fast", check=2).stderr

@@ -17,6 +17,8 @@ A rule applies to the requests whose method is its own ("" for any) and whose pa
     corrupt_request   the same of the request's body
     short         announce (and send) only the first `at` bytes of the answer's body
     garbage       answer something that is no HTTP
+    whole         answer 200 with what is in the file `extra`, as a server does that knows no ranges
+    other_range   say that the bytes begin `at` further on
     delay         wait for `at` ms before the server is asked
 """
 import asyncio
@@ -61,6 +63,11 @@ def flip(body, at):
     changed = bytearray(body)
     changed[min(at, len(body) - 1)] ^= 1
     return bytes(changed)
+
+
+def moved(value, by):
+    start, end = value.removeprefix("bytes ").split("/")[0].split("-")
+    return f"bytes {int(start) + by}-{int(end) + by}/{value.split('/')[1]}"
 
 
 async def read_head(reader):
@@ -157,6 +164,12 @@ class Proxy:
             body = flip(body, rule.at)
         if action == "delay":
             await asyncio.sleep(rule.at / 1000)
+        if action == "whole":
+            with open(rule.extra, "rb") as file:
+                text = file.read()
+            writer.write(head_bytes("HTTP/1.1 200 OK", [("Content-Length", str(len(text)))]) + text)
+            await writer.drain()
+            return
         answer_first, answer_headers, answer = await self._ask(method, first, headers, body)
         await self._answer(writer, rule, answer_first, answer_headers, answer)
 
@@ -179,6 +192,8 @@ class Proxy:
         headers = [h for h in headers if h[0].lower() != "connection"]
         if action == "corrupt":
             body = flip(body, rule.at)
+        if action == "other_range":
+            headers = [(h[0], moved(h[1], rule.at) if h[0].lower() == "content-range" else h[1]) for h in headers]
         if action == "short":
             body = body[:rule.at]
             headers = [h for h in headers if h[0].lower() != "content-length"] + [("Content-Length", str(len(body)))]

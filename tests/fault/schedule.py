@@ -23,27 +23,30 @@ STATUS = {
 
 
 class Schedule:
-    """A few kinds of fault, each for a burst of requests, or for one key as long as the schedule runs."""
+    """A few kinds of fault, each for a burst of requests, or for one key as long as the schedule runs; of paths that hold one of `paths`."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, paths=("",)):
         rng = random.Random(seed)
         self.plan = []
         for _ in range(rng.choice([1, 1, 2, 3])):
             fault = rng.choice(FAULTS)
             lasts = rng.choice([1, 1, 2, 5, 1000]) if fault not in ("stall", "stall_body") else rng.choice([1, 1, 2])
             self.plan.append({"fault": fault, "skip": rng.randrange(12), "times": lasts, "one_key": lasts == 1000 and rng.random() < 0.7,
-                              "method": rng.choice(["", "", "GET", "PUT", "HEAD"]), "at": rng.choice([0, 1, 50, rng.randrange(3000)])})
+                              "method": rng.choice(["", "", "GET", "PUT", "HEAD"]), "at": rng.choice([0, 1, 50, rng.randrange(3000)]),
+                              "path": rng.choice(paths) if len(paths) > 1 else paths[0]})
+            if self.plan[-1]["path"]:  # of which there are few
+                self.plan[-1]["skip"] = rng.randrange(2)
         self.hit = set()
         self.waiting = None
         self.on = True
 
     def __str__(self):
-        return "; ".join(f"{p['fault']} {p['method'] or 'any'} after {p['skip']} for {p['times']}{' of one key' if p['one_key'] else ''} at {p['at']}"
+        return "; ".join(f"{p['fault']} {p['method'] or 'any'} {p['path']} after {p['skip']} for {p['times']}{' of one key' if p['one_key'] else ''} at {p['at']}"
                          for p in self.plan)
 
     def take(self, method, path):
         for rule in self.plan:
-            if not self.on or (rule["method"] and rule["method"] != method) or rule["times"] == 0:
+            if not self.on or (rule["method"] and rule["method"] != method) or rule["path"] not in path or rule["times"] == 0:
                 continue
             if rule.get("key", path) != path:
                 continue

@@ -147,10 +147,23 @@ def test_one_put_always_fails_while_others_do_not(remote, proxy, items):
 
 def test_errors_name_the_request(remote, proxy, items):
     proxy.rules.append(Rule("", "files/", "status", code=403, name="AccessDenied", headers=(("x-amz-request-id", "R2"),)))
-    for verb, request in (("put", "R1"), ("check", "R2")):  # a HEAD has no body to name it
+    for verb, request in (("put", "R1"), ("check", "R1")):
         answer = remote.move(verb, items[:1])[0]
         assert items[0].key in answer.message and f"(request {request})" in answer.message
         assert "credentials" in answer.hint and "clock" in answer.hint
+
+
+def test_a_refused_head_says_why(remote, proxy, items):
+    """Its answer has no body; a GET's has."""
+    proxy.rules += [Rule("HEAD", "files/", "status", code=400, headers=(("x-amz-request-id", "R2"),)),
+                    Rule("GET", "files/", "status", times=1, code=400, name="ExpiredToken")]
+    answer = remote.move("check", items[:1])[-1]
+    assert "ExpiredToken" in answer.message and "sign in again" in answer.hint
+    for place in ("nothing there", "there"):
+        answer = remote.move("check", items[:1])[0]
+        assert (answer.state, "status 400" in answer.message) == ("failed", True), f"{place}: the GET is answered, so that nobody knows"
+        remote.move("put", items[:1])
+    assert [dict(headers).get("range") for first, headers in proxy.requests if first.startswith("GET")] == ["bytes=0-0"] * 3
 
 
 @pytest.mark.slow

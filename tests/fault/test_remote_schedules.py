@@ -10,6 +10,7 @@ import pathlib
 import random
 import resource
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -36,11 +37,29 @@ def proxy(s3_server):
         yield running
 
 
+def few_files(box, rng, number):
+    for i in range(rng.choice([2, 3, 5])):
+        box.write(f"d/{i}", rng.randbytes(rng.choice([0, 1, 3000, 40_000])) + str(i).encode())
+    # The last ones' goes up in two parts, and comes back in many; parts of uploads have 5 MiB at least.
+    box.write("f", rng.randbytes((5 << 20) + 70_000 if number >= 4 else rng.choice([10, 400_000])))
+
+
+def many_files(box, rng, number):
+    """In packs, of which some are worth a range; f goes by itself."""
+    for i in range(40):
+        box.write(f"d/{i}", rng.randbytes(rng.choice([0, 1, 3000, 60_000])) + str(i).encode())
+    box.write("f", rng.randbytes((1 << 20) + 1 if number % 2 else 3))
+    box.write("mlmake.yaml", "version: 1\ndata:\n  remotes:\n    packs: {url: \"remote://r\", packed: true}\n")
+
+
+TEMPLATES = [few_files] * 5 + [many_files] * 2
+
+
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
     """Repositories with data, to be copied: making them is what takes time."""
     made = []
-    for number in range(5):
+    for number in range(len(TEMPLATES)):
         box = conftest.Sandbox(tmp_path_factory.mktemp("template"))
         rng = random.Random(number)
         box.git("init", "-q")
@@ -48,16 +67,17 @@ def template(tmp_path_factory):
             (box.home / ".aws").mkdir()
             (box.home / ".aws/config").write_text(f"[default]\ns3 =\n    multipart_threshold = 100KB\n    multipart_chunksize = {1024 if number == 4 else 64}KB\n")
         box.mlmake("data", "init")
-        for i in range(rng.choice([2, 3, 5])):
-            box.write(f"d/{i}", rng.randbytes(rng.choice([0, 1, 3000, 40_000])) + str(i).encode())
-        # The last ones' goes up in two parts, and comes back in many; parts of uploads have 5 MiB at least.
-        box.write("f", rng.randbytes((5 << 20) + 70_000 if number >= 4 else rng.choice([10, 400_000])))
+        TEMPLATES[number](box, rng, number)
         box.mlmake("data", "add", "d", "f")
         made.append(box)
     return made
 
 
 class Case:
+    target = ()
+    wanted = ()
+    paths = ("",)
+
     def __init__(self, number, box, proxy, server, bucket, work):
         self.number, self.proxy, self.home = number, proxy, box.home
         self.prefix = f"s{number}"
@@ -92,7 +112,7 @@ class Case:
 
     def with_faults(self, what, *args):
         (self.path / ".dvc/config").write_text(self.config + "1\n")
-        self.schedule = self.proxy.schedules[self.prefix] = Schedule(f"{SEED}-{self.number}-{what}")
+        self.schedule = self.proxy.schedules[self.prefix] = Schedule(f"{SEED}-{self.number}-{what}", self.paths)
         try:
             return self.run(*args)
         finally:
@@ -141,7 +161,7 @@ class Case:
         return missing
 
     def push(self):
-        code, report, said = self.with_faults("push", "push")
+        code, report, said = self.with_faults("push", "push", *self.target)
         missing = self.missing_on_remote()
         if code == 0:
             assert not missing, f"exit 0, and missing: {missing}"
@@ -149,14 +169,14 @@ class Case:
         assert missing <= named or not missing, f"missing and not named: {missing - named}\n{report}\n{said}"
         # What is named and there all the same: its answer was lost, or that of one that it waits for.
         assert named <= missing or self.schedule.hit, f"named without a fault: {named - missing}"
-        code, report, said = self.run("push")
+        code, report, said = self.run("push", *self.target)
         assert code == 0 and not self.missing_on_remote(), (code, report, said)
 
     def pull(self):
         for path in (self.path / ".dvc/cache", self.path / "d"):
             shutil.rmtree(path)
         (self.path / "f").unlink()
-        code, report, said = self.with_faults("pull", "pull")
+        code, report, said = self.with_faults("pull", "pull", *self.target, *self.wanted)
         missing = self.missing_here()
         if code == 0:
             assert not missing, f"exit 0, and missing: {missing}"
@@ -168,12 +188,54 @@ class Case:
             # Of a directory that was not made because of one member, that member or the directory is named.
             assert not [m for m in missing if m not in named and not (m.startswith("d/") and [n for n in named if n.startswith("d/")])], \
                 (missing, named, report, said)
-        code, report, said = self.run("pull")
+        code, report, said = self.run("pull", *self.target, *self.wanted)
         assert code == 0 and not self.missing_here(), (code, report, said)
 
 
-def one(number, templates, proxy, server, bucket, work):
-    case = Case(number, templates[4 if number % 10 == 9 else number % 4], proxy, server, bucket, work)
+class Packed(Case):
+    """The same through packs; of every other pull only a few files are wanted."""
+    target = ("-r", "packs")
+    paths = ("", ".pack", ".index", "mlmake%2Fpacks")
+
+    def __init__(self, number, box, proxy, server, bucket, work):
+        super().__init__(f"p{number}", box, proxy, server, bucket, work)
+        self.all = dict(self.files)
+        self.packs = server.root / bucket / self.prefix / "mlmake/packs/1"
+        self.wanted = [f"d/{i}" for i in random.Random(number).sample(range(40), 3)] if number % 2 else []
+
+    def objects(self):
+        found = super().objects()
+        found["d/"] = self.packs.parent.parent / "manifests/1" / found["d/"].parent.name / found["d/"].name
+        return found
+
+    def missing_on_remote(self):
+        packs = {path.stem: path.stat().st_size for path in self.packs.glob("*.pack")}
+        there = set()
+        for path in self.packs.glob("*"):
+            content = path.read_bytes()
+            assert hashlib.md5(content).hexdigest() == path.stem, path
+            if path.suffix != ".index":
+                continue
+            count, entries = struct.unpack_from("<II", content, 24)
+            refs = [struct.unpack_from("<16sI", content, 32 + 20 * i) for i in range(count)]
+            for i in range(entries):
+                md5, pack, _, _ = struct.unpack_from("<16sIII", content, 32 + 20 * count + 28 * i)
+                if packs.get(refs[pack][0].hex()) == refs[pack][1]:
+                    there.add(md5.hex())
+        missing = {name for name, path in self.objects().items() if not path.exists() and
+                   (name == "d/" or hashlib.md5(self.all[name]).hexdigest() not in there)}
+        assert "d/" in missing or not [m for m in missing if m.startswith("d/")], "a manifest lies there without all that it lists"
+        return missing
+
+    def pull(self):
+        if self.wanted:
+            self.files = {name: self.all[name] for name in self.wanted}
+        super().pull()
+
+
+def one(kind, number, templates, proxy, server, bucket, work):
+    template = 5 + number % 2 if kind is Packed else 4 if number % 10 == 9 else number % 4
+    case = kind(number, templates[template], proxy, server, bucket, work)
     try:
         case.push()
         case.pull()
@@ -185,17 +247,25 @@ def one(number, templates, proxy, server, bucket, work):
     return None
 
 
+def run_chunk(kind, numbers, template, proxy, server, bucket, work):
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        failures = [f for f in pool.map(lambda n: one(kind, n, template, proxy, server, bucket, work), numbers) if f]
+    assert not failures, f"{len(failures)} of {len(numbers)}\n\n" + "\n\n".join(failures[:5])
+
+
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_schedules(chunk, template, proxy, s3_server, bucket, tmp_path):
-    numbers = range(chunk * COUNT // CHUNKS, (chunk + 1) * COUNT // CHUNKS)
-    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        failures = [f for f in pool.map(lambda n: one(n, template, proxy, s3_server, bucket, tmp_path), numbers) if f]
-    assert not failures, f"{len(failures)} of {len(numbers)}\n\n" + "\n\n".join(failures[:5])
+    run_chunk(Case, range(chunk * COUNT // CHUNKS, (chunk + 1) * COUNT // CHUNKS), template, proxy, s3_server, bucket, tmp_path)
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS // 2))
+def test_schedules_with_packs(chunk, template, proxy, s3_server, bucket, tmp_path):
+    run_chunk(Packed, range(chunk * COUNT // CHUNKS, (chunk + 1) * COUNT // CHUNKS), template, proxy, s3_server, bucket, tmp_path)
 
 
 def test_uploads_in_parts_were_hit(proxy):
     """At their beginning, in a part, at the end."""
     if COUNT < 100:
         pytest.skip("too few schedules to tell")
-    for what in ("uploads=", "partNumber=2", "uploadId="):
+    for what in ("uploads=", "partNumber=2", "uploadId=", ".pack", ".index", "mlmake/manifests"):
         assert any(what in path for path in proxy.hits), what

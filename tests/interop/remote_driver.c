@@ -1,7 +1,8 @@
 /*
  * src/net without the commands above it, for tests/interop and tests/bench:
  *
- *     remote_driver check|put|get|remove URL [option=value ...] < "key TAB path TAB size TAB md5" lines ("-" where unknown)
+ *     remote_driver check|put|get|remove URL [option=value ...] < "key TAB path TAB size TAB md5 [TAB from]" lines ("-" where unknown;
+ *                                                         from: only that part of the object)
  *     remote_driver list URL PREFIX [option=value ...]
  *     remote_driver credentials [option=value ...]
  *     remote_driver sign SERVICE < requests            (see tests/interop/test_remote_sign.py)
@@ -128,8 +129,8 @@ static void print_stats(uint64_t started)
 static struct remote_item parse_item(char *line)
 {
 	struct remote_item item = { .size = REMOTE_SIZE_UNKNOWN };
-	char *fields[4] = { NULL };
-	for (size_t i = 0; i < 4; i++)
+	char *fields[5] = { NULL };
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
 		fields[i] = strsep(&line, "\t");
 	item.key = mem_strdup(fields[0]);
 	item.path = fields[1] && strcmp(fields[1], "-") ? mem_strdup(fields[1]) : NULL;
@@ -137,6 +138,8 @@ static struct remote_item parse_item(char *line)
 		item.size = strtoull(fields[2], NULL, 10);
 	if (fields[3] && strcmp(fields[3], "-") && !digest_parse(&item.expect, DIGEST_MD5, fields[3]))
 		exit(usage());
+	item.part = fields[4] != NULL;
+	item.from = item.part ? strtoull(fields[4], NULL, 10) : 0;
 	return item;
 }
 

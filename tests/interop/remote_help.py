@@ -3,6 +3,7 @@ import dataclasses
 import hashlib
 import os
 import subprocess
+import time
 
 import conftest
 
@@ -22,9 +23,10 @@ class Item:
     path: object = "-"
     size: object = "-"
     md5: str = "-"
+    start: int = None
 
     def line(self):
-        return f"{self.key}\t{self.path}\t{self.size}\t{self.md5}\n"
+        return f"{self.key}\t{self.path}\t{self.size}\t{self.md5}" + ("\n" if self.start is None else f"\t{self.start}\n")
 
     def at(self, path):
         return dataclasses.replace(self, path=path)
@@ -36,6 +38,51 @@ def make_object(directory, data):
     path = directory / md5
     path.write_bytes(data)
     return Item(f"files/md5/{md5[:2]}/{md5[2:]}", path, len(data), md5)
+
+
+def check_parts(remote, directory, size=400_000):
+    """Parts of an object come, and nothing else does: not what lies behind its end, nor wrong bytes."""
+    data = os.urandom(size)
+    whole = make_object(directory, data)
+    assert remote.states("put", [whole]) == ["done"]
+
+    def part(number, start, length, md5=None):
+        return Item(whole.key, directory / f"part{number}", length, md5 or hashlib.md5(data[start:start + length]).hexdigest(), start)
+    places = [(0, 1), (0, size), (1, size - 1), (size - 1, 1), (1234, 100_000), (size // 2, 3)]
+    parts = [part(number, *place) for number, place in enumerate(places)]
+    assert remote.states("get", parts) == ["done"] * len(parts)
+    assert [p.path.read_bytes() for p in parts] == [data[start:start + length] for start, length in places]
+    bad = [part(10, size - 10, 11), part(11, size, 1), part(12, size + 5, 1), part(13, 5, 5, "0" * 32)]
+    assert remote.states("get", bad) == ["damaged"] * 4
+    gone = [Item("files/md5/00/" + "0" * 30, directory / "part14", 1, "-", 0)]
+    assert remote.states("get", gone) == ["missing"]
+    assert not [p for p in [*bad, *gone] if p.path.exists()]
+
+
+def check_stale_temporaries(remote, root, directory):
+    """What a killed put left goes with a later one, once it is a day old by the other machine's clock; what is younger may be in use."""
+    temp = root / ".mlmake-tmp"
+    assert remote.states("put", [make_object(directory, b"first")]) == ["done"]
+    big = make_object(directory, os.urandom(3_000_000))
+    argv = [conftest.BUILD / "tests" / "remote_driver", "put", remote.url, *[f"{k}={v}" for k, v in remote.options.items()], "limit_rate=300000"]
+    killed = subprocess.Popen([str(a) for a in argv], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=remote.env, text=True)
+    killed.stdin.write(big.line())
+    killed.stdin.close()
+    conftest.wait_for(lambda: list(temp.iterdir()))
+    killed.kill()
+    killed.wait()
+    left = list(temp.iterdir())
+    if not left:  # the server may have noticed
+        (temp / "put-1-0").write_bytes(b"part")
+    (temp / "put-2-0").write_bytes(b"of somebody who goes on with it")
+    left = [path for path in temp.iterdir() if path.name != "put-2-0"]
+    assert remote.states("put", [big]) == ["done"]
+    assert all(path.exists() for path in left), "they may be in use"
+    for path in left:
+        os.utime(path, (time.time() - 25 * 3600,) * 2)
+    assert remote.states("put", [make_object(directory, b"second")]) == ["done"]
+    assert [path.name for path in temp.iterdir()] == ["put-2-0"]
+    (temp / "put-2-0").unlink()
 
 
 class Remote:

@@ -48,7 +48,7 @@ class Bucket:
         return self.client.get_object(Bucket=self.name, Key=f"p/{key}", VersionId=version)["Body"].read()
 
 
-@pytest.fixture(params=["versitygw", "moto_server"])
+@pytest.fixture(params=["versitygw", "moto_server", "named_server"])
 def bucket(request):
     return Bucket(request.getfixturevalue(request.param))
 

@@ -10,7 +10,7 @@ import http.server
 
 import conftest
 import pytest
-from remote_help import Item, Remote, clean, make_object
+from remote_help import Item, Remote, check_parts, clean, make_object
 
 CREDENTIALS_OF_ENV = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
@@ -29,7 +29,7 @@ def target(tmp_path):
     return path
 
 
-@pytest.fixture(params=["directory", "s3", "moto", "named", "packed directory", "packed s3"])
+@pytest.fixture(params=["directory", "s3", "moto", "named", "packed directory", "packed s3", "packed named"])
 def remote(request, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
@@ -41,10 +41,10 @@ def remote(request, tmp_path):
         s3, bucket = request.getfixturevalue("s3_server"), request.getfixturevalue("bucket")
         yield Remote(f"s3://{bucket}/some prefix", {**clean(home), **s3.env}, endpoint_url=s3.endpoint, **packed)
         return
-    s3 = request.getfixturevalue(f"{request.param}_server")
+    s3 = request.getfixturevalue(f"{request.param.split()[-1]}_server")
     bucket = f"b{time.time_ns()}"
     request.getfixturevalue("make_bucket")(s3, bucket)
-    yield Remote(f"s3://{bucket}", {**clean(home), **s3.env}, endpoint_url=s3.endpoint)
+    yield Remote(f"s3://{bucket}", {**clean(home), **s3.env}, endpoint_url=s3.endpoint, **packed)
 
 
 def fetched(item, target):
@@ -73,6 +73,12 @@ def test_unknown_size_and_digest(remote, source, target):
     answers = remote.move("get", [Item(i.key, target / i.path.name) for i in items])
     assert [(a.state, a.size) for a in answers] == [("done", i.size) for i in items]
     assert [(target / i.path.name).read_bytes() for i in items] == [i.path.read_bytes() for i in items]
+
+
+def test_parts(remote, source):
+    if "packed" in remote.options:
+        pytest.skip("of packs and plain objects alone")
+    check_parts(remote, source)
 
 
 def test_put_refuses_wrong_bytes(remote, source):

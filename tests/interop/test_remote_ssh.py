@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from conftest import PATIENCE, Sandbox, free_port, need_peer, server
-from remote_help import Item, Remote, clean, make_object
+from remote_help import Item, Remote, check_parts, check_stale_temporaries, clean, make_object
 
 
 CUT = """# Runs ssh and ends it after so many bytes of what it prints, once: as many as the file named by SSH_CUT says.
@@ -113,6 +113,16 @@ def test_round_trip(remote, source, tmp_path):
     assert remote.list("nothing/") == {}
     assert remote.states("put", items) == ["done"] * 5, "what is there is replaced"
     assert not list((remote.root / ".mlmake-tmp").iterdir())
+
+
+@pytest.mark.slow
+def test_what_a_killed_put_left_is_removed(remote, source):
+    check_stale_temporaries(remote, remote.root, source)
+
+
+@pytest.mark.slow
+def test_parts(remote, source):
+    check_parts(remote, source)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from conftest import Sandbox, free_port, need_peer, server
-from remote_help import Item, Remote, clean, make_object
+from remote_help import Item, Remote, check_parts, check_stale_temporaries, clean, make_object
 
 
 class Files(http.server.SimpleHTTPRequestHandler):
@@ -169,6 +169,11 @@ def test_round_trip(remote, source, tmp_path):
     assert remote.states("check", [Item(items[1].key, "-", 7, items[1].md5)]) == ["damaged"]
 
 
+def test_parts(remote, source):
+    """The web server here knows no ranges, and sends everything."""
+    check_parts(remote, source)
+
+
 def test_wrong_bytes_go_nowhere(remote, source, tmp_path):
     item = make_object(source, os.urandom(300_000))
     wrong = Item("files/md5/00/11", item.path, item.size, "0" * 32)
@@ -186,6 +191,11 @@ def test_wrong_bytes_go_nowhere(remote, source, tmp_path):
 
 
 @pytest.mark.slow
+def test_webdav_removes_what_a_killed_put_left(dav, tmp_path, source):
+    remote = Remote(f"{dav.url}/{tmp_path.name}", clean(tmp_path), user="me", password="secret")
+    check_stale_temporaries(remote, dav.root / tmp_path.name, source)
+
+
 def test_webdav_lists_and_leaves_nothing_behind(dav, tmp_path, source):
     remote = Remote(f"{dav.url}/{tmp_path.name}", clean(tmp_path), user="me", password="secret")
     items = [make_object(source, str(n).encode()) for n in range(40)]

@@ -438,14 +438,16 @@ static int check_kind(const struct remote_options *options, struct remote_spec *
 	return 0;
 }
 
-/* Where the packed remote of that name is, if there is one; NULL if there is none. A name stands for one remote. */
-static int find_packed(const struct data_config *config, const char *name, bool known, struct arena *arena, const char **ret, struct err *err)
+/* What mlmake.yaml says: where the packed remote of that name is (NULL: there is none), and the rate. A name stands for one remote. */
+static int ask_project(const struct data_config *config, const char *name, bool known, struct arena *arena, const char **ret, uint64_t *ret_rate,
+		       struct err *err)
 {
 	struct packed_remotes remotes CLEANUP(packed_remotes_release) = { .list = { 0 } };
 	if (packed_remotes_load(config->project_file, &remotes, err) < 0)
 		return -1;
 	const char *url = packed_remotes_url(&remotes, name);
 	*ret = url ? arena_strdup(arena, url) : NULL;
+	*ret_rate = remotes.limit_rate;
 	if (!url || !known)
 		return 0;
 	err_set(err, ERR_CONFIG, "there is a remote '%s' in mlmake.yaml, and another one in .dvc/config", name);
@@ -489,7 +491,7 @@ int config_remote_any(const struct data_config *config, const char *name, struct
 	}
 	bool known = config_remote_exists(config, chosen);
 	const char *packed;
-	if (find_packed(config, chosen, known, arena, &packed, err) < 0)
+	if (ask_project(config, chosen, known, arena, &packed, &ret->limit_rate, err) < 0)
 		return -1;
 	if (!known && !packed) {
 		err_set(err, ERR_CONFIG, "there is no remote '%s'", chosen);

@@ -19,7 +19,7 @@ struct data_config {
 	bool autostage;
 	bool no_scm;
 	char *default_remote;     /* NULL if none */
-	char *project_file;       /* mlmake.yaml, where packed remotes stand; NULL: those of another repository do not count */
+	char *project_file;       /* mlmake.yaml, where packed remotes and limits stand; NULL: those of another repository do not count */
 };
 
 int config_load(struct data_config *config, const char *root, struct err *err) MUST_CHECK;

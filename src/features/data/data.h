@@ -179,11 +179,12 @@ int data_checkout(struct data_repo *repo, const char *const *paths, size_t count
 		  struct data_checkout_report *ret, struct err *err) MUST_CHECK;
 void data_checkout_report_release(struct data_checkout_report *report);
 
+#define DATA_RATE_ANY UINT64_MAX
 /* push and fetch: returns 0 when every object got its answer; look at missing, damaged and failed. These name what was not moved after -1, too. */
 struct data_transfer_options {
 	const char *remote; /* NULL: the default one, and of an output that names its remote, that */
 	unsigned jobs;      /* 0: as configured */
-	uint64_t limit_rate; /* bytes a second; 0: any */
+	uint64_t limit_rate; /* bytes a second; 0: what the project says; DATA_RATE_ANY */
 	bool verify;        /* push: ask for every member, also of directories that were whole there before */
 	bool dry;           /* move nothing: `planned` names what would be */
 };

@@ -37,6 +37,14 @@ static int take_remote(const char *file, const struct yaml_pair *pair, struct pa
 	return 0;
 }
 
+static int take_rate(const struct yaml_node *rate, struct packed_remotes *ret, struct err *err)
+{
+	if (!rate || (text_parse_size(rate->text, &ret->limit_rate) && ret->limit_rate))
+		return 0;
+	yaml_err(err, rate, "'%s' is no rate", rate->text);
+	return err_hint(err, "limit_rate takes bytes a second: 500k, 10M");
+}
+
 int packed_remotes_load(const char *file, struct packed_remotes *ret, struct err *err)
 {
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
@@ -46,8 +54,8 @@ int packed_remotes_load(const char *file, struct packed_remotes *ret, struct err
 		return 0;
 	if (fs_read_file(file, MAX_FILE, &text, err) < 0)
 		return -1;
-	/* Most have none, and are not parsed for that. */
-	if (!memmem(text.data, text.len, "remotes", strlen("remotes")))
+	/* Most say nothing of that, and are not parsed. */
+	if (!memmem(text.data, text.len, "remotes", strlen("remotes")) && !memmem(text.data, text.len, "limit_rate", strlen("limit_rate")))
 		return 0;
 	if (yaml_parse(&doc, "mlmake.yaml", text.data, text.len, err) < 0)
 		return -1;
@@ -55,7 +63,7 @@ int packed_remotes_load(const char *file, struct packed_remotes *ret, struct err
 	if (schema_check(data, "in data", data_keys, err) < 0)
 		return -1;
 	const struct yaml_node *remotes = schema_get(data, "remotes");
-	int status = 0;
+	int status = take_rate(schema_get(data, "limit_rate"), ret, err);
 	for (size_t i = 0; status == 0 && remotes && i < remotes->len; i++)
 		status = take_remote(file, &remotes->pairs[i], ret, err);
 	if (status < 0)

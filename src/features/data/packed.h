@@ -1,7 +1,8 @@
 /*
- * Packed remotes, which mlmake.yaml declares, since dvc refuses a config file with options that it does not know:
+ * What mlmake.yaml says of remotes, since dvc refuses a config file with options that it does not know: packed ones, and how fast data may move.
  *
  *     data:
+ *       limit_rate: 10M
  *       remotes:
  *         packs: {url: "remote://storage", packed: true}
  */
@@ -16,6 +17,7 @@ struct packed_remote {
 };
 struct packed_remotes {
 	VEC(struct packed_remote) list;
+	uint64_t limit_rate; /* bytes a second, for all remotes; 0: any */
 };
 
 /* Those of a mlmake.yaml, which need not exist (NULL: none). ERR_CONFIG with the place of what is wrong. */

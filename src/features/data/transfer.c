@@ -117,7 +117,8 @@ static int open_remote(struct data_repo *repo, const char *name, unsigned jobs, 
 		repo_warn(repo, "%s", unknown.at[i]);
 	if (ret_name && !*ret_name)
 		*ret_name = mem_strdup(spec.name);
-	spec.limit_rate = limit_rate;
+	if (limit_rate)
+		spec.limit_rate = limit_rate == DATA_RATE_ANY ? 0 : limit_rate;
 	struct buf state CLEANUP(buf_release) = BUF_INIT;
 	if (state_find_dir(repo->root, &state, err) < 0)
 		return -1;
