@@ -1,12 +1,9 @@
-#include "store/hashes.h"
+#include "store/hashes_internal.h"
 
-#include "base/index.h"
-#include "base/map.h"
 #include "base/path.h"
 #include "base/pool.h"
 #include "store/clock.h"
 #include "store/codec.h"
-#include "store/statrec.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,51 +14,6 @@
 #define PREFETCHED_AT_ONCE 16384
 #define READ_ATTEMPTS 3
 #define WATCHED_FROM ((uint64_t)16 << 20) /* less is read before anybody looks */
-#define READING_COSTS 4096 /* of a file, in bytes, besides those that it has */
-#define WRITING_GAINS 8    /* a byte of a record is written that much faster than one of many files is found and read */
-
-struct fresh {
-	struct fs_stamp stamp;
-	struct digest digest;
-	bool verify; /* came from hashes_record: looked at again before it is saved */
-};
-
-/* What is known of the files of one directory, for one kind of digest. */
-struct dir_record {
-	struct statrec saved;
-	struct map fresh; /* name -> struct fresh */
-	enum digest_kind kind;
-	bool loaded; /* saved is what the database held */
-	bool dirty;
-};
-
-/* What hashes_prefetch saw. */
-struct prefetched {
-	const char *path;      /* the caller's */
-	struct fs_stamp stamp; /* mode 0: absent */
-};
-
-struct hashes {
-	struct state *state;
-	char *root;
-	int root_fd;
-	struct map dirs;        /* "<kind digit><directory>" -> struct dir_record */
-	VEC(struct prefetched) stamps;
-	struct index stamp_index; /* by path */
-	struct digest empty[DIGEST_MD5_DOS2UNIX + 1]; /* by kind, of no bytes; DIGEST_NONE until needed */
-	struct buf last_key;    /* of last_record: neighbours in a batch share their directory */
-	struct dir_record *last_record;
-	int clock_fd;           /* -1 until needed, -2 if there can be none */
-	int64_t seen_clock;     /* what it last said */
-	uint64_t boot;
-	uint64_t files_read;
-	uint64_t bytes_read;
-	size_t unsaved;
-	uint64_t leave_from;
-	struct hashes_left *left; /* NULL: all is read */
-	digest_told_fn *told; /* NULL: nobody watches */
-	void *told_ctx;
-};
 
 int hashes_new(struct state *state, const char *root, struct hashes **ret, struct err *err)
 {
@@ -110,14 +62,14 @@ uint64_t hashes_files_read(const struct hashes *hashes)
 	return hashes->files_read;
 }
 
-static uint64_t boot_of(struct hashes *hashes)
+uint64_t hashes_boot_of(struct hashes *hashes)
 {
 	if (!hashes->boot)
 		hashes->boot = clock_boot();
 	return hashes->boot;
 }
 
-static void load_saved(struct hashes *hashes, const char *key, struct dir_record *record)
+void hashes_load_saved(struct hashes *hashes, const char *key, struct dir_record *record)
 {
 	const void *bytes;
 	size_t len;
@@ -144,12 +96,11 @@ static struct dir_record *record_of(struct hashes *hashes, enum digest_kind kind
 	record->kind = kind;
 	hashes->last_record = entry->value = record;
 	if (!record->loaded)
-		load_saved(hashes, last->data, record);
+		hashes_load_saved(hashes, last->data, record);
 	return record;
 }
 
-/* The device is left out: its number may differ after a boot. */
-static bool same_stamp(const struct fs_stamp *recorded, const struct fs_stamp *now)
+bool hashes_same_stamp(const struct fs_stamp *recorded, const struct fs_stamp *now)
 {
 	struct fs_stamp as_now = *recorded;
 	as_now.dev = now->dev;
@@ -164,7 +115,7 @@ static bool find_digest(struct hashes *hashes, enum digest_kind kind, const char
 	const struct fresh *fresh = record->fresh.len ? map_get(&record->fresh, name) : NULL;
 	if (fresh) {
 		*ret = fresh->digest;
-		return same_stamp(&fresh->stamp, stamp);
+		return hashes_same_stamp(&fresh->stamp, stamp);
 	}
 	size_t index = record->saved.count ? statrec_find(&record->saved, name, strlen(name)) : SIZE_MAX;
 	if (index == SIZE_MAX)
@@ -172,7 +123,7 @@ static bool find_digest(struct hashes *hashes, enum digest_kind kind, const char
 	struct statrec_entry entry;
 	statrec_at(&record->saved, kind, index, &entry);
 	*ret = entry.digest;
-	return same_stamp(&entry.stamp, stamp) && (!entry.unsynced || record->saved.boot == boot_of(hashes));
+	return hashes_same_stamp(&entry.stamp, stamp) && (!entry.unsynced || record->saved.boot == hashes_boot_of(hashes));
 }
 
 static void remember(struct hashes *hashes, enum digest_kind kind, const char *path, const struct digest *digest,
@@ -321,14 +272,13 @@ static void hash_link(struct hashes *hashes, struct hash_item *item)
 	digest_bytes(DIGEST_SHA256, target.data, target.len, &item->digest);
 }
 
-/* A file may change again unseen if its times are not older than the clock was when reading began. */
-static bool is_racy(const struct fs_stamp *stamp, int64_t clock)
+bool hashes_is_racy(const struct fs_stamp *stamp, int64_t clock)
 {
 	return stamp->mtime_ns >= clock || stamp->ctime_ns >= clock;
 }
 
 /* Without a clock nothing is known to be old enough. */
-static int64_t clock_of(struct hashes *hashes)
+int64_t hashes_clock_of(struct hashes *hashes)
 {
 	if (hashes->clock_fd == -1)
 		hashes->clock_fd = clock_open(hashes->root, true);
@@ -344,8 +294,8 @@ struct reading {
 static int64_t clock_before(struct hashes *hashes, const struct hash_item *items, const struct reading *reading)
 {
 	for (size_t i = 0; i < reading->items.len; i++)
-		if (is_racy(&items[reading->items.at[i]].stamp, hashes->seen_clock))
-			return clock_of(hashes);
+		if (hashes_is_racy(&items[reading->items.at[i]].stamp, hashes->seen_clock))
+			return hashes_clock_of(hashes);
 	return hashes->seen_clock;
 }
 
@@ -361,7 +311,7 @@ static void settle_job(struct hashes *hashes, enum digest_kind kind, struct hash
 	item->stamp = job->ret_stamp;
 	item->was_read = true;
 	set_type(item, (mode_t)job->ret_stamp.mode);
-	if (!is_racy(&item->stamp, clock))
+	if (!hashes_is_racy(&item->stamp, clock))
 		remember(hashes, kind, item->path, &item->digest, &item->stamp, false);
 }
 
@@ -458,14 +408,14 @@ void hashes_known_many(struct hashes *hashes, enum digest_kind kind, struct hash
 
 int64_t hashes_clock(struct hashes *hashes)
 {
-	return hashes->state ? clock_of(hashes) : CLOCK_NONE;
+	return hashes->state ? hashes_clock_of(hashes) : CLOCK_NONE;
 }
 
 void hashes_learn(struct hashes *hashes, enum digest_kind kind, const char *path, const struct digest *digest,
 		  const struct fs_stamp *stamp, int64_t clock)
 {
 	hashes->files_read++;
-	if (!is_racy(stamp, clock))
+	if (!hashes_is_racy(stamp, clock))
 		remember(hashes, kind, path, digest, stamp, false);
 }
 
@@ -560,155 +510,4 @@ int hashes_lookup(struct hashes *hashes, enum digest_kind kind, struct hash_item
 	free(item->err);
 	item->err = NULL;
 	return -1;
-}
-
-/* Saving: one directory at a time, what is new over what the database holds by now. */
-
-struct saving {
-	const struct hashes *hashes;
-	const char *dir; /* below the root; "" */
-	int64_t clock;
-	uint64_t boot;
-};
-
-static bool still_so(const struct saving *saving, const char *name, const struct fresh *fresh)
-{
-	struct buf path CLEANUP(buf_release) = BUF_INIT;
-	struct stat st;
-	struct fs_stamp now;
-	path_join(&path, saving->dir, name);
-	if (sys.fstatat(saving->hashes->root_fd, path.data, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return false;
-	fs_stamp_of(&now, &st);
-	return same_stamp(&fresh->stamp, &now) && !is_racy(&now, saving->clock);
-}
-
-/* False if it cannot be believed yet. */
-static bool add_fresh(struct statrec_writer *w, const struct saving *saving, const struct map_entry *entry)
-{
-	const struct fresh *fresh = entry->value;
-	if (fresh->verify && !still_so(saving, entry->key, fresh))
-		return false;
-	struct statrec_entry line = { .name = entry->key, .name_len = strlen(entry->key), .stamp = fresh->stamp, .digest = fresh->digest };
-	line.unsynced = fresh->stamp.mtime_ns > saving->clock - CLOCK_SYNCED_AFTER_NS || fresh->stamp.ctime_ns > saving->clock - CLOCK_SYNCED_AFTER_NS;
-	statrec_add(w, &line);
-	return true;
-}
-
-/* Names that are gone are dropped when much of a directory is new: looking for them each time would cost more than they do. */
-static void add_saved(struct statrec_writer *w, const struct saving *saving, const struct dir_record *record, size_t index)
-{
-	struct statrec_entry line;
-	struct fresh fresh = { 0 };
-	statrec_at(&record->saved, record->kind, index, &line);
-	if (line.unsynced && record->saved.boot != saving->boot)
-		return;
-	if (record->fresh.len >= record->saved.count / 8) {
-		OWNED char *name = mem_strndup(line.name, line.name_len);
-		fresh.stamp = line.stamp;
-		if (!still_so(saving, name, &fresh))
-			return;
-	}
-	statrec_add(w, &line);
-}
-
-static int compare_entries(const void *a, const void *b)
-{
-	return strcmp((*(const struct map_entry *const *)a)->key, (*(const struct map_entry *const *)b)->key);
-}
-
-void hashes_trim(struct hashes *hashes)
-{
-	hashes->last_record = NULL;
-	for (size_t i = 0; i < hashes->dirs.len; i++) {
-		struct dir_record *record = hashes->dirs.entries[i].value;
-		statrec_release(&record->saved);
-		record->loaded = false;
-	}
-}
-
-size_t hashes_unsaved(const struct hashes *hashes)
-{
-	return hashes->unsaved;
-}
-
-/* What is written is known from there from now on; what is not stays fresh. */
-static void settle_record(struct dir_record *record, struct map *unwritten, const struct buf *bytes)
-{
-	for (size_t i = 0; i < record->fresh.len; i++)
-		if (!map_has(unwritten, record->fresh.entries[i].key))
-			free(record->fresh.entries[i].value);
-	map_release(&record->fresh);
-	record->fresh = *unwritten;
-	statrec_load(&record->saved, record->kind, bytes->data, bytes->len);
-}
-
-static void merge_record(const struct saving *saving, struct dir_record *record, struct buf *out)
-{
-	struct map unwritten = MAP_INIT;
-	VEC(const struct map_entry *) fresh = { 0 };
-	struct statrec_writer w;
-	for (size_t i = 0; i < record->fresh.len; i++)
-		vec_push(&fresh, &record->fresh.entries[i]);
-	vec_sort(&fresh, compare_entries);
-	statrec_begin(&w);
-	size_t f = 0, s = 0;
-	while (f < fresh.len || s < record->saved.count) {
-		struct statrec_entry line;
-		int order = -1;
-		if (s < record->saved.count) {
-			statrec_at(&record->saved, record->kind, s, &line);
-			order = f < fresh.len ? statrec_compare(fresh.at[f]->key, strlen(fresh.at[f]->key), line.name, line.name_len) : 1;
-		}
-		if (order > 0) {
-			add_saved(&w, saving, record, s);
-		} else {
-			if (!add_fresh(&w, saving, fresh.at[f]))
-				map_set(&unwritten, fresh.at[f]->key, fresh.at[f]->value);
-			f++;
-		}
-		s += order >= 0 && s < record->saved.count;
-	}
-	statrec_end(&w, record->kind, saving->boot, out);
-	vec_release(&fresh);
-	settle_record(record, &unwritten, out);
-}
-
-/* To write the record of a large directory anew takes longer than to read a few small files again, which may never be asked for. */
-static bool is_worth_saving(const struct dir_record *record)
-{
-	uint64_t again = 0;
-	for (size_t i = 0; i < record->fresh.len; i++)
-		again += ((const struct fresh *)record->fresh.entries[i].value)->stamp.size + READING_COSTS;
-	return again >= record->saved.len / WRITING_GAINS;
-}
-
-int hashes_save(struct hashes *hashes, struct err *err)
-{
-	struct saving saving = { .hashes = hashes, .clock = CLOCK_NONE };
-	if (!hashes->state)
-		return 0;
-	for (size_t i = 0; i < hashes->dirs.len; i++) {
-		struct dir_record *record = hashes->dirs.entries[i].value;
-		const char *key = hashes->dirs.entries[i].key;
-		if (!record->dirty || !is_worth_saving(record))
-			continue;
-		if (saving.clock == CLOCK_NONE) {
-			saving.clock = clock_of(hashes);
-			if (saving.clock == CLOCK_NONE)
-				return 0;
-			saving.boot = boot_of(hashes);
-			state_refresh(hashes->state);
-		}
-		struct buf bytes CLEANUP(buf_release) = BUF_INIT;
-		saving.dir = key + 1;
-		load_saved(hashes, key, record);
-		hashes->unsaved -= record->fresh.len;
-		merge_record(&saving, record, &bytes);
-		hashes->unsaved += record->fresh.len;
-		if (state_put(hashes->state, STATE_STAT, key, bytes.data, bytes.len, err) < 0)
-			return -1;
-		record->dirty = false;
-	}
-	return 0;
 }
