@@ -108,7 +108,8 @@ def judge(row, found, comparison, goals):
             ratios.append(f"{unit}{ratio:.2g}x {peer}" if ratio < 0.1 else f"{unit}{ratio:.2f}x {peer}")
             if peer in most:
                 verdicts.append(f"{unit}<= {most[peer]}x {peer}: {'met' if ratio <= most[peer] else 'missed'}")
-    compare("wall", goals.packs if row.tool == PACKS else goals.wall, "")
+    of_packs = {} if comparison == "push, nothing new" else goals.packs  # nothing is packed then
+    compare("wall", of_packs if row.tool == PACKS else goals.wall, "")
     if goals.cpu and row.tool != PACKS:
         compare("cpu", goals.cpu, "CPU ")
     if goals.peak:
