@@ -142,6 +142,14 @@ class Sandbox:
     def mlmake(self, *args, check=0, **kw):
         return self.run(self.binary, *args, check=check, **kw)
 
+    def calls(self, which, *args, check=0):
+        """The system calls of mlmake ARGS, as strace writes them."""
+        log = self.home / "strace.log"
+        # The leak checker traces as well, and cannot where strace does.
+        leaks = {"ASAN_OPTIONS": f"{self.env.get('ASAN_OPTIONS', '')}:detect_leaks=0"}
+        self.run(need_peer("strace"), "-f", "-qq", "-e", f"trace={which}", "-o", log, self.binary, *args, check=check, **leaks)
+        return log.read_text()
+
     def git(self, *args, check=0, **kw):
         return self.run("git", *args, check=check, **kw)
 

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from conftest import need_peer
 from test_data import cached, data  # noqa: F401 (fixtures)
 
 COUNT = 1200
@@ -38,9 +37,7 @@ def recorded(large):
 
 
 def was_opened(box, path):
-    log = box.home / "strace.log"
-    box.run(need_peer("strace"), "-f", "-qq", "-e", "trace=openat", "-o", log, box.binary, "data", "status")
-    return str(path) in log.read_text()
+    return str(path) in box.calls("openat", "data", "status")
 
 
 def test_what_is_known_is_not_compared_again(large, recorded):
@@ -135,9 +132,8 @@ def added(large):
 
 def looked_at(box):
     """How often add looks at objects of the cache."""
-    log = box.home / "strace.log"
-    box.run(need_peer("strace"), "-f", "-qq", "-e", "trace=newfstatat", "-o", log, box.binary, "data", "add", "d")
-    return sum(len(line.split('"')) > 1 and len(line.split('"')[1]) == 30 for line in log.read_text().splitlines())
+    calls = box.calls("newfstatat", "data", "add", "d")
+    return sum(len(line.split('"')) > 1 and len(line.split('"')[1]) == 30 for line in calls.splitlines())
 
 
 def test_add_looks_at_objects_once(added):

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from conftest import PATIENCE, need_peer, wait_for
+from conftest import PATIENCE, wait_for
 
 LINT = """\
 version: 1
@@ -114,9 +114,7 @@ def test_what_a_command_did_to_the_tree_is_put_right(repo):
 
 def test_no_certificate_is_read(repo):
     """libgit2 with mbed TLS would: half of the time of a hook."""
-    log = repo.home / "strace.log"
-    repo.run(need_peer("strace"), "-f", "-qq", "-e", "trace=openat", "-o", log, repo.binary, "hook", "run", "pre-commit", check=0)
-    opened = log.read_text()
+    opened = repo.calls("openat", "hook", "run", "pre-commit")
     assert "libgit2" in opened
     assert "certificates" not in opened and "/etc/ssl" not in opened
 

@@ -101,18 +101,20 @@ static void blur(struct timespec *time)
 
 static int coarse_fstat(int fd, struct stat *ret)
 {
-	int failed = fstat(fd, ret);
+	if (fstat(fd, ret) < 0)
+		return -1;
 	blur(&ret->st_mtim);
 	blur(&ret->st_ctim);
-	return failed;
+	return 0;
 }
 
 static int coarse_fstatat(int dir, const char *path, struct stat *ret, int flags)
 {
-	int failed = fstatat(dir, path, ret, flags);
+	if (fstatat(dir, path, ret, flags) < 0)
+		return -1;
 	blur(&ret->st_mtim);
 	blur(&ret->st_ctim);
-	return failed;
+	return 0;
 }
 
 static struct timespec slow;
