@@ -169,4 +169,4 @@ def test_add_records_what_changed(added):
     added.write("d/new", "new\n")
     added.mlmake("data", "add", "d/new")
     assert f"nfiles: {COUNT + 1}" in added.read("d.dvc").decode()
-    assert status(added) == {"unchanged": ["d/"]} or "uncommitted" not in status(added)
+    assert "uncommitted" not in status(added)
