@@ -72,7 +72,8 @@ static void put_passed(struct environment *env, struct environment_passed *passe
 	if (!passed->known)
 		find_passed(passed);
 	vec_reserve(&env->vars, passed->vars.len + 8);
-	memcpy(env->vars.at, passed->vars.at, passed->vars.len * sizeof(*env->vars.at));
+	if (passed->vars.len)
+		memcpy(env->vars.at, passed->vars.at, passed->vars.len * sizeof(*env->vars.at));
 	env->vars.len = passed->vars.len;
 }
 

@@ -121,8 +121,9 @@ static bool take_attributes(struct sftp_names *from, struct sftp_reply *ret)
 		return true;
 	if (!take_u32(from, &count))
 		return false;
-	for (; count > 0; count--)
-		if (!take_bytes(from, &text, &len) || !take_bytes(from, &text, &len))
+	/* A name and a value each. */
+	for (uint64_t strings = UINT64_C(2) * count; strings > 0; strings--)
+		if (!take_bytes(from, &text, &len))
 			return false;
 	return true;
 }
