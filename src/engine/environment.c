@@ -72,9 +72,8 @@ static void put_passed(struct environment *env, struct environment_passed *passe
 	if (!passed->known)
 		find_passed(passed);
 	vec_reserve(&env->vars, passed->vars.len + 8);
-	if (passed->vars.len)
-		memcpy(env->vars.at, passed->vars.at, passed->vars.len * sizeof(*env->vars.at));
-	env->vars.len = passed->vars.len;
+	for (size_t i = 0; i < passed->vars.len; i++)
+		vec_push(&env->vars, passed->vars.at[i]);
 }
 
 static int by_length(const void *a, const void *b)
