@@ -93,31 +93,31 @@ static void settle_record(struct dir_record *record, struct map *unwritten, cons
 static void merge_record(const struct saving *saving, struct dir_record *record, struct buf *out)
 {
 	struct map unwritten = MAP_INIT;
-	VEC(const struct map_entry *) fresh = { 0 };
+	size_t count = record->fresh.len;
+	const struct map_entry **fresh OWNED = mem_alloc((count + 1) * sizeof(const struct map_entry *));
 	struct statrec_writer w;
-	for (size_t i = 0; i < record->fresh.len; i++)
-		vec_push(&fresh, &record->fresh.entries[i]);
-	vec_sort(&fresh, compare_entries);
+	for (size_t i = 0; i < count; i++)
+		fresh[i] = &record->fresh.entries[i];
+	qsort(fresh, count, sizeof(const struct map_entry *), compare_entries);
 	statrec_begin(&w);
 	size_t f = 0, s = 0;
-	while (f < fresh.len || s < record->saved.count) {
+	while (f < count || s < record->saved.count) {
 		struct statrec_entry line;
 		int order = -1;
 		if (s < record->saved.count) {
 			statrec_at(&record->saved, record->kind, s, &line);
-			order = f < fresh.len ? statrec_compare(fresh.at[f]->key, strlen(fresh.at[f]->key), line.name, line.name_len) : 1;
+			order = f < count ? statrec_compare(fresh[f]->key, strlen(fresh[f]->key), line.name, line.name_len) : 1;
 		}
 		if (order > 0) {
 			add_saved(&w, saving, record, s);
 		} else {
-			if (!add_fresh(&w, saving, fresh.at[f]))
-				map_set(&unwritten, fresh.at[f]->key, fresh.at[f]->value);
+			if (!add_fresh(&w, saving, fresh[f]))
+				map_set(&unwritten, fresh[f]->key, fresh[f]->value);
 			f++;
 		}
 		s += order >= 0 && s < record->saved.count;
 	}
 	statrec_end(&w, record->kind, saving->boot, out);
-	vec_release(&fresh);
 	settle_record(record, &unwritten, out);
 }
 

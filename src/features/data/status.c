@@ -149,22 +149,22 @@ static void compare_sides(struct status_run *run, const struct tracked *old, con
 {
 	old = old && !tracked_is_partial(old) ? old : NULL;
 	new = new && !tracked_is_partial(new) ? new : NULL;
-	if (!old && !new)
+	const struct tracked *side = new ? new : old;
+	if (!side)
 		return;
 	struct data_changes *changes = &run->ret->committed;
 	struct dvc_dir old_dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT, new_dir CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
-	const struct tracked *side = new ? new : old;
 	if (old && new && old->out->is_dir == new->out->is_dir && digest_eq(&old->out->digest, &new->out->digest)) {
 		char *name OWNED = mem_printf("%s%s", side->path, side->out->is_dir ? "/" : "");
 		map_set(&run->committed_same, name, NULL);
 		return;
 	}
-	if (!new)
-		items_add(deleted, side->path, &side->out->digest, side->out->is_dir);
-	else if (!old)
-		items_add(added, side->path, &side->out->digest, side->out->is_dir);
-	else
-		strlist_take(&changes->modified, mem_printf("%s%s", side->path, side->out->is_dir ? "/" : ""));
+	if (old && !new)
+		items_add(deleted, old->path, &old->out->digest, old->out->is_dir);
+	else if (new && !old)
+		items_add(added, new->path, &new->out->digest, new->out->is_dir);
+	else if (new)
+		strlist_take(&changes->modified, mem_printf("%s%s", new->path, new->out->is_dir ? "/" : ""));
 	if (!run->options->granular)
 		return;
 	bool known = (!old || !old->out->is_dir || manifest_of(run, old, &old_dir));
