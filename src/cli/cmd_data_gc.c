@@ -3,11 +3,16 @@
 
 #include "base/text.h"
 
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct gc_flags {
 	struct data_gc_options gc;
 	bool workspace, force;
+	const char *num, *date;
 };
 
 static void gc_flags_release(struct gc_flags *flags)
@@ -93,14 +98,50 @@ static int show(struct cli *cli, const struct data_gc_report *report, bool dry)
 static int check(struct cli *cli, const struct gc_flags *flags, struct err *err)
 {
 	const struct data_gc_options *gc = &flags->gc;
-	if (!flags->workspace && !gc->branches && !gc->tags && !gc->commits && !gc->revs.len) {
+	if (!flags->workspace && !gc->branches && !gc->tags && !gc->commits && !gc->revs.len && !gc->has_since) {
 		err_set(err, ERR_CONFIG, "'%s' wants to know what is to be kept", cli->full_name);
-		return err_hint(err, "-w the work tree, -a all branches, -T all tags, -A all commits, --rev REV");
+		return err_hint(err, "-w the work tree, -a all branches, -T all tags, -A all commits, --rev REV, --date YYYY-MM-DD");
 	}
 	if (!flags->force && !gc->dry && !isatty(STDIN_FILENO)) {
 		err_set(err, ERR_CONFIG, "there is nobody to ask whether to delete");
 		return err_hint(err, "--dry shows what would go, -f deletes it without asking");
 	}
+	return 0;
+}
+
+static int take_num(struct gc_flags *flags, struct err *err)
+{
+	char *end;
+	if (!flags->num)
+		return 0;
+	errno = 0;
+	long num = strtol(flags->num, &end, 10);
+	if (errno || *end || end == flags->num || num < -1 || num == 0 || num >= UINT_MAX) {
+		err_set(err, ERR_CONFIG, "'%s' is no number of commits", flags->num);
+		return err_hint(err, "--rev main -n 10: the last ten; -n -1: all of them");
+	}
+	if (!flags->gc.revs.len) {
+		err_set(err, ERR_CONFIG, "-n says how many commits of a --rev are meant, and there is none");
+		return err_hint(err, "--rev HEAD -n %s", flags->num);
+	}
+	flags->gc.rev_commits = num < 0 ? UINT_MAX : (unsigned)num;
+	return 0;
+}
+
+/* The beginning of a day in local time, as dvc has it. */
+static int take_date(struct gc_flags *flags, struct err *err)
+{
+	struct tm day = { .tm_isdst = -1 };
+	if (!flags->date)
+		return 0;
+	const char *end = strptime(flags->date, "%Y-%m-%d", &day);
+	time_t at = end && !*end ? mktime(&day) : (time_t)-1;
+	if (at == (time_t)-1) {
+		err_set(err, ERR_CONFIG, "'%s' is no date", flags->date);
+		return err_hint(err, "--date 2026-01-31");
+	}
+	flags->gc.has_since = true;
+	flags->gc.since = at;
 	return 0;
 }
 
@@ -114,6 +155,8 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 'T', "all-tags", NULL, "keep what the tags record", OPTION_FLAG, &gc->tags },
 		{ 'A', "all-commits", NULL, "keep what any commit of any branch or tag records", OPTION_FLAG, &gc->commits },
 		{ 0, "rev", "REV", "keep what that revision records (may be repeated)", OPTION_LIST, &gc->revs },
+		{ 'n', "num", "N", "with --rev: what the last N commits up to each record; -1: all", OPTION_STRING, &flags.num },
+		{ 0, "date", "YYYY-MM-DD", "keep what commits of that day and later record, of any branch or tag", OPTION_STRING, &flags.date },
 		{ 'p', "projects", "DIR", "keep what that data repository records, too (several, and repeated)", OPTION_WORDS, &gc->projects },
 		{ 0, "strict", NULL, "delete what only other branches and tags record", OPTION_FLAG, &gc->strict },
 		{ 'c', "cloud", NULL, "the default remote's objects, too", OPTION_FLAG, &gc->with_remote },
@@ -122,8 +165,6 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 0, "dry", NULL, "list what would be deleted", OPTION_FLAG, &gc->dry },
 		{ 'f', "force", NULL, "do not ask", OPTION_FLAG, &flags.force },
 		{ 'j', "jobs", "N", "requests at once", OPTION_UINT, &gc->jobs },
-		{ 'n', "num", NULL, "--rev names single revisions, and may be repeated; -A keeps what all of them record", OPTION_REFUSED, NULL },
-		{ 0, "date", NULL, "--rev names revisions, and may be repeated: git rev-list --since=DATE HEAD lists them", OPTION_REFUSED, NULL },
 		{ 0, "all-experiments", NULL, "dvc's experiments are commits below refs/exps: --rev keeps what one records, and may be repeated",
 		  OPTION_REFUSED, NULL },
 		{ 0, "not-in-remote", NULL, "mlmake data push first, so that the remote has what the cache loses", OPTION_REFUSED, NULL },
@@ -133,7 +174,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	int go_on = cli_parse(cli, options, argc, argv, &args, err);
 	if (go_on <= 0)
 		return go_on;
-	if (check(cli, &flags, err) < 0)
+	if (take_num(&flags, err) < 0 || take_date(&flags, err) < 0 || check(cli, &flags, err) < 0)
 		return -1;
 	gc->with_remote = gc->with_remote || gc->remote;
 	gc->confirm = flags.force ? NULL : ask;
@@ -156,6 +197,7 @@ const struct command cmd_data_gc = {
 		"Examples:\n"
 		"  mlmake data gc -w --dry          what would go\n"
 		"  mlmake data gc -a -T             keeps what branches and tags record; asks first\n"
+		"  mlmake data gc --rev main -n 10 --strict  keeps what the last ten commits of main record\n"
 		"  mlmake data gc -A -r storage -f  keeps what any commit records, cleans that remote, too\n",
 	.has_json = true,
 	.run = run,

@@ -17,6 +17,7 @@
 	X(git_buf_dispose)               \
 	X(git_commit_free)               \
 	X(git_commit_lookup)             \
+	X(git_commit_time)               \
 	X(git_commit_tree)               \
 	X(git_commit_tree_id)            \
 	X(git_config_free)               \

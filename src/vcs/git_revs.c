@@ -164,6 +164,35 @@ int git_ancestors(struct git_repo *repo, const struct strlist *commits, struct s
 	return rc == GIT_ITEROVER ? 0 : git_lib_err(err, "cannot walk git's history");
 }
 
+int git_since(struct git_repo *repo, const struct strlist *commits, int64_t time, struct strlist *ret_commits, struct err *err)
+{
+	for (size_t i = 0; i < commits->len; i++) {
+		git_commit *commit;
+		git_oid oid;
+		if (git_lib.git_oid_fromstr(&oid, commits->at[i]) < 0 || git_lib.git_commit_lookup(&commit, repo->repo, &oid) < 0)
+			return git_lib_err(err, "cannot read git's history");
+		if (git_lib.git_commit_time(commit) >= time)
+			strlist_add(ret_commits, commits->at[i]);
+		git_lib.git_commit_free(commit);
+	}
+	return 0;
+}
+
+int git_first_parents(struct git_repo *repo, const char *commit, unsigned max, struct strlist *ret_commits, struct err *err)
+{
+	char at[GIT_HEX];
+	if (git_resolve(repo, commit, at, err) < 0)
+		return -1;
+	for (unsigned i = 0; i < max; i++) {
+		struct err none CLEANUP(err_release) = ERR_INIT;
+		OWNED char *parent = mem_printf("%s~1", at);
+		strlist_add(ret_commits, at);
+		if (git_resolve(repo, parent, at, &none) < 0)
+			return none.code == ERR_CONFIG ? 0 : err_move(err, &none);
+	}
+	return 0;
+}
+
 struct collecting {
 	struct git_repo *repo;
 	git_name_fn *wanted;

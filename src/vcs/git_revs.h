@@ -24,6 +24,12 @@ int git_tips(struct git_repo *repo, enum git_ref_kind kind, struct strlist *ret_
 /* All commits that lead to these, themselves included. */
 int git_ancestors(struct git_repo *repo, const struct strlist *commits, struct strlist *ret_commits, struct err *err) MUST_CHECK;
 
+/* Of these, those that were committed at that time, in seconds since 1970, or later. */
+int git_since(struct git_repo *repo, const struct strlist *commits, int64_t time, struct strlist *ret_commits, struct err *err) MUST_CHECK;
+
+/* A commit, its first parent, that one's, and so on: max of them, as far as there are so many. */
+int git_first_parents(struct git_repo *repo, const char *commit, unsigned max, struct strlist *ret_commits, struct err *err) MUST_CHECK;
+
 /* The files whose name (after the last '/') is wanted, of a commit, sorted by path; or of many commits, those of a subtree that
  * several commits share once. */
 typedef bool git_name_fn(const char *name);

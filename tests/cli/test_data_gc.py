@@ -46,6 +46,49 @@ def left(box):
     return [v for v in VERSIONS if cached(box, v).exists()]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("scope, kept", [
+    (["--rev", "HEAD", "-n", "2"], ["day 4", "day 3"]),
+    (["--rev", "HEAD~1", "--num", "1"], ["day 3"]),
+    (["--rev", "HEAD~1", "-n", "-1"], ["day 3", "day 2", "day 1"]),
+    (["--rev", "side", "-n", "3"], ["side", "day 1"]),
+    (["--date", "2024-03-03"], ["day 4", "day 3", "side"]),
+    (["--date", "2024-03-02", "--rev", "HEAD~3"], ["day 4", "day 3", "day 2", "day 1", "side"]),
+    (["--date", "2030-01-01"], []),
+])
+def test_numbers_and_dates(stored, tmp_path, scope, kept):
+    """The last commits of a revision, first parents; and what was committed since a day, on any branch: as dvc has it."""
+    def version(name, day):
+        stored.write("v", name)
+        stored.mlmake("data", "add", "v")
+        stored.git("add", "-A")
+        stored.git("commit", "-qm", name, GIT_COMMITTER_DATE=f"2024-03-{day:02} 12:00:00", GIT_AUTHOR_DATE="2000-01-01 00:00:00")
+    version("day 1", 1)
+    stored.git("checkout", "-q", "-b", "side")
+    version("side", 5)
+    stored.git("checkout", "-q", "main")
+    for day in (2, 3, 4):
+        version(f"day {day}", day)
+    stored.write("v", "now")
+    stored.mlmake("data", "add", "v")
+    stored.git("add", "-A")  # the index counts as the work tree does
+    versions = ["day 1", "day 2", "day 3", "day 4", "side", "now"]
+    twin = Sandbox(tmp_path / "twin")
+    shutil.copytree(stored.path, twin.path, symlinks=True, dirs_exist_ok=True)
+    stored.mlmake("data", "gc", *scope, "--strict", "-f")
+    assert {v for v in versions if cached(stored, v).exists()} == {*kept, "now"}
+    twin.dvc("gc", *scope, "-f")
+    assert {v for v in versions if cached(twin, v).exists()} == {*kept, "now"}
+
+
+@pytest.mark.parametrize("options, said", [
+    (["-w", "-n", "2"], "there is none"), (["--rev", "HEAD", "-n", "0"], "'0' is no number of commits"),
+    (["--rev", "HEAD", "-n", "x"], "'x' is no number"), (["--date", "yesterday"], "'yesterday' is no date"), (["--date", "2024-13-01"], "is no date"),
+])
+def test_no_numbers_and_dates(stored, options, said):
+    assert said in stored.mlmake("data", "gc", *options, "-f", check=2).stderr
+
+
 @pytest.mark.parametrize("scope, kept", [
     (["-w"], ["tagged", "branch", "head", "index", "tree"]),
     (["-w", "--strict"], ["index", "tree"]),

@@ -305,6 +305,9 @@ struct data_gc_report;
 struct data_gc_options {
 	bool branches, tags, commits; /* besides the work tree; all commits of all refs */
 	struct strlist revs;          /* and these */
+	unsigned rev_commits;         /* of each of these, so many: itself, its first parent, ...; 0: itself */
+	bool has_since;
+	int64_t since;                /* and all commits of all refs from then on, seconds since 1970 */
 	struct strlist projects;      /* directories of further data repositories that share the cache, each with the same scopes */
 	bool strict;       /* delete what branches and tags outside of the scopes record; else it stays */
 	bool skip_failed;  /* go on without records of revisions, and manifests, that cannot be read */

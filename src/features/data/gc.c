@@ -149,17 +149,18 @@ static int mark_commits(struct gc *gc, struct data_repo *owner, struct git_repo 
 
 static int choose_commits(const struct data_gc_options *options, struct git_repo *git, struct strlist *ret, struct err *err)
 {
-	struct strlist tips CLEANUP(strlist_release) = { 0 };
+	struct strlist tips CLEANUP(strlist_release) = { 0 }, all CLEANUP(strlist_release) = { 0 };
 	if (options->commits)
 		return git_tips(git, GIT_EVERY_REF, &tips, err) < 0 ? -1 : git_ancestors(git, &tips, ret, err);
+	if (options->has_since && (git_tips(git, GIT_EVERY_REF, &tips, err) < 0 || git_ancestors(git, &tips, &all, err) < 0 ||
+				   git_since(git, &all, options->since, ret, err) < 0))
+		return -1;
 	if ((options->branches && git_tips(git, GIT_BRANCHES, ret, err) < 0) || (options->tags && git_tips(git, GIT_TAGS, ret, err) < 0))
 		return -1;
-	for (size_t i = 0; i < options->revs.len; i++) {
-		char commit[GIT_HEX];
-		if (git_resolve(git, options->revs.at[i], commit, err) < 0)
+	unsigned each = options->rev_commits ? options->rev_commits : 1;
+	for (size_t i = 0; i < options->revs.len; i++)
+		if (git_first_parents(git, options->revs.at[i], each, ret, err) < 0)
 			return -1;
-		strlist_add(ret, commit);
-	}
 	return 0;
 }
 
@@ -172,7 +173,7 @@ static int mark_repo(struct gc *gc, struct data_repo *owner, struct err *err)
 	struct git_repo *git;
 	if (outs_load(owner, &outs, err) < 0 || mark_outs(gc, owner, &outs, USED, false, err) < 0 || repo_git(owner, &git, err) < 0)
 		return -1;
-	if (!git && (options->branches || options->tags || options->commits || options->revs.len)) {
+	if (!git && (options->branches || options->tags || options->commits || options->revs.len || options->has_since)) {
 		err_set(err, ERR_CONFIG, "%s is not in a git repository, so it has no branches, tags or commits", owner->root);
 		return err_hint(err, "-w alone is about the work tree");
 	}
