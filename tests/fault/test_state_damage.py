@@ -95,7 +95,7 @@ def one_round(box, texts, rng):
         again = box.mlmake("all")
         assert "nothing to do" in again.stderr, again.stderr
     check(box, texts)
-    return said, bool(asides)
+    return said, len(asides)
 
 
 def many_rounds(box, rounds, seed):
@@ -104,13 +104,15 @@ def many_rounds(box, rounds, seed):
         box.write(f"in/{i}", text)
     box.write("mlmake.yaml", CONFIG)
     box.mlmake("all")
-    told = 0
+    told = asides = 0
     for number in range(rounds):
         rng = random.Random(f"{seed} {number}")
         print("round", number)
         said, aside = one_round(box, texts, rng)
         told += said
-        assert not said or aside
+        asides += aside
+        # What one command has set aside is told by the next that may tell it, maybe some rounds later.
+        assert told <= asides
     return told
 
 
