@@ -1,6 +1,7 @@
 #include "base/proc.h"
 
 #include "base/fs.h"
+#include "base/launch.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/path.h"
@@ -11,15 +12,9 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#ifndef CLOSE_RANGE_CLOEXEC
-#define CLOSE_RANGE_CLOEXEC (1u << 2)
-#endif
 
 /* What children get back; 0 where it was not raised. */
 static struct rlimit started_with;
@@ -76,122 +71,67 @@ static const char *path_of_env(const char *const *env)
 	return "/usr/local/bin:/usr/bin:/bin";
 }
 
-/* What the child needs; prepared before vfork, since the child may only make system calls. */
-struct launch {
-	const struct proc_spec *spec;
-	const char *program;
-	const char *const *env;
-	sigset_t mask;
-	int stdin_fd;
-	pid_t parent;
-	volatile bool at_dir; /* what failed is going to spec->dir */
-	volatile int failed; /* errno of what failed in the child, which shares our memory until it executes */
-};
-
-static int redirect(int fd, int to)
-{
-	if (fd < 0)
-		return 0;
-	if (fd == to)
-		return fcntl(fd, F_SETFD, 0);
-	return dup2(fd, to);
-}
-
-/* Handlers fall away at execve; what stays is what was ignored, here or by whoever started this process. */
-static void default_signals(void)
-{
-	static const int ignorable[] = { SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM, SIGCHLD };
-	struct sigaction action = { .sa_handler = SIG_DFL };
-	for (size_t i = 0; i < ARRAY_LEN(ignorable); i++)
-		sigaction(ignorable[i], &action, NULL);
-}
-
-/* Runs in the vfork child: shares memory with the parent, which waits. Only system calls. */
-static NORETURN void child_main(struct launch *launch)
-{
-	const struct proc_spec *spec = launch->spec;
-	default_signals();
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != launch->parent)
-		_exit(127);
-	if (spec->stdin_fd != 0)
-		setpgid(0, 0);
-	if (redirect(launch->stdin_fd, STDIN_FILENO) < 0 || redirect(spec->stdout_fd, STDOUT_FILENO) < 0 ||
-	    redirect(spec->stderr_fd, STDERR_FILENO) < 0) {
-		launch->failed = errno;
-		_exit(127);
-	}
-	if (spec->dir && chdir(spec->dir) < 0) {
-		launch->at_dir = true;
-		launch->failed = errno;
-		_exit(127);
-	}
-	syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
-	for (size_t i = 0; i < spec->keep_count; i++)
-		fcntl(spec->keep_fds[i], F_SETFD, 0);
-	if (started_with.rlim_max)
-		setrlimit(RLIMIT_NOFILE, &started_with);
-	sigprocmask(SIG_SETMASK, &launch->mask, NULL);
-	execve(launch->program, (char *const *)(uintptr_t)spec->argv, (char *const *)(uintptr_t)launch->env);
-	launch->failed = errno;
-	_exit(127);
-}
-
-static pid_t launch_child(struct launch *launch)
-{
-	sigset_t all, previous;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &previous);
-	/* The child starts with nothing blocked, whatever this process blocks for its signalfd. */
-	sigemptyset(&launch->mask);
-	launch->parent = getpid();
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-	pid_t pid = vfork();
-#pragma GCC diagnostic pop
-	if (pid == 0)
-		child_main(launch);
-	int number = errno;
-	pthread_sigmask(SIG_SETMASK, &previous, NULL);
-	errno = number;
-	return pid;
-}
-
-int proc_spawn(const struct proc_spec *spec, struct proc *ret, struct err *err)
+static int start(const struct proc_spec *spec, bool wait, struct launch **ret_launch, pid_t *ret_pid, struct err *err)
 {
 	struct buf program CLEANUP(buf_release) = BUF_INIT;
 	int null_fd CLEANUP(fs_close_fd) = -1;
-	struct launch launch = { .spec = spec, .stdin_fd = spec->stdin_fd };
-	launch.env = spec->env ? spec->env : (const char *const *)environ;
-	*ret = (struct proc){ .pid = -1 };
+	const char *const *env = spec->env ? spec->env : (const char *const *)environ;
 	sys.unseen("a process was started");
-	if (!spec->program && !proc_find(spec->argv[0], path_of_env(launch.env), &program)) {
+	if (!spec->program && !proc_find(spec->argv[0], path_of_env(env), &program)) {
 		err_set(err, ERR_FAILED, "command not found: '%s'", spec->argv[0]);
 		err->sys_errno = ENOENT;
 		return err_hint(err, "install it, or put its directory into PATH");
 	}
-	launch.program = spec->program ? spec->program : program.data;
-	if (spec->stdin_fd < 0) {
+	if (spec->stdin_fd < 0)
 		null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-		launch.stdin_fd = null_fd;
-	}
-	pid_t pid = launch_child(&launch);
-	if (pid < 0)
-		return err_set_errno(err, ERR_FAILED, errno, "cannot start '%s'", spec->argv[0]);
-	if (launch.failed) {
+	struct launch *launch = launch_new(spec, spec->program ? spec->program : program.data, spec->stdin_fd < 0 ? null_fd : spec->stdin_fd);
+	launch_limit(launch, started_with.rlim_max ? &started_with : NULL);
+	*ret_pid = launch_child(launch, wait);
+	*ret_launch = launch;
+	if (*ret_pid >= 0)
+		return 0;
+	err_set_errno(err, ERR_FAILED, errno, "cannot start '%s'", spec->argv[0]);
+	launch_free(launch);
+	return -1;
+}
+
+int proc_spawn(const struct proc_spec *spec, struct proc *ret, struct err *err)
+{
+	struct launch *launch;
+	pid_t pid;
+	*ret = (struct proc)PROC_INIT;
+	if (start(spec, true, &launch, &pid, err) < 0)
+		return -1;
+	int failed = launch_failure(launch, err);
+	launch_free(launch);
+	if (failed)
 		waitpid(pid, NULL, 0);
-		if (launch.at_dir)
-			return err_set_errno(err, ERR_FAILED, launch.failed, "cannot run in directory '%s'", spec->dir);
-		return err_set_errno(err, ERR_FAILED, launch.failed, "cannot execute '%s'", spec->argv[0]);
-	}
-	ret->pid = pid;
-	return 0;
+	else
+		ret->pid = pid;
+	return failed;
+}
+
+int proc_begin(const struct proc_spec *spec, struct proc *ret, struct err *err)
+{
+	*ret = (struct proc)PROC_INIT;
+	return start(spec, false, &ret->launch, &ret->pid, err);
+}
+
+int proc_begun(const struct proc *proc, struct err *err)
+{
+	return proc->launch ? launch_failure(proc->launch, err) : 0;
 }
 
 bool proc_has_ended(const struct proc *proc)
 {
 	siginfo_t info = { .si_pid = 0 };
 	return proc->pid > 0 && waitid(P_PID, (id_t)proc->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == proc->pid;
+}
+
+static void forget(struct proc *proc)
+{
+	launch_free(proc->launch);
+	*proc = (struct proc)PROC_INIT;
 }
 
 int proc_wait(struct proc *proc, int *ret_status, struct err *err)
@@ -201,7 +141,7 @@ int proc_wait(struct proc *proc, int *ret_status, struct err *err)
 		;
 	if (got < 0)
 		return err_set_errno(err, ERR_BUG, errno, "cannot wait for process %d", (int)proc->pid);
-	proc->pid = -1;
+	forget(proc);
 	return 0;
 }
 
@@ -219,7 +159,7 @@ void proc_release(struct proc *proc)
 		while (waitpid(proc->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	}
-	*proc = (struct proc){ .pid = -1 };
+	forget(proc);
 }
 
 int proc_exit_code(int status)
@@ -307,7 +247,7 @@ int proc_run(const struct proc_spec *spec, struct proc_capture *capture, struct 
 	int in[2] CLEANUP(close_pair) = { -1, -1 };
 	int out[2] CLEANUP(close_pair) = { -1, -1 };
 	int errout[2] CLEANUP(close_pair) = { -1, -1 };
-	struct proc proc CLEANUP(proc_release) = { .pid = -1 };
+	struct proc proc CLEANUP(proc_release) = PROC_INIT;
 	struct proc_spec piped = *spec;
 	bool shared = capture->out && capture->out == capture->errout;
 	if ((capture->input && open_pipe(in, err) < 0) || (capture->out && open_pipe(out, err) < 0) ||

@@ -32,10 +32,17 @@ struct proc_spec {
 
 struct proc {
 	pid_t pid; /* -1: none */
+	struct launch *launch; /* of proc_begin: what the child may still be reading */
 };
+#define PROC_INIT { .pid = -1 }
 
 /* A command that cannot be executed is an error here (ERR_FAILED with errno), not an exit code of 127. */
 int proc_spawn(const struct proc_spec *spec, struct proc *ret, struct err *err) MUST_CHECK;
+
+/* The same without waiting until the command is executed, which takes some 0.3 ms of another processor. That it could not be is told once the
+ * child has ended, before it is waited for: proc_begun gives -1 then. Nothing of spec is used after the return. */
+int proc_begin(const struct proc_spec *spec, struct proc *ret, struct err *err) MUST_CHECK;
+int proc_begun(const struct proc *proc, struct err *err) MUST_CHECK;
 
 /* Without waiting, and without reaping: its process group is still its own. */
 bool proc_has_ended(const struct proc *proc);

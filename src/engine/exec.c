@@ -35,11 +35,11 @@ void exec_start(struct run *run, struct node *node, const struct claim *claim)
 	job->fp = (struct fingerprint)FINGERPRINT_INIT;
 	job->fp.keeps_watch = true;
 	job->record = (struct record)RECORD_INIT;
-	job->proc = (struct proc){ .pid = -1 };
+	job->proc = (struct proc)PROC_INIT;
 	job->log_fd = -1;
 	buf_init(&job->log);
 	for (int i = 0; i < 2; i++) {
-		job->streams[i] = (struct stream){ .fd = -1, .is_stderr = i == 1, .job = job };
+		job->streams[i] = (struct stream){ .fd = -1, .write_fd = -1, .is_stderr = i == 1, .job = job };
 		buf_init(&job->streams[i].line);
 	}
 	job->started_ms = loop_now_ms();
@@ -54,6 +54,7 @@ static void close_stream(struct stream *stream)
 		loop_remove_fd(stream->job->run->loop, stream->source);
 	stream->source = NULL;
 	fs_close_fd(&stream->fd);
+	fs_close_fd(&stream->write_fd);
 }
 
 static void drop_timer(struct job *job, struct loop_timer **timer)
@@ -392,6 +393,8 @@ void exec_end(struct job *job)
 
 void exec_signal(struct job *job, int signal_number)
 {
+	if (job->ended)
+		return;
 	job->interrupted = true;
 	if (job->proc.pid > 0)
 		end_process(job, signal_number);
@@ -517,7 +520,7 @@ static void command_ended(struct job *job, int status)
 		drop_timer(job, &job->timeout_timer);
 		job->ended_ms = loop_now_ms();
 		if (!ahead_begin(job))
-			finish_success(job);
+			run_job_ended(job->run, job);
 		return;
 	}
 	add_failure(&message, job, status);
@@ -528,18 +531,27 @@ static void command_ended(struct job *job, int status)
 	finish_failure(job, message.data);
 }
 
+static void cannot_start(struct job *job, const struct err *err)
+{
+	job->exit_code = 127;
+	finish_failure(job, err->message);
+}
+
 static void process_ended(struct job *job)
 {
-	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct err err CLEANUP(err_release) = ERR_INIT, why CLEANUP(err_release) = ERR_INIT;
 	int status;
 	/* Before the leader is reaped, so that the group's number is still its own: what it left running would write behind our back. */
 	if (!job->node->target->interactive)
 		proc_kill_group(&job->proc, SIGKILL);
+	bool never_ran = proc_begun(&job->proc, &why) < 0;
 	int failed = proc_wait(&job->proc, &status, &err);
 	drain_streams(job);
 	drop_process(job);
 	if (failed)
 		job_error(job, &err);
+	else if (never_ran && !job->interrupted && !job->stale)
+		cannot_start(job, &why);
 	else
 		command_ended(job, status);
 }
@@ -552,14 +564,15 @@ void exec_reap(struct run *run)
 			process_ended(run->jobs.at[i]);
 }
 
-static int open_stream(struct stream *stream, int *ret_write_end, struct err *err)
+/* The write end is kept here too: the end of a command is told by its process, and that of its output need not wake anybody. */
+static int open_stream(struct stream *stream, struct err *err)
 {
 	int pair[2];
 	if (pipe2(pair, O_CLOEXEC) < 0)
 		return err_set_errno(err, ERR_FAILED, errno, "cannot create a pipe");
 	stream->fd = pair[0];
+	stream->write_fd = pair[1];
 	stream->source = loop_add_fd(stream->job->run->loop, pair[0], EPOLLIN, on_output, stream);
-	*ret_write_end = pair[1];
 	return 0;
 }
 
@@ -601,11 +614,10 @@ static const char *find_shell(struct job *job)
 static int spawn(struct job *job, struct err *err)
 {
 	const struct target *target = job->node->target;
-	int out CLEANUP(fs_close_fd) = -1, errout CLEANUP(fs_close_fd) = -1;
 	int keep[3] = { lock_fd(job->lock) };
 	OWNED char *text = command_text(job);
 	OWNED char *dir = path_joined(job->run->project->root, target->dir);
-	if (!target->interactive && (open_stream(&job->streams[0], &out, err) < 0 || open_stream(&job->streams[1], &errout, err) < 0))
+	if (!target->interactive && (open_stream(&job->streams[0], err) < 0 || open_stream(&job->streams[1], err) < 0))
 		return -1;
 	VEC(const char *) argv = { 0 };
 	const char *shell = find_shell(job);
@@ -619,11 +631,11 @@ static int spawn(struct job *job, struct err *err)
 	spec.env = job->env.vars.at;
 	spec.dir = dir;
 	spec.stdin_fd = target->interactive ? 0 : job->run->null_fd;
-	spec.stdout_fd = out;
-	spec.stderr_fd = errout;
+	spec.stdout_fd = job->streams[0].write_fd;
+	spec.stderr_fd = job->streams[1].write_fd;
 	spec.keep_fds = keep;
 	spec.keep_count = 1 + slots_fds(job, keep + 1);
-	int failed = proc_spawn(&spec, &job->proc, err);
+	int failed = proc_begin(&spec, &job->proc, err);
 	vec_release(&argv);
 	return failed;
 }
@@ -631,8 +643,6 @@ static int spawn(struct job *job, struct err *err)
 static void start_command(struct job *job)
 {
 	struct err err CLEANUP(err_release) = ERR_INIT;
-	if (spawn(job, &err) < 0) {
-		job->exit_code = 127;
-		finish_failure(job, err.message);
-	}
+	if (spawn(job, &err) < 0)
+		cannot_start(job, &err);
 }

@@ -220,6 +220,8 @@ enum take resources_take(struct resources *res, struct node *node, struct claim 
 
 void resources_give(struct resources *res, struct claim *claim, struct node_list *ret_ready)
 {
+	if (!claim->cpus)
+		return;
 	res->running--;
 	give_tokens(res, claim);
 	res->cpus_used -= claim->cpus;

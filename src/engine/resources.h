@@ -72,7 +72,7 @@ void resources_init(struct resources *res, const struct project *project, unsign
 void resources_release(struct resources *res);
 
 enum take resources_take(struct resources *res, struct node *node, struct claim *ret);
-/* Appends to ret_ready those that were parked and may be tried again. The claim is empty then. */
+/* Appends to ret_ready those that were parked and may be tried again. The claim is empty then, and giving it again does nothing. */
 void resources_give(struct resources *res, struct claim *claim, struct node_list *ret_ready);
 
 #endif

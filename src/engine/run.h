@@ -46,7 +46,7 @@ struct node {
 };
 
 struct stream {
-	int fd;
+	int fd, write_fd;
 	bool is_stderr;
 	struct loop_source *source;
 	struct buf line; /* what has come of an unfinished line */
@@ -81,6 +81,7 @@ struct job {
 	unsigned attempt;
 	bool began;                  /* outputs were cleared: what is there now is this job's */
 	bool timed_out, interrupted;
+	bool ended;                  /* well, and gave back its claim: finish_success is what remains */
 	bool stale;                  /* --watch: it is being ended, to start again */
 	int exit_code;
 	uint64_t started_ms, ended_ms; /* ended: of its last command */
@@ -150,6 +151,7 @@ struct run {
 	uint64_t load_second;        /* what started in that second, and in the one before it */
 	unsigned started_now, started_before;
 	VEC(struct job *) jobs;
+	size_t ended;                /* of them, so many */
 	size_t done;
 	bool stop;                   /* start nothing new */
 	struct loop_timer *tick_timer, *flush_timer, *cache_timer;
@@ -168,6 +170,7 @@ void run_ready(struct run *run, struct node *node);    /* it must run, when its 
 #define RUN_MANY 256 /* targets: where it is worth while to prepare what each needs for all at once */
 void run_fail(struct run *run, struct err *err); /* takes err: the run ends with it */
 void run_done(struct run *run, struct node *node, struct run_event *event); /* reports the outcome and releases what waits for it */
+void run_job_ended(struct run *run, struct job *job); /* its last command, well: finish_success comes now, or once others were started */
 void run_job_over(struct run *run, struct job *job); /* frees it */
 const struct string_list *run_args_of(const struct run *run, const struct target *target); /* NULL if none */
 bool run_is_nothing(const struct target *target); /* it stands for what it needs */
@@ -193,7 +196,7 @@ bool check_is_foreseen(const struct run *run, const struct target *target, const
 void check_result(const struct run *run, const struct target *target, const struct manifest *outputs, struct digest *ret);
 
 /* decide.c */
-void decide_undecided(struct run *run); /* all of them, or until the run stops */
+void decide_undecided(struct run *run); /* until the run stops, all are, or some that are ready should be started first */
 
 /* belief.c */
 void belief_begin(struct run *run); /* after the layout: what is believed has its result, where that is asked for */

@@ -298,6 +298,27 @@ static void hold(struct run *run, struct job *job)
 		publish(run);
 }
 
+static void give_back(struct run *run, struct job *job)
+{
+	struct node_list woken = { 0 };
+	resources_give(&run->resources, &job->claim, &woken);
+	for (size_t i = 0; i < woken.list.len; i++)
+		run_ready(run, woken.list.at[i]);
+	vec_release(&woken.list);
+}
+
+void run_job_ended(struct run *run, struct job *job)
+{
+	/* One at a time means that nothing starts behind what may yet fail. */
+	if (run->resources.cpus == 1) {
+		finish_success(job);
+		return;
+	}
+	give_back(run, job);
+	job->ended = true;
+	run->ended++;
+}
+
 void run_job_over(struct run *run, struct job *job)
 {
 	for (size_t i = 0; i < run->jobs.len; i++) {
@@ -306,11 +327,8 @@ void run_job_over(struct run *run, struct job *job)
 		run->jobs.at[i] = run->jobs.at[--run->jobs.len];
 		break;
 	}
-	struct node_list woken = { 0 };
-	resources_give(&run->resources, &job->claim, &woken);
-	for (size_t i = 0; i < woken.list.len; i++)
-		run_ready(run, woken.list.at[i]);
-	vec_release(&woken.list);
+	run->ended -= job->ended;
+	give_back(run, job);
 	hold(run, job);
 	exec_free(job);
 	if (!run->flush_timer && state_pending(run->state))
@@ -372,16 +390,24 @@ static void start_ready(struct run *run)
 	}
 }
 
+/* While what was started in their place is on its way. */
+static void finish_ended(struct run *run)
+{
+	for (size_t i = run->jobs.len; i-- > 0 && run->ended;)
+		if (i < run->jobs.len && run->jobs.at[i]->ended)
+			finish_success(run->jobs.at[i]);
+}
+
 static int run_loop(struct run *run, struct err *err)
 {
 	while (has_work(run)) {
 		decide_undecided(run);
 		start_ready(run);
-		/* A job may have ended within exec_start, and released others. */
-		if (!run->stop && run->next_undecided < run->undecided.len)
-			continue;
+		finish_ended(run);
+		/* There are more to decide, or a job has ended within exec_start, and released others. */
+		bool busy = !run->stop && run->next_undecided < run->undecided.len;
 		bool waits = run->jobs.len || ((run->sharing.asking || run->reading.now) && !run->stop);
-		if (waits && loop_step(run->loop, -1, err) < 0)
+		if (waits && loop_step(run->loop, busy ? 0 : -1, err) < 0)
 			return -1;
 	}
 	return 0;

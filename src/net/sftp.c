@@ -665,7 +665,7 @@ int sftp_open(const struct remote_spec *spec, struct loop *loop, struct sftp **r
 {
 	struct address address CLEANUP(address_release) = { NULL, NULL, NULL };
 	struct sftp *sftp = mem_alloc(sizeof(*sftp));
-	*sftp = (struct sftp){ .loop = loop, .fd = -1, .said_fd = -1, .proc = { .pid = -1 }, .out = BUF_INIT, .in = BUF_INIT, .said = BUF_INIT,
+	*sftp = (struct sftp){ .loop = loop, .fd = -1, .said_fd = -1, .proc = PROC_INIT, .out = BUF_INIT, .in = BUF_INIT, .said = BUF_INIT,
 			       .first_free = NO_CALL };
 	sftp->name = mem_strdup(spec->name ? spec->name : spec->url);
 	if (take_url(sftp, spec, &address, err) < 0 || start(sftp, spec, &address, err) < 0 || shake_hands(sftp, err) < 0) {

@@ -66,14 +66,10 @@ static void test_what_cannot_start(void **state)
 	spec.argv = missing;
 	assert_error(proc_spawn(&spec, &proc, &err), &err, ERR_FAILED, "not found");
 	assert_non_null(err.hint);
-#ifndef __SANITIZE_THREAD__ /* which makes vfork a fork, and what the child found stays with it */
 	assert_ok(fs_write_file("broken", "\177ELFxx", 6, 0755, FS_VOLATILE, &err), &err);
 	spec.argv = broken;
 	assert_error(proc_spawn(&spec, &proc, &err), &err, ERR_FAILED, "./broken");
 	assert_int_equal(err.sys_errno, ENOEXEC);
-#else
-	(void)broken;
-#endif
 }
 
 static void test_environment_and_directory(void **state)
@@ -149,6 +145,65 @@ static void test_loop(void **state)
 	loop_free(seen.loop);
 }
 
+static int end_of(struct proc *proc, struct err *ret)
+{
+	int status = 0, begun;
+	uint64_t started = loop_now_ms();
+	while (!proc_has_ended(proc) && loop_now_ms() - started < 10000)
+		;
+	begun = proc_begun(proc, ret);
+	assert_ok(proc_wait(proc, &status, &err), &err);
+	assert_null(proc->launch);
+	return begun < 0 ? -1 : proc_exit_code(status);
+}
+
+/* What it was asked for may be gone at once, and its failures are not this thread's. */
+static void test_begun_without_waiting(void **state)
+{
+	struct proc procs[20];
+	struct err why CLEANUP(err_release) = ERR_INIT;
+	(void)state;
+	assert_ok(fs_write_file("broken", "\177ELFxx", 6, 0755, FS_VOLATILE, &err), &err);
+	for (size_t i = 0; i < ARRAY_LEN(procs); i++) {
+		struct buf script CLEANUP(buf_release) = BUF_INIT, dir CLEANUP(buf_release) = BUF_INIT;
+		struct proc_spec spec = PROC_SPEC_INIT;
+		const char *argv[] = { "sh", "-c", NULL, NULL };
+		const char *const env[] = { "PATH=/usr/bin:/bin", NULL };
+		buf_addf(&script, "test \"$(pwd)\" = / && exit %zu", i);
+		buf_addstr(&dir, "/");
+		argv[2] = script.data;
+		spec.argv = argv;
+		spec.env = env;
+		spec.dir = dir.data;
+		assert_ok(proc_begin(&spec, &procs[i], &err), &err);
+		memset(script.data, 'x', script.len);
+		memset(dir.data, 'x', dir.len);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(procs); i++)
+		assert_int_equal(end_of(&procs[i], &why), i);
+
+	const char *const broken[] = { "./broken", NULL };
+	struct proc_spec spec = PROC_SPEC_INIT;
+	spec.argv = broken;
+	assert_ok(proc_begin(&spec, &procs[0], &err), &err);
+	errno = 0;
+	assert_int_equal(end_of(&procs[0], &why), -1);
+	assert_int_equal(errno, 0);
+	assert_string_equal(why.message, "cannot execute './broken': Exec format error");
+	err_release(&why);
+	spec.dir = "nowhere";
+	assert_ok(proc_begin(&spec, &procs[0], &err), &err);
+	assert_int_equal(end_of(&procs[0], &why), -1);
+	assert_non_null(strstr(why.message, "cannot run in directory 'nowhere'"));
+
+	/* Wherever it has come to, it can be ended. */
+	spec.dir = "/";
+	const char *const sleeping[] = { "sleep", "100", NULL };
+	spec.argv = sleeping;
+	assert_ok(proc_begin(&spec, &procs[0], &err), &err);
+	proc_release(&procs[0]);
+}
+
 static void on_signal(void *ctx, int number)
 {
 	*(int *)ctx = number;
@@ -197,6 +252,7 @@ int main(void)
 		cmocka_unit_test(test_too_much_output),
 		in_temp_dir(test_what_cannot_start),
 		cmocka_unit_test(test_environment_and_directory),
+		in_temp_dir(test_begun_without_waiting),
 		cmocka_unit_test(test_loop),
 		cmocka_unit_test(test_signals),
 		cmocka_unit_test(test_pool),
