@@ -255,10 +255,10 @@ static void want_programs(struct map *map, const struct project *project, const 
 		if (words.len && !target->inferred)
 			want(map, project, target, words.at[0]);
 	}
-	for (size_t i = 0; i < target->tools.len; i++)
-		want(map, project, target, target->tools.at[i].name);
-	if (target->shell.len)
-		want(map, project, target, target->shell.at[0]);
+	for (size_t i = 0; i < target->settings->tools.len; i++)
+		want(map, project, target, target->settings->tools.at[i].name);
+	if (target->settings->shell.len)
+		want(map, project, target, target->settings->shell.at[0]);
 }
 
 static void look_at_programs(const struct project *project, struct findings *ret)

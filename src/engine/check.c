@@ -10,26 +10,26 @@
 
 struct string_list check_paths(const struct target *target)
 {
-	struct string_list paths = { .len = target->outputs.len + (target->stamp != NULL) };
+	struct string_list paths = { .len = target->outputs.len + (target->settings->stamp != NULL) };
 	paths.at = mem_alloc((paths.len + 1) * sizeof(*paths.at));
 	for (size_t i = 0; i < target->outputs.len; i++)
 		paths.at[i] = target->outputs.at[i].path;
-	if (target->stamp)
-		paths.at[target->outputs.len] = target->stamp;
+	if (target->settings->stamp)
+		paths.at[target->outputs.len] = target->settings->stamp;
 	return paths;
 }
 
 bool check_uses_cache(const struct run *run, const struct target *target)
 {
-	return run->cache && target->cache != CACHE_OFF && !target->always && !target->stamp && !target->persist && !target->interactive;
+	return run->cache && target->cache != CACHE_OFF && !target->always && !target->settings->stamp && !target->persist && !target->interactive;
 }
 
 void check_result(const struct run *run, const struct target *target, const struct manifest *outputs, struct digest *ret)
 {
 	*ret = (struct digest){ .kind = DIGEST_NONE };
-	if (target->stamp) {
+	if (target->settings->stamp) {
 		for (size_t i = 0; i < outputs->len; i++)
-			if (strcmp(outputs->at[i].path, target->stamp) == 0)
+			if (strcmp(outputs->at[i].path, target->settings->stamp) == 0)
 				*ret = outputs->at[i].digest;
 	} else if (target->outputs.len) {
 		manifest_digest(outputs, ret);
@@ -50,7 +50,7 @@ bool check_always_runs(const struct run *run, const struct target *target, const
 {
 	if (target->always)
 		return true;
-	if (fp->has_inputs || target->outputs.len || target->stamp)
+	if (fp->has_inputs || target->outputs.len || target->settings->stamp)
 		return false;
 	for (size_t i = 0; i < target->needs.len; i++)
 		if (run->results[target->needs.at[i]].kind != DIGEST_NONE)

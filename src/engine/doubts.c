@@ -75,7 +75,7 @@ static bool may_read(const struct target *target, const char *path, bool is_dir)
 
 static bool may_write(const struct target *target, const char *path, bool is_dir)
 {
-	const char *stamp = target->stamp;
+	const char *stamp = target->settings->stamp;
 	if (stamp && (is_dir ? path_inside(stamp, path) : touches(stamp, path)))
 		return true;
 	for (size_t i = 0; i < target->outputs.len; i++) {
@@ -94,11 +94,11 @@ static bool is_called(const char *word, const char *base)
 /* Whether a file of that name may be a program of the target's. */
 static bool may_call(const struct target *target, const char *base)
 {
-	for (size_t i = 0; i < target->shell.len; i++)
-		if (is_called(target->shell.at[i], base))
+	for (size_t i = 0; i < target->settings->shell.len; i++)
+		if (is_called(target->settings->shell.at[i], base))
 			return true;
-	for (size_t i = 0; i < target->tools.len; i++) {
-		const struct tool_ref *tool = &target->tools.at[i];
+	for (size_t i = 0; i < target->settings->tools.len; i++) {
+		const struct tool_ref *tool = &target->settings->tools.at[i];
 		if (is_called(tool->name, base) || (tool->version_argv.len && is_called(tool->version_argv.at[0], base)))
 			return true;
 	}

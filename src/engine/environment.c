@@ -99,9 +99,9 @@ static void mask(struct environment *env, const char *value)
 void environment_add_path(struct buf *out, const char *root, const struct target *target)
 {
 	const char *path = sys.getenv("PATH");
-	for (size_t i = 0; i < target->env.len; i++)
-		if (strcmp(target->env.at[i].name, "PATH") == 0)
-			path = target->env.at[i].value;
+	for (size_t i = 0; i < target->settings->env.len; i++)
+		if (strcmp(target->settings->env.at[i].name, "PATH") == 0)
+			path = target->settings->env.at[i].value;
 	for (size_t i = 0; i < target->path_front.len; i++) {
 		path_join(out, root, target->path_front.at[i]);
 		buf_addch(out, ':');
@@ -114,21 +114,21 @@ void environment_make(struct environment *ret, struct environment_passed *passed
 	struct buf path CLEANUP(buf_release) = BUF_INIT;
 	*ret = (struct environment){ 0 };
 	put_passed(ret, passed);
-	for (size_t i = 0; i < target->pass_env.len; i++) {
-		const char *value = sys.getenv(target->pass_env.at[i].name);
+	for (size_t i = 0; i < target->settings->pass_env.len; i++) {
+		const char *value = sys.getenv(target->settings->pass_env.at[i].name);
 		if (value)
-			put(ret, target->pass_env.at[i].name, value);
+			put(ret, target->settings->pass_env.at[i].name, value);
 	}
 	/* What the file says beats what the shell happens to hold. */
-	for (size_t i = 0; i < target->env.len; i++)
-		put(ret, target->env.at[i].name, target->env.at[i].value);
+	for (size_t i = 0; i < target->settings->env.len; i++)
+		put(ret, target->settings->env.at[i].name, target->settings->env.at[i].value);
 	environment_add_path(&path, root, target);
 	put(ret, "PATH", path.data);
-	for (size_t i = 0; i < target->secrets.len; i++) {
-		const char *value = sys.getenv(target->secrets.at[i].name);
+	for (size_t i = 0; i < target->settings->secrets.len; i++) {
+		const char *value = sys.getenv(target->settings->secrets.at[i].name);
 		if (!value)
 			continue;
-		put(ret, target->secrets.at[i].name, value);
+		put(ret, target->settings->secrets.at[i].name, value);
 		mask(ret, value);
 	}
 	if (ret->masks.len > 1)

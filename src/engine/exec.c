@@ -248,7 +248,7 @@ static void start_running(struct job *job)
 	struct err err CLEANUP(err_release) = ERR_INIT;
 	if (job->claim.lacks_gpus) {
 		OWNED char *message = mem_printf("it wants %u GPUs, and this machine has %u; MLMAKE_GPUS=%u lets it run all the same",
-						 job->node->target->resources.gpus, job->claim.gpu_total, job->node->target->resources.gpus);
+						 job->node->target->settings->resources.gpus, job->claim.gpu_total, job->node->target->settings->resources.gpus);
 		finish_failure(job, message);
 		return;
 	}
@@ -415,8 +415,8 @@ static void start_attempt(struct job *job)
 		return;
 	}
 	drop_timer(job, &job->timeout_timer);
-	if (target->timeout_ms)
-		job->timeout_timer = loop_add_timer(job->run->loop, target->timeout_ms, on_timeout, job);
+	if (target->settings->timeout_ms)
+		job->timeout_timer = loop_add_timer(job->run->loop, target->settings->timeout_ms, on_timeout, job);
 	start_command(job);
 }
 
@@ -425,10 +425,10 @@ static void add_meaning(struct buf *out, const struct target *target, int code)
 {
 	const char *between = ": ";
 	int bits = 0;
-	for (size_t i = 0; i < target->exit_meanings.len; i++)
-		bits |= target->exit_meanings.at[i].is_bit ? target->exit_meanings.at[i].code : 0;
-	for (size_t i = 0; i < target->exit_meanings.len; i++) {
-		const struct exit_meaning *meaning = &target->exit_meanings.at[i];
+	for (size_t i = 0; i < target->settings->exit_meanings.len; i++)
+		bits |= target->settings->exit_meanings.at[i].is_bit ? target->settings->exit_meanings.at[i].code : 0;
+	for (size_t i = 0; i < target->settings->exit_meanings.len; i++) {
+		const struct exit_meaning *meaning = &target->settings->exit_meanings.at[i];
 		/* A code with other bits, such as the shell's 127, is not put together of these. */
 		if (meaning->is_bit ? (code & ~bits) || !(code & meaning->code) : code != meaning->code)
 			continue;
@@ -441,7 +441,7 @@ static void add_failure(struct buf *out, const struct job *job, int status)
 {
 	if (job->timed_out) {
 		buf_addstr(out, "it ran longer than ");
-		text_add_duration(out, job->node->target->timeout_ms);
+		text_add_duration(out, job->node->target->settings->timeout_ms);
 	} else if (WIFSIGNALED(status)) {
 		buf_addf(out, "it was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
 	} else {
@@ -455,8 +455,8 @@ static bool is_success(const struct job *job)
 	const struct target *target = job->node->target;
 	if (job->timed_out)
 		return false;
-	for (size_t i = 0; i < target->success_codes.len; i++)
-		if (target->success_codes.at[i] == job->exit_code)
+	for (size_t i = 0; i < target->settings->success_codes.len; i++)
+		if (target->settings->success_codes.at[i] == job->exit_code)
 			return true;
 	return job->exit_code == 0;
 }
@@ -473,14 +473,14 @@ static void try_again(struct job *job, const char *failure)
 {
 	const struct target *target = job->node->target;
 	struct buf wait CLEANUP(buf_release) = BUF_INIT;
-	uint64_t ms = target->backoff_ms;
+	uint64_t ms = target->settings->backoff_ms;
 	for (unsigned i = 0; i < job->attempt && ms < BACKOFF_MAX_MS; i++)
 		ms *= 2;
 	if (ms > BACKOFF_MAX_MS)
-		ms = target->backoff_ms < BACKOFF_MAX_MS ? BACKOFF_MAX_MS : target->backoff_ms;
+		ms = target->settings->backoff_ms < BACKOFF_MAX_MS ? BACKOFF_MAX_MS : target->settings->backoff_ms;
 	text_add_duration(&wait, ms);
 	job->attempt++;
-	run_warn(job->run, target, "'%s' failed (%s); attempt %u of %u%s%s", target->name, failure, job->attempt + 1, target->retries + 1,
+	run_warn(job->run, target, "'%s' failed (%s); attempt %u of %u%s%s", target->name, failure, job->attempt + 1, target->settings->retries + 1,
 		 ms ? " in " : "", ms ? wait.data : "");
 	drop_timer(job, &job->timeout_timer);
 	if (ms)
@@ -524,7 +524,7 @@ static void command_ended(struct job *job, int status)
 		return;
 	}
 	add_failure(&message, job, status);
-	if (job->attempt < target->retries) {
+	if (job->attempt < target->settings->retries) {
 		try_again(job, message.data);
 		return;
 	}
@@ -599,7 +599,7 @@ static const char *find_shell(struct job *job)
 {
 	struct buf key CLEANUP(buf_release) = BUF_INIT;
 	struct buf found CLEANUP(buf_release) = BUF_INIT;
-	const char *name = job->node->target->shell.at[0], *path = environment_get(&job->env, "PATH");
+	const char *name = job->node->target->settings->shell.at[0], *path = environment_get(&job->env, "PATH");
 	if (strchr(name, '/'))
 		return NULL;
 	if (!path)
@@ -621,8 +621,8 @@ static int spawn(struct job *job, struct err *err)
 		return -1;
 	VEC(const char *) argv = { 0 };
 	const char *shell = find_shell(job);
-	for (size_t i = 0; i < target->shell.len; i++)
-		vec_push(&argv, i || !shell ? target->shell.at[i] : shell);
+	for (size_t i = 0; i < target->settings->shell.len; i++)
+		vec_push(&argv, i || !shell ? target->settings->shell.at[i] : shell);
 	vec_push(&argv, text);
 	vec_push(&argv, NULL);
 	struct proc_spec spec = PROC_SPEC_INIT;

@@ -65,10 +65,10 @@ static void add_numbered(struct buf *list, enum component_kind kind, const struc
 
 static void add_env(struct buf *list, const struct target *target)
 {
-	for (size_t i = 0; i < target->env.len; i++)
-		components_add_text(list, COMPONENT_ENV, target->env.at[i].name, target->env.at[i].value);
-	for (size_t i = 0; i < target->pass_env.len; i++) {
-		const char *name = target->pass_env.at[i].name, *value = sys.getenv(name);
+	for (size_t i = 0; i < target->settings->env.len; i++)
+		components_add_text(list, COMPONENT_ENV, target->settings->env.at[i].name, target->settings->env.at[i].value);
+	for (size_t i = 0; i < target->settings->pass_env.len; i++) {
+		const char *name = target->settings->pass_env.at[i].name, *value = sys.getenv(name);
 		struct digest digest;
 		if (!value) {
 			components_add_absent(list, COMPONENT_ENV, name);
@@ -271,7 +271,7 @@ int fingerprint_make(struct fingerprints *ctx, const struct target *target, cons
 	add_numbered(list, COMPONENT_COMMAND, &target->run);
 	if (args)
 		add_numbered(list, COMPONENT_ARGUMENT, args);
-	add_numbered(list, COMPONENT_SHELL, &target->shell);
+	add_numbered(list, COMPONENT_SHELL, &target->settings->shell);
 	components_add_text(list, COMPONENT_DIR, "", target->dir);
 	components_add_text(list, COMPONENT_PLATFORM, "", ctx->platform);
 	add_env(list, target);

@@ -127,8 +127,8 @@ static bool take_gpus(struct resources *res, unsigned wanted, struct claim *clai
 
 static struct pool_use *pool_of(struct resources *res, const struct target *target)
 {
-	for (size_t i = 0; target->pool && i < res->pools.len; i++)
-		if (res->pools.at[i].pool == target->pool)
+	for (size_t i = 0; target->settings->pool && i < res->pools.len; i++)
+		if (res->pools.at[i].pool == target->settings->pool)
 			return &res->pools.at[i];
 	return NULL;
 }
@@ -181,8 +181,8 @@ static void give_gpus(struct resources *res, const char *ids)
 enum take resources_take(struct resources *res, struct node *node, struct claim *ret)
 {
 	const struct target *target = node->target;
-	unsigned cpus = target->resources.cpus ? target->resources.cpus : 1;
-	uint64_t memory = target->resources.memory;
+	unsigned cpus = target->settings->resources.cpus ? target->settings->resources.cpus : 1;
+	uint64_t memory = target->settings->resources.memory;
 	*ret = (struct claim){
 		.cpus = cpus < res->cpus ? cpus : res->cpus,
 		.memory = memory < res->memory ? memory : res->memory,
@@ -195,11 +195,11 @@ enum take resources_take(struct resources *res, struct node *node, struct claim 
 		vec_push(&ret->pool->parked.list, node);
 		return TAKE_PARKED;
 	}
-	if (target->resources.gpus) {
+	if (target->settings->resources.gpus) {
 		find_gpus(res);
 		ret->gpu_total = (unsigned)res->gpus.len;
-		ret->lacks_gpus = target->resources.gpus > res->gpus.len;
-		if (!ret->lacks_gpus && !take_gpus(res, target->resources.gpus, ret)) {
+		ret->lacks_gpus = target->settings->resources.gpus > res->gpus.len;
+		if (!ret->lacks_gpus && !take_gpus(res, target->settings->resources.gpus, ret)) {
 			vec_push(&res->parked.list, node);
 			return TAKE_PARKED;
 		}

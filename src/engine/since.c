@@ -185,21 +185,21 @@ static void add_inputs(struct buf *list, const struct target *target)
 static void add_definition(struct buf *list, const struct project *project, const struct target *target)
 {
 	add_all(list, COMPONENT_COMMAND, &target->run);
-	add_all(list, COMPONENT_SHELL, &target->shell);
+	add_all(list, COMPONENT_SHELL, &target->settings->shell);
 	components_add_text(list, COMPONENT_DIR, "", target->dir);
-	for (size_t i = 0; i < target->env.len; i++)
-		components_add_text(list, COMPONENT_ENV, target->env.at[i].name, target->env.at[i].value);
-	for (size_t i = 0; i < target->pass_env.len; i++)
-		components_add_text(list, COMPONENT_ENV, target->pass_env.at[i].name, "");
+	for (size_t i = 0; i < target->settings->env.len; i++)
+		components_add_text(list, COMPONENT_ENV, target->settings->env.at[i].name, target->settings->env.at[i].value);
+	for (size_t i = 0; i < target->settings->pass_env.len; i++)
+		components_add_text(list, COMPONENT_ENV, target->settings->pass_env.at[i].name, "");
 	for (size_t i = 0; i < target->needs.len; i++)
 		components_add_text(list, COMPONENT_NEED, project->targets[target->needs.at[i]].name, "");
-	for (size_t i = 0; i < target->tools.len; i++) {
-		components_add_text(list, COMPONENT_TOOL, target->tools.at[i].name, "");
-		add_all(list, COMPONENT_TOOL, &target->tools.at[i].version_argv);
+	for (size_t i = 0; i < target->settings->tools.len; i++) {
+		components_add_text(list, COMPONENT_TOOL, target->settings->tools.at[i].name, "");
+		add_all(list, COMPONENT_TOOL, &target->settings->tools.at[i].version_argv);
 	}
 	add_inputs(list, target);
 	add_all(list, COMPONENT_TOOL, &target->path_front);
-	components_add_text(list, COMPONENT_OUTPUT, target->stamp ? target->stamp : "", target->always ? "always" : "");
+	components_add_text(list, COMPONENT_OUTPUT, target->settings->stamp ? target->settings->stamp : "", target->always ? "always" : "");
 }
 
 bool engine_same_definition(const struct project *project, const struct target *target, const struct project *other)

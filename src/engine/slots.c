@@ -157,8 +157,8 @@ void slots_offer(struct job *job)
 	struct run *run = job->run;
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	struct buf flags CLEANUP(buf_release) = BUF_INIT;
-	const struct target *target = job->node->target;
-	const struct env_list *const declared[] = { &target->env, &target->pass_env, &target->secrets };
+	const struct target_settings *settings = job->node->target->settings;
+	const struct env_list *const declared[] = { &settings->env, &settings->pass_env, &settings->secrets };
 	for (size_t i = 0; i < ARRAY_LEN(declared); i++)
 		for (size_t k = 0; k < declared[i]->len; k++)
 			if (text_eq(declared[i]->at[k].name, "MAKEFLAGS"))

@@ -340,8 +340,8 @@ static void add_component(struct buf *list, const char *name, const struct tool 
 
 static bool is_declared(const struct target *target, const char *word)
 {
-	for (size_t i = 0; i < target->tools.len; i++) {
-		const struct tool_ref *ref = &target->tools.at[i];
+	for (size_t i = 0; i < target->settings->tools.len; i++) {
+		const struct tool_ref *ref = &target->settings->tools.at[i];
 		if (strcmp(ref->name, word) == 0 || (ref->version_argv.len && strcmp(ref->version_argv.at[0], word) == 0))
 			return true;
 	}
@@ -361,12 +361,12 @@ static bool is_result(const struct target *target, const char *word)
 	for (size_t i = 0; i < target->outputs.len; i++)
 		if (path_inside(target->outputs.at[i].path, path.data))
 			return true;
-	if (is_below_any(&target->path, path.data) || is_below_any(&target->path_front, path.data))
+	if (is_below_any(&target->settings->path, path.data) || is_below_any(&target->path_front, path.data))
 		return true;
 	struct buf made CLEANUP(buf_release) = BUF_INIT;
-	if (target->stamp)
-		path_dir(&made, target->stamp);
-	return target->stamp && strcmp(made.data, ".") != 0 && path_inside(made.data, path.data);
+	if (target->settings->stamp)
+		path_dir(&made, target->settings->stamp);
+	return target->settings->stamp && strcmp(made.data, ".") != 0 && path_inside(made.data, path.data);
 }
 
 /* A bare name that is looked up in our own PATH is the same program for every target. */
@@ -374,8 +374,8 @@ static bool is_plain(const struct target *target, const char *word)
 {
 	if (target->path_front.len || strchr(word, '/'))
 		return false;
-	for (size_t i = 0; i < target->env.len; i++)
-		if (strcmp(target->env.at[i].name, "PATH") == 0)
+	for (size_t i = 0; i < target->settings->env.len; i++)
+		if (strcmp(target->settings->env.at[i].name, "PATH") == 0)
 			return false;
 	return true;
 }
@@ -412,13 +412,13 @@ static int add_script(struct tools *tools, const struct target *target, const ch
 
 int tools_add(struct tools *tools, const struct target *target, struct buf *list, struct err *err)
 {
-	for (size_t i = 0; i < target->tools.len; i++) {
+	for (size_t i = 0; i < target->settings->tools.len; i++) {
 		const struct tool *tool;
-		if (find_tool(tools, target, target->tools.at[i].name, &target->tools.at[i], &tool, err) < 0)
+		if (find_tool(tools, target, target->settings->tools.at[i].name, &target->settings->tools.at[i], &tool, err) < 0)
 			return -1;
-		add_component(list, target->tools.at[i].name, tool);
+		add_component(list, target->settings->tools.at[i].name, tool);
 	}
-	if (target->run.len && target->shell.len && add_word(tools, target, target->shell.at[0], list, err) < 0)
+	if (target->run.len && target->settings->shell.len && add_word(tools, target, target->settings->shell.at[0], list, err) < 0)
 		return -1;
 	for (size_t i = 0; i < target->run.len; i++)
 		if (add_script(tools, target, target->run.at[i], list, err) < 0)

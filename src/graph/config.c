@@ -378,6 +378,7 @@ static void config_release(struct config *config)
 		map_release(&config->rules.at[i]->tools);
 	}
 	vec_release(&config->rules);
+	vec_release(&config->settings);
 	for (size_t i = 0; i < config->spaces.len; i++)
 		map_release(&config->spaces.at[i]->vars);
 	vec_release(&config->spaces);

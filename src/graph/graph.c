@@ -231,13 +231,13 @@ static void inherit_path(struct linker *l, struct target *target)
 {
 	size_t room = 0;
 	for (size_t i = 0; i < target->needs.len; i++)
-		room += l->project->targets[target->needs.at[i]].path.len;
+		room += l->project->targets[target->needs.at[i]].settings->path.len;
 	if (!room)
 		return;
 	struct string_list *front = &target->path_front;
 	front->at = arena_alloc(l->arena, room * sizeof(*front->at));
 	for (size_t i = 0; i < target->needs.len; i++) {
-		const struct string_list *path = &l->project->targets[target->needs.at[i]].path;
+		const struct string_list *path = &l->project->targets[target->needs.at[i]].settings->path;
 		for (size_t k = 0; k < path->len; k++)
 			front->at[front->len++] = path->at[k];
 	}

@@ -85,7 +85,27 @@ struct pool_limit {
 	unsigned limit;
 };
 
-/* Whoever adds a member here, or to what it holds, adds it to saved.c: a graph is kept between runs. */
+/* What most targets leave at what it is without being said: equal ones are shared. Whoever adds a member here, to struct target, or to what they
+ * hold, adds it to saved.c: a graph is kept between runs. */
+struct target_settings {
+	struct string_list shell; /* argv prefix: {"sh", "-eu", "-c"} */
+	struct env_list env, pass_env, secrets;
+	struct { struct tool_ref *at; size_t len; } tools;
+	struct { int *at; size_t len; } success_codes; /* exit codes that count as success besides 0 (pytest 5), with a warning */
+	struct { struct exit_meaning *at; size_t len; } exit_meanings; /* for messages */
+	struct string_list path; /* directories that it puts in front of the PATH of those that need it, relative to the root */
+	const char *stamp;      /* a file whose content is this target's result instead of its outputs (.venv/...), NULL if none */
+	uint64_t timeout_ms;    /* 0: none */
+	uint64_t backoff_ms;    /* before the second attempt; twice as long before each one after it */
+	struct {
+		unsigned cpus, gpus;     /* 0: not said */
+		uint64_t memory;         /* bytes */
+	} resources;
+	const struct pool_limit *pool; /* NULL if none */
+	const struct ci_options *ci; /* NULL if none */
+	unsigned retries;
+};
+
 struct target {
 	uint32_t id;            /* index in project->targets */
 	const char *name;
@@ -98,34 +118,18 @@ struct target {
 	bool is_alias;          /* nothing to run: only needs */
 	enum cache_mode cache;
 
+	const struct target_settings *settings;
 	struct string_list run; /* commands, interpolated except for what is known only at run time */
-	struct string_list shell; /* argv prefix: {"sh", "-eu", "-c"} */
 	const char *dir;        /* relative to the root; "" is the root */
-	struct env_list env, pass_env, secrets;
 	struct { struct input_pattern *at; size_t len; } inputs;
 	struct { struct output *at; size_t len; } outputs;
 	struct { struct param_ref *at; size_t len; } params;
-	struct { struct tool_ref *at; size_t len; } tools;
-	struct { int *at; size_t len; } success_codes; /* exit codes that count as success besides 0 (pytest 5), with a warning */
-	struct { struct exit_meaning *at; size_t len; } exit_meanings; /* for messages */
-	struct string_list path; /* directories that it puts in front of the PATH of those that need it, relative to the root */
 	struct string_list path_front; /* what is in front of its own PATH: `path` of those in needs */
-	const char *stamp;      /* a file whose content is this target's result instead of its outputs (.venv/...), NULL if none */
-	uint64_t timeout_ms;    /* 0: none */
-	unsigned retries;
-	uint64_t backoff_ms;    /* before the second attempt; twice as long before each one after it */
-	struct {
-		unsigned cpus, gpus;     /* 0: not said */
-		uint64_t memory;         /* bytes */
-	} resources;
-	const struct pool_limit *pool; /* NULL if none */
 
 	struct { uint32_t *at; size_t len; } needs;   /* in the key */
 	struct { uint32_t *at; size_t len; } after;   /* order alone: says nothing about what is in a plan */
 	struct { uint32_t *at; size_t len; } makes_inputs; /* targets that make one of the inputs */
 	struct { uint32_t *at; size_t len; } used_by; /* reverse of the three above, no duplicates */
-
-	const struct ci_options *ci; /* NULL if none */
 };
 
 struct ci_options {

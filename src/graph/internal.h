@@ -95,6 +95,8 @@ struct decl_list {
 	size_t len, cap;
 };
 
+#define SETTINGS_NEAR 16 /* so many of the last ones are looked at for equal ones */
+
 struct config {
 	struct project *project;
 	const struct project_options *options;
@@ -112,6 +114,7 @@ struct config {
 	VEC(const struct var *) busy_vars;
 	struct env_list env, pass_env, secrets;
 	struct string_list shell;         /* where none is said */
+	VEC(const struct target_settings *) settings; /* each once, as far as SETTINGS_NEAR sees */
 	const char *git_sha, *git_branch; /* NULL until asked for */
 	size_t fault_count;               /* of values that could not be found so far */
 	size_t local_count;               /* of values that were found for one target and say nothing of another */

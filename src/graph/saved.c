@@ -11,16 +11,16 @@
 
 #include <string.h>
 
-#define GRAPH_VERSION 3u
+#define GRAPH_VERSION 4u
 
 /* Whoever adds to these has to put it, get it, count the version up, and let tests/unit/graph/test_saved.c see it. */
-_Static_assert(sizeof(void *) != 8 || sizeof(struct target) == 408, "saved.c knows every member of a target");
+_Static_assert(sizeof(void *) != 8 || sizeof(struct target) == 224, "saved.c knows every member of a target");
+_Static_assert(sizeof(void *) != 8 || sizeof(struct target_settings) == 192, "saved.c knows every member of its settings");
 _Static_assert(sizeof(void *) != 8 || sizeof(struct project) == 176, "saved.c knows every member of a project");
 
 enum {
 	IS_PRIVATE = 1, IS_ALWAYS = 2, IS_PERSIST = 4, IS_INTERACTIVE = 8, IS_INFERRED = 16, IS_ALIAS = 32,
-	SAME_SHELL = 64, SAME_ENV = 128, SAME_PASS_ENV = 256, SAME_SECRETS = 512, /* as the target before */
-	HAS_MORE = 1024,  /* what few targets say */
+	HAS_MORE = 64, /* params, or a path in front */
 };
 enum { INPUT_EXCLUDE = 1, INPUT_NAMED = 2, OUTPUT_TRACK = 1, OUTPUT_METRICS = 2 };
 
@@ -30,6 +30,7 @@ struct writer {
 	struct buf strings, numbers;
 	VEC(uint32_t) offsets;
 	struct index index; /* of strings, numbers in offsets */
+	VEC(const struct target_settings *) settings; /* each that was put */
 };
 
 static const char *written_at(const void *ctx, uint32_t number)
@@ -104,7 +105,7 @@ static void put_inputs(struct writer *w, const struct target *target)
 	}
 }
 
-static void put_tools(struct writer *w, const struct target *target)
+static void put_params(struct writer *w, const struct target *target)
 {
 	put(w, target->params.len);
 	for (size_t i = 0; i < target->params.len; i++) {
@@ -112,43 +113,29 @@ static void put_tools(struct writer *w, const struct target *target)
 		put_list(w, &target->params.at[i].keys);
 		put_place(w, &target->params.at[i].place);
 	}
-	put(w, target->tools.len);
-	for (size_t i = 0; i < target->tools.len; i++) {
-		put_str(w, target->tools.at[i].name);
-		put_list(w, &target->tools.at[i].version_argv);
-	}
-	put(w, target->success_codes.len);
-	for (size_t i = 0; i < target->success_codes.len; i++)
-		put(w, (uint32_t)target->success_codes.at[i]);
-	put(w, target->exit_meanings.len);
-	for (size_t i = 0; i < target->exit_meanings.len; i++) {
-		put(w, (uint32_t)target->exit_meanings.at[i].code);
-		put(w, target->exit_meanings.at[i].is_bit);
-		put_str(w, target->exit_meanings.at[i].text);
-	}
-}
-
-static bool says_more(const struct target *target)
-{
-	return target->params.len || target->tools.len || target->success_codes.len || target->exit_meanings.len || target->path.len || target->path_front.len ||
-	       target->stamp || target->timeout_ms || target->retries || target->backoff_ms != BACKOFF_MS || target->resources.cpus ||
-	       target->resources.gpus || target->resources.memory || target->pool || target->ci;
-}
-
-static void put_more(struct writer *w, const struct project *project, const struct target *target)
-{
-	const struct ci_options *ci = target->ci;
-	put_tools(w, target);
-	put_list(w, &target->path);
 	put_list(w, &target->path_front);
-	put_str(w, target->stamp);
-	put(w, target->timeout_ms);
-	put(w, target->retries);
-	put(w, target->backoff_ms);
-	put(w, target->resources.cpus);
-	put(w, target->resources.gpus);
-	put(w, target->resources.memory);
-	put(w, target->pool ? (uint64_t)(target->pool - project->pools) + 1 : 0);
+}
+
+static void put_tools(struct writer *w, const struct target_settings *settings)
+{
+	put(w, settings->tools.len);
+	for (size_t i = 0; i < settings->tools.len; i++) {
+		put_str(w, settings->tools.at[i].name);
+		put_list(w, &settings->tools.at[i].version_argv);
+	}
+	put(w, settings->success_codes.len);
+	for (size_t i = 0; i < settings->success_codes.len; i++)
+		put(w, (uint32_t)settings->success_codes.at[i]);
+	put(w, settings->exit_meanings.len);
+	for (size_t i = 0; i < settings->exit_meanings.len; i++) {
+		put(w, (uint32_t)settings->exit_meanings.at[i].code);
+		put(w, settings->exit_meanings.at[i].is_bit);
+		put_str(w, settings->exit_meanings.at[i].text);
+	}
+}
+
+static void put_ci(struct writer *w, const struct ci_options *ci)
+{
 	put(w, ci != NULL);
 	if (ci == NULL)
 		return;
@@ -158,28 +145,41 @@ static void put_more(struct writer *w, const struct project *project, const stru
 	put(w, ci->skip);
 }
 
-static bool same_env(const struct env_list *a, const struct env_list *b)
+/* How far back they were put already; 0 and all of them where they were not. */
+static void put_settings(struct writer *w, const struct project *project, const struct target_settings *settings)
 {
-	return a->at == b->at && a->len == b->len;
-}
-
-static unsigned flags_of(const struct target *target, const struct target *before)
-{
-	unsigned flags = (target->is_private ? IS_PRIVATE : 0u) | (target->always ? IS_ALWAYS : 0u) | (target->persist ? IS_PERSIST : 0u) |
-			 (target->interactive ? IS_INTERACTIVE : 0u) | (target->inferred ? IS_INFERRED : 0u) |
-			 (target->is_alias ? IS_ALIAS : 0u) | (says_more(target) ? HAS_MORE : 0u);
-	if (before == NULL)
-		return flags;
-	return flags | (target->shell.at == before->shell.at ? SAME_SHELL : 0u) | (same_env(&target->env, &before->env) ? SAME_ENV : 0u) |
-	       (same_env(&target->pass_env, &before->pass_env) ? SAME_PASS_ENV : 0u) |
-	       (same_env(&target->secrets, &before->secrets) ? SAME_SECRETS : 0u);
+	size_t count = w->settings.len;
+	for (size_t i = count; i > 0 && count - i < SETTINGS_NEAR; i--)
+		if (w->settings.at[i - 1] == settings) {
+			put(w, count - i + 1);
+			return;
+		}
+	vec_push(&w->settings, settings);
+	put(w, 0);
+	put_list(w, &settings->shell);
+	put_env(w, &settings->env);
+	put_env(w, &settings->pass_env);
+	put_env(w, &settings->secrets);
+	put_tools(w, settings);
+	put_list(w, &settings->path);
+	put_str(w, settings->stamp);
+	put(w, settings->timeout_ms);
+	put(w, settings->backoff_ms);
+	put(w, settings->resources.cpus);
+	put(w, settings->resources.gpus);
+	put(w, settings->resources.memory);
+	put(w, settings->pool ? (uint64_t)(settings->pool - project->pools) + 1 : 0);
+	put_ci(w, settings->ci);
+	put(w, settings->retries);
 }
 
 static void put_target(struct writer *w, const struct project *project, size_t id)
 {
 	const struct target *target = &project->targets[id];
-	unsigned flags = flags_of(target, id ? target - 1 : NULL);
-	put(w, flags);
+	bool more = target->params.len || target->path_front.len;
+	put(w, (target->is_private ? IS_PRIVATE : 0u) | (target->always ? IS_ALWAYS : 0u) | (target->persist ? IS_PERSIST : 0u) |
+		       (target->interactive ? IS_INTERACTIVE : 0u) | (target->inferred ? IS_INFERRED : 0u) |
+		       (target->is_alias ? IS_ALIAS : 0u) | (more ? HAS_MORE : 0u));
 	put(w, target->hook);
 	put(w, target->cache);
 	put_str(w, target->name);
@@ -187,18 +187,11 @@ static void put_target(struct writer *w, const struct project *project, size_t i
 	put_str(w, target->origin);
 	put_str(w, target->dir);
 	put_place(w, &target->place);
+	put_settings(w, project, target->settings);
 	put_list(w, &target->run);
-	if (!(flags & SAME_SHELL))
-		put_list(w, &target->shell);
-	if (!(flags & SAME_ENV))
-		put_env(w, &target->env);
-	if (!(flags & SAME_PASS_ENV))
-		put_env(w, &target->pass_env);
-	if (!(flags & SAME_SECRETS))
-		put_env(w, &target->secrets);
 	put_inputs(w, target);
-	if (flags & HAS_MORE)
-		put_more(w, project, target);
+	if (more)
+		put_params(w, target);
 }
 
 static void put_edges(struct writer *w, const struct project *project, size_t id)
@@ -278,6 +271,7 @@ void graph_save(const struct project *project, struct buf *out)
 	buf_release(&w.strings);
 	buf_release(&w.numbers);
 	vec_release(&w.offsets);
+	vec_release(&w.settings);
 	index_release(&w.index);
 }
 
@@ -289,6 +283,7 @@ struct reader {
 	const char *strings;
 	size_t strings_len; /* the NUL behind them left out */
 	const uint8_t *at, *end;
+	VEC(const struct target_settings *) settings; /* each that was got */
 	bool failed;
 };
 
@@ -397,7 +392,7 @@ static void get_inputs(struct reader *r, struct target *target)
 	}
 }
 
-static void get_tools(struct reader *r, struct target *target)
+static void get_params(struct reader *r, struct target *target)
 {
 	target->params.len = get_count(r, 6);
 	target->params.at = get_array(r, target->params.len, sizeof(*target->params.at));
@@ -406,53 +401,72 @@ static void get_tools(struct reader *r, struct target *target)
 		target->params.at[i].keys = get_list(r);
 		target->params.at[i].place = get_place(r);
 	}
-	target->tools.len = get_count(r, 2);
-	target->tools.at = get_array(r, target->tools.len, sizeof(*target->tools.at));
-	for (size_t i = 0; i < target->tools.len; i++) {
-		target->tools.at[i].name = get_str(r);
-		target->tools.at[i].version_argv = get_list(r);
+	target->path_front = get_list(r);
+}
+
+static void get_tools(struct reader *r, struct target_settings *settings)
+{
+	settings->tools.len = get_count(r, 2);
+	settings->tools.at = get_array(r, settings->tools.len, sizeof(*settings->tools.at));
+	for (size_t i = 0; i < settings->tools.len; i++) {
+		settings->tools.at[i].name = get_str(r);
+		settings->tools.at[i].version_argv = get_list(r);
 	}
-	target->success_codes.len = get_count(r, 1);
-	target->success_codes.at = get_array(r, target->success_codes.len, sizeof(*target->success_codes.at));
-	for (size_t i = 0; i < target->success_codes.len; i++)
-		target->success_codes.at[i] = (int)get_below(r, INT32_MAX);
-	target->exit_meanings.len = get_count(r, 3);
-	target->exit_meanings.at = get_array(r, target->exit_meanings.len, sizeof(*target->exit_meanings.at));
-	for (size_t i = 0; i < target->exit_meanings.len; i++) {
-		target->exit_meanings.at[i].code = (int)get_below(r, INT32_MAX);
-		target->exit_meanings.at[i].is_bit = get_below(r, 2);
-		target->exit_meanings.at[i].text = get_str(r);
+	settings->success_codes.len = get_count(r, 1);
+	settings->success_codes.at = get_array(r, settings->success_codes.len, sizeof(*settings->success_codes.at));
+	for (size_t i = 0; i < settings->success_codes.len; i++)
+		settings->success_codes.at[i] = (int)get_below(r, INT32_MAX);
+	settings->exit_meanings.len = get_count(r, 3);
+	settings->exit_meanings.at = get_array(r, settings->exit_meanings.len, sizeof(*settings->exit_meanings.at));
+	for (size_t i = 0; i < settings->exit_meanings.len; i++) {
+		settings->exit_meanings.at[i].code = (int)get_below(r, INT32_MAX);
+		settings->exit_meanings.at[i].is_bit = get_below(r, 2);
+		settings->exit_meanings.at[i].text = get_str(r);
 	}
 }
 
-static void get_more(struct reader *r, struct target *target)
+static const struct ci_options *get_ci(struct reader *r)
 {
-	get_tools(r, target);
-	target->path = get_list(r);
-	target->path_front = get_list(r);
-	target->stamp = get_opt(r);
-	target->timeout_ms = get(r);
-	target->retries = get_below(r, UINT32_MAX);
-	target->backoff_ms = get(r);
-	target->resources.cpus = get_below(r, UINT32_MAX);
-	target->resources.gpus = get_below(r, UINT32_MAX);
-	target->resources.memory = get(r);
-	uint32_t pool = get_below(r, r->project->pool_count + 1);
-	target->pool = pool ? &r->project->pools[pool - 1] : NULL;
 	if (!get_below(r, 2))
-		return;
+		return NULL;
 	struct ci_options *ci = arena_alloc(r->arena, sizeof(*ci));
 	ci->runner = get_opt(r);
 	ci->environment = get_opt(r);
 	ci->permissions = get_env(r);
 	ci->skip = get_below(r, 2);
-	target->ci = ci;
+	return ci;
+}
+
+static const struct target_settings *get_settings(struct reader *r)
+{
+	size_t count = r->settings.len;
+	uint32_t back = get_below(r, (count < SETTINGS_NEAR ? count : SETTINGS_NEAR) + 1);
+	if (back)
+		return r->settings.at[count - back];
+	struct target_settings *settings = arena_alloc(r->arena, sizeof(*settings));
+	vec_push(&r->settings, settings);
+	settings->shell = get_list(r);
+	settings->env = get_env(r);
+	settings->pass_env = get_env(r);
+	settings->secrets = get_env(r);
+	get_tools(r, settings);
+	settings->path = get_list(r);
+	settings->stamp = get_opt(r);
+	settings->timeout_ms = get(r);
+	settings->backoff_ms = get(r);
+	settings->resources.cpus = get_below(r, UINT32_MAX);
+	settings->resources.gpus = get_below(r, UINT32_MAX);
+	settings->resources.memory = get(r);
+	uint32_t pool = get_below(r, r->project->pool_count + 1);
+	settings->pool = pool ? &r->project->pools[pool - 1] : NULL;
+	settings->ci = get_ci(r);
+	settings->retries = get_below(r, UINT32_MAX);
+	return settings;
 }
 
 static void get_target(struct reader *r, size_t id)
 {
 	struct target *target = &r->project->targets[id];
-	const struct target *before = id ? target - 1 : target;
 	uint32_t flags = get_below(r, 2 * HAS_MORE);
 	target->id = (uint32_t)id;
 	target->is_private = flags & IS_PRIVATE;
@@ -468,15 +482,11 @@ static void get_target(struct reader *r, size_t id)
 	target->origin = get_opt(r);
 	target->dir = get_str(r);
 	target->place = get_place(r);
-	target->backoff_ms = BACKOFF_MS;
+	target->settings = get_settings(r);
 	target->run = get_list(r);
-	target->shell = flags & SAME_SHELL ? before->shell : get_list(r);
-	target->env = flags & SAME_ENV ? before->env : get_env(r);
-	target->pass_env = flags & SAME_PASS_ENV ? before->pass_env : get_env(r);
-	target->secrets = flags & SAME_SECRETS ? before->secrets : get_env(r);
 	get_inputs(r, target);
 	if (flags & HAS_MORE)
-		get_more(r, target);
+		get_params(r, target);
 }
 
 static void get_edges(struct reader *r, size_t id)
@@ -586,12 +596,13 @@ bool graph_restore(struct project *project, const void *bytes, size_t len)
 	r.at = in.at;
 	r.end = in.end;
 	get_project(&r);
-	project->target_count = get_count(&r, 18);
+	project->target_count = get_count(&r, 16);
 	project->targets = get_array(&r, project->target_count + 1, sizeof(*project->targets));
 	project->internal->edges = get_array(&r, project->target_count + 1, sizeof(*project->internal->edges));
 	for (size_t i = 0; i < project->target_count && !r.failed; i++)
 		get_target(&r, i);
 	for (size_t i = 0; i < project->target_count && !r.failed; i++)
 		get_edges(&r, i);
+	vec_release(&r.settings);
 	return finish(&r);
 }

@@ -13,6 +13,7 @@ struct builder {
 	struct arena *arena;
 	struct decl *decl;
 	struct target *target;
+	struct target_settings settings; /* as far as they are known; zeroed, since they are compared as bytes */
 };
 
 static const struct yaml_node *get(const struct builder *b, const char *key)
@@ -154,8 +155,13 @@ static int build_outputs(struct builder *b, struct err *err)
 
 static struct builder builder_of(struct config *config, size_t index)
 {
-	return (struct builder){config, &config->project->arena, &config->decls.at[index],
-				&config->project->targets[index]};
+	struct builder b;
+	memset(&b, 0, sizeof(b));
+	b.config = config;
+	b.arena = &config->project->arena;
+	b.decl = &config->decls.at[index];
+	b.target = &config->project->targets[index];
+	return b;
 }
 
 int target_build_outputs(struct config *config, size_t index, struct err *err)
@@ -297,7 +303,7 @@ int env_merge_names(struct config *config, struct decl *decl, const struct yaml_
 static int build_shell(struct builder *b, struct err *err)
 {
 	const struct yaml_node *node = get(b, "shell");
-	struct string_list *shell = &b->target->shell;
+	struct string_list *shell = &b->settings.shell;
 	if (node != NULL && node->kind == YAML_SEQ && node->len > 0)
 		return vars_expand_list(b->config, b->decl, node, shell, err);
 	*shell = b->config->shell;
@@ -318,9 +324,9 @@ static int build_tools(struct builder *b, struct err *err)
 {
 	const struct yaml_node *tools = get(b, "tools");
 	size_t count = items_of(tools);
-	b->target->tools.at = alloc_list(b->arena, count, sizeof(*b->target->tools.at));
+	b->settings.tools.at = alloc_list(b->arena, count, sizeof(*b->settings.tools.at));
 	for (size_t i = 0; i < count; i++) {
-		struct tool_ref *tool = &b->target->tools.at[b->target->tools.len++];
+		struct tool_ref *tool = &b->settings.tools.at[b->settings.tools.len++];
 		const struct yaml_node *item = item_of(tools, i);
 		const struct yaml_node *name = item->kind == YAML_MAP ? schema_get(item, "name") : item;
 		const struct yaml_node *version = schema_get(item, "version");
@@ -342,9 +348,9 @@ static int build_codes(struct builder *b)
 {
 	const struct yaml_node *codes = get(b, "success_codes");
 	size_t count = items_of(codes);
-	b->target->success_codes.at = alloc_list(b->arena, count, sizeof(*b->target->success_codes.at));
+	b->settings.success_codes.at = alloc_list(b->arena, count, sizeof(*b->settings.success_codes.at));
 	for (size_t i = 0; i < count; i++)
-		b->target->success_codes.at[b->target->success_codes.len++] = (int)item_of(codes, i)->integer;
+		b->settings.success_codes.at[b->settings.success_codes.len++] = (int)item_of(codes, i)->integer;
 	return 0;
 }
 
@@ -354,11 +360,11 @@ static int build_exit_meanings(struct builder *b, struct err *err)
 	size_t room = 0;
 	for (size_t m = 0; m < ARRAY_LEN(maps); m++)
 		room += maps[m] == NULL ? 0 : maps[m]->len;
-	b->target->exit_meanings.at = alloc_list(b->arena, room, sizeof(*b->target->exit_meanings.at));
+	b->settings.exit_meanings.at = alloc_list(b->arena, room, sizeof(*b->settings.exit_meanings.at));
 	for (size_t m = 0; m < ARRAY_LEN(maps); m++)
 		for (size_t i = 0; maps[m] != NULL && i < maps[m]->len; i++) {
 			const struct yaml_node *key = maps[m]->pairs[i].key;
-			struct exit_meaning *meaning = &b->target->exit_meanings.at[b->target->exit_meanings.len];
+			struct exit_meaning *meaning = &b->settings.exit_meanings.at[b->settings.exit_meanings.len];
 			uint64_t code;
 			bool is_bit = m == 1;
 			if (!text_parse_u64(key->text, &code) || code < 1 || code > 255 || (is_bit && (code & (code - 1)) != 0)) {
@@ -368,7 +374,7 @@ static int build_exit_meanings(struct builder *b, struct err *err)
 			*meaning = (struct exit_meaning){ .code = (int)code, .is_bit = is_bit };
 			if (vars_expand(b->config, b->decl, maps[m]->pairs[i].value, &meaning->text, err) < 0)
 				return -1;
-			b->target->exit_meanings.len++;
+			b->settings.exit_meanings.len++;
 		}
 	return 0;
 }
@@ -390,7 +396,7 @@ static int build_ci(struct builder *b, struct err *err)
 		return -1;
 	node = schema_get(ci, "skip");
 	options->skip = node != NULL && node->boolean;
-	b->target->ci = options;
+	b->settings.ci = options;
 	return 0;
 }
 
@@ -407,18 +413,18 @@ static int build_scalars(struct builder *b, struct err *err)
 		return -1;
 	if (text_eq(target->dir, "."))
 		target->dir = "";
-	if ((node = get(b, "stamp")) != NULL && project_path(b, node, "stamp", &target->stamp, err) < 0)
+	if ((node = get(b, "stamp")) != NULL && project_path(b, node, "stamp", &b->settings.stamp, err) < 0)
 		return -1;
 	if ((node = get(b, "timeout")) != NULL) {
 		if (vars_expand(b->config, b->decl, node, &text, err) < 0)
 			return -1;
-		if (!text_parse_duration(text, &target->timeout_ms)) {
+		if (!text_parse_duration(text, &b->settings.timeout_ms)) {
 			yaml_err(err, node, "timeout '%s' is no duration", text);
 			return err_hint(err, "write it as 90s, 15m or 1h30m");
 		}
 	}
 	if ((node = get(b, "retries")) != NULL)
-		target->retries = (unsigned)node->integer;
+		b->settings.retries = (unsigned)node->integer;
 	/* The group of a matrix speaks for its instances there. */
 	if (b->decl->matrix == NULL && (node = get(b, "hook")) != NULL)
 		target->hook = node->boolean ? HOOK_ON : HOOK_OFF;
@@ -441,12 +447,12 @@ static int build_pool(struct builder *b, struct err *err)
 		return -1;
 	for (size_t i = 0; i < project->pool_count; i++) {
 		if (text_eq(project->pools[i].name, name))
-			b->target->pool = &project->pools[i];
+			b->settings.pool = &project->pools[i];
 		vec_push(&names, project->pools[i].name);
 	}
 	const char *near = text_nearest(name, names.at, names.len);
 	vec_release(&names);
-	if (b->target->pool != NULL)
+	if (b->settings.pool != NULL)
 		return 0;
 	yaml_err(err, node, "there is no pool '%s'", name);
 	if (near != NULL)
@@ -457,25 +463,24 @@ static int build_pool(struct builder *b, struct err *err)
 static int build_resources(struct builder *b, struct err *err)
 {
 	const struct yaml_node *resources = get(b, "resources"), *node;
-	struct target *target = b->target;
 	const char *text;
 	if ((node = schema_get(resources, "cpu")) != NULL)
-		target->resources.cpus = (unsigned)node->integer;
+		b->settings.resources.cpus = (unsigned)node->integer;
 	if ((node = schema_get(resources, "gpu")) != NULL)
-		target->resources.gpus = (unsigned)node->integer;
+		b->settings.resources.gpus = (unsigned)node->integer;
 	if ((node = schema_get(resources, "memory")) != NULL) {
 		if (vars_expand(b->config, b->decl, node, &text, err) < 0)
 			return -1;
-		if (!text_parse_size(text, &target->resources.memory)) {
+		if (!text_parse_size(text, &b->settings.resources.memory)) {
 			yaml_err(err, node, "memory '%s' is no size", text);
 			return err_hint(err, "write it as 8G or 512M");
 		}
 	}
-	target->backoff_ms = BACKOFF_MS;
+	b->settings.backoff_ms = BACKOFF_MS;
 	if ((node = get(b, "backoff")) != NULL) {
 		if (vars_expand(b->config, b->decl, node, &text, err) < 0)
 			return -1;
-		if (!text_parse_duration(text, &target->backoff_ms)) {
+		if (!text_parse_duration(text, &b->settings.backoff_ms)) {
 			yaml_err(err, node, "backoff '%s' is no duration", text);
 			return err_hint(err, "write it as 500ms, 10s or 2m");
 		}
@@ -487,7 +492,7 @@ static int build_path(struct builder *b, struct err *err)
 {
 	const struct yaml_node *node = get(b, "path");
 	size_t count = items_of(node);
-	struct string_list *path = &b->target->path;
+	struct string_list *path = &b->settings.path;
 	path->at = alloc_list(b->arena, count, sizeof(*path->at));
 	for (; path->len < count; path->len++) {
 		const struct yaml_node *item = node->kind == YAML_SEQ ? node->items[path->len] : node;
@@ -526,7 +531,7 @@ static int build_group(struct builder *b, struct err *err)
 	target->desc = target->dir = "";
 	target->is_alias = true;
 	target->is_private = get_bool(b, "private");
-	target->shell = b->config->shell;
+	b->settings.shell = b->config->shell;
 	if (node != NULL && vars_expand(b->config, b->decl, node, &target->desc, err) < 0)
 		return -1;
 	if ((node = get(b, "hook")) != NULL)
@@ -549,11 +554,10 @@ static int build_environment(struct builder *b, struct err *err)
 {
 	struct config *config = b->config;
 	const struct space *space = b->decl->space;
-	struct target *target = b->target;
-	if (env_merge(config, b->decl, get(b, "env"), space ? &space->env : &config->env, &target->env, err) < 0 ||
-	    env_merge_names(config, b->decl, get(b, "pass_env"), space ? &space->pass_env : &config->pass_env, &target->pass_env, err) < 0)
+	if (env_merge(config, b->decl, get(b, "env"), space ? &space->env : &config->env, &b->settings.env, err) < 0 ||
+	    env_merge_names(config, b->decl, get(b, "pass_env"), space ? &space->pass_env : &config->pass_env, &b->settings.pass_env, err) < 0)
 		return -1;
-	return env_merge_names(config, b->decl, get(b, "secrets"), space ? &space->secrets : &config->secrets, &target->secrets, err);
+	return env_merge_names(config, b->decl, get(b, "secrets"), space ? &space->secrets : &config->secrets, &b->settings.secrets, err);
 }
 
 static int build(struct builder *b, size_t index, struct err *err)
@@ -577,10 +581,22 @@ static int build(struct builder *b, size_t index, struct err *err)
 	return check_work(b, err);
 }
 
+static const struct target_settings *share(struct config *config, const struct target_settings *settings)
+{
+	size_t count = config->settings.len;
+	for (size_t i = count; i > 0 && count - i < SETTINGS_NEAR; i--)
+		if (memcmp(config->settings.at[i - 1], settings, sizeof(*settings)) == 0)
+			return config->settings.at[i - 1];
+	struct target_settings *kept = arena_alloc(&config->project->arena, sizeof(*kept));
+	memcpy(kept, settings, sizeof(*kept));
+	vec_push(&config->settings, kept);
+	return kept;
+}
+
 int target_build(struct config *config, size_t index, struct err *err)
 {
 	struct builder b = builder_of(config, index);
-	if (build(&b, index, err) == 0)
-		return 0;
-	return err_note(err, "in target '%s'", b.decl->name);
+	int failed = build(&b, index, err);
+	b.target->settings = share(config, &b.settings);
+	return failed ? err_note(err, "in target '%s'", b.decl->name) : 0;
 }

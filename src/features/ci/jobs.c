@@ -52,7 +52,7 @@ static char *make_id(const struct ci_jobs *jobs, const char *name)
 
 static int add_job(const struct project *project, struct ci_jobs *jobs, const struct target *target, struct err *err)
 {
-	if (target->ci && target->ci->skip)
+	if (target->settings->ci && target->settings->ci->skip)
 		return 0;
 	for (size_t i = 0; i < jobs->len; i++) {
 		if (jobs->at[i].target == target)

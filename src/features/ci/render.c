@@ -104,7 +104,7 @@ static bool fetches_data(const struct render *render)
 /* Secrets are read in an environment of their own, so that only these jobs see them; it records no deployments. */
 static int add_environment(struct render *render, struct buf *out, struct err *err)
 {
-	const struct ci_options *ci = render->job->target->ci;
+	const struct ci_options *ci = render->job->target->settings->ci;
 	if (ci && ci->environment) {
 		buf_addstr(out, "environment: ");
 		return fill_scalar(out, "ci.environment", ci->environment, err);
@@ -122,7 +122,7 @@ static int add_environment(struct render *render, struct buf *out, struct err *e
 static int add_permissions(struct render *render, struct buf *out, struct err *err)
 {
 	const struct target *target = render->job->target;
-	const struct ci_options *ci = target->ci;
+	const struct ci_options *ci = target->settings->ci;
 	for (size_t i = 0; ci && i < ci->permissions.len; i++) {
 		const struct env_var *permission = &ci->permissions.at[i];
 		const char *name = permission->name, *value = permission->value ? permission->value : "";
@@ -203,7 +203,7 @@ static int look_up_job(void *ctx, const char *name, struct buf *out, struct err 
 {
 	struct render *render = ctx;
 	const struct target *target = render->job->target;
-	const char *runner = target->ci && target->ci->runner ? target->ci->runner : "ubuntu-24.04";
+	const char *runner = target->settings->ci && target->settings->ci->runner ? target->settings->ci->runner : "ubuntu-24.04";
 	if (text_eq(name, "id") || text_eq(name, "target"))
 		buf_addstr(out, *name == 'i' ? render->job->id : target->name);
 	else if (text_eq(name, "name"))
@@ -212,8 +212,8 @@ static int look_up_job(void *ctx, const char *name, struct buf *out, struct err 
 		return add_needs(render, out, err);
 	else if (text_eq(name, "runner"))
 		return fill_scalar(out, "ci.runner", runner, err);
-	else if (text_eq(name, "timeout") && target->timeout_ms)
-		buf_addf(out, "%llu", ((unsigned long long)target->timeout_ms + 59999) / 60000 + SETUP_MINUTES);
+	else if (text_eq(name, "timeout") && target->settings->timeout_ms)
+		buf_addf(out, "%llu", ((unsigned long long)target->settings->timeout_ms + 59999) / 60000 + SETUP_MINUTES);
 	else if (text_eq(name, "timeout"))
 		buf_addf(out, "%d", DEFAULT_TIMEOUT_MINUTES);
 	else if (text_eq(name, "cache"))
@@ -337,13 +337,13 @@ static void describe_source(const struct render *render, const char *path, struc
 	for (size_t i = 0; i < render->jobs.len; i++) {
 		const struct ci_job *job = &render->jobs.at[i];
 		const struct target *target = job->target;
-		buf_addf(out, "job=%s data=%d timeout=%llu", target->name, job->reads_data, (unsigned long long)target->timeout_ms);
+		buf_addf(out, "job=%s data=%d timeout=%llu", target->name, job->reads_data, (unsigned long long)target->settings->timeout_ms);
 		for (size_t k = 0; k < job->needs.len; k++)
 			buf_addf(out, " needs=%s", render->jobs.at[job->needs.at[k]].target->name);
-		for (size_t k = 0; target->ci && k < target->ci->permissions.len; k++)
-			buf_addf(out, " %s=%s", target->ci->permissions.at[k].name, target->ci->permissions.at[k].value);
-		buf_addf(out, " runner=%s environment=%s\n", target->ci && target->ci->runner ? target->ci->runner : "",
-			 target->ci && target->ci->environment ? target->ci->environment : "");
+		for (size_t k = 0; target->settings->ci && k < target->settings->ci->permissions.len; k++)
+			buf_addf(out, " %s=%s", target->settings->ci->permissions.at[k].name, target->settings->ci->permissions.at[k].value);
+		buf_addf(out, " runner=%s environment=%s\n", target->settings->ci && target->settings->ci->runner ? target->settings->ci->runner : "",
+			 target->settings->ci && target->settings->ci->environment ? target->settings->ci->environment : "");
 	}
 }
 

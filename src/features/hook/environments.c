@@ -59,10 +59,10 @@ static int look_at_own(const struct project *staged, const char *name, const cha
 static int link_environment(const struct project *staged, const struct target *target, const char *root, struct err *err)
 {
 	struct buf dir CLEANUP(buf_release) = BUF_INIT;
-	path_dir(&dir, target->stamp);
+	path_dir(&dir, target->settings->stamp);
 	if (text_eq(dir.data, "."))
 		return 0;
-	OWNED char *stamp = path_joined(root, target->stamp);
+	OWNED char *stamp = path_joined(root, target->settings->stamp);
 	OWNED char *here = path_joined(staged->root, dir.data);
 	OWNED char *there = path_joined(root, dir.data);
 	bool done = false;
@@ -83,7 +83,7 @@ int hook_link_environments(const struct project *staged, const struct plan *plan
 {
 	for (size_t i = 0; i < plan->len; i++) {
 		const struct target *target = &staged->targets[plan->order[i]];
-		if (target->stamp && link_environment(staged, target, root, err) < 0)
+		if (target->settings->stamp && link_environment(staged, target, root, err) < 0)
 			return err_note(err, "looking for the environment that '%s' makes", target->name);
 	}
 	return 0;

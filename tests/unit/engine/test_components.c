@@ -112,7 +112,8 @@ static void secrets_are_masked(void **ctx)
 {
 	(void)ctx;
 	struct env_var secrets[] = { { "UNIT_SECRET", NULL }, { "UNIT_LONGER", NULL } };
-	struct target target = { .secrets = { secrets, 2 } };
+	const struct target_settings settings = { .secrets = { secrets, 2 } };
+	struct target target = { .settings = &settings };
 	struct environment env;
 	struct buf out CLEANUP(buf_release) = BUF_INIT;
 	setenv("UNIT_SECRET", "abc\nline two", 1);

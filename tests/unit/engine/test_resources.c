@@ -7,6 +7,7 @@ struct machine {
 	struct resources res;
 	struct pool_limit pool;
 	struct project project;
+	struct target_settings settings[4];
 	struct target targets[4];
 	struct node nodes[4];
 	struct claim claims[4];
@@ -18,8 +19,10 @@ static void begin(struct machine *m, unsigned slots, unsigned pool_limit)
 	*m = (struct machine){ .pool = { "net", pool_limit } };
 	m->project.pools = &m->pool;
 	m->project.pool_count = 1;
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < 4; i++) {
+		m->targets[i].settings = &m->settings[i];
 		m->nodes[i].target = &m->targets[i];
+	}
 	setenv("MLMAKE_GPUS", "3,5", 1);
 	setenv("MLMAKE_MEMORY", "8G", 1);
 	resources_init(&m->res, &m->project, slots, NULL);
@@ -51,10 +54,10 @@ static void processors_and_memory_are_waited_for(void **state)
 	struct machine m;
 	(void)state;
 	begin(&m, 4, 1);
-	m.targets[0].resources.cpus = 3;
-	m.targets[1].resources.cpus = 2;
-	m.targets[2].resources.memory = (uint64_t)6 << 30;
-	m.targets[3].resources.memory = (uint64_t)100 << 30;
+	m.settings[0].resources.cpus = 3;
+	m.settings[1].resources.cpus = 2;
+	m.settings[2].resources.memory = (uint64_t)6 << 30;
+	m.settings[3].resources.memory = (uint64_t)100 << 30;
 	assert_int_equal(take(&m, 0), TAKE_DONE);
 	assert_int_equal(take(&m, 1), TAKE_WAIT);
 	assert_int_equal(take(&m, 2), TAKE_DONE);
@@ -75,7 +78,7 @@ static void a_pool_wakes_one_for_each_place(void **state)
 	(void)state;
 	begin(&m, 8, 2);
 	for (size_t i = 0; i < 4; i++)
-		m.targets[i].pool = &m.pool;
+		m.settings[i].pool = &m.pool;
 	assert_int_equal(take(&m, 0), TAKE_DONE);
 	assert_int_equal(take(&m, 1), TAKE_DONE);
 	assert_int_equal(take(&m, 2), TAKE_PARKED);
@@ -96,9 +99,9 @@ static void gpus_are_given_by_id(void **state)
 	struct machine m;
 	(void)state;
 	begin(&m, 8, 1);
-	m.targets[0].resources.gpus = m.targets[1].resources.gpus = 1;
-	m.targets[2].resources.gpus = 2;
-	m.targets[3].resources.gpus = 3;
+	m.settings[0].resources.gpus = m.settings[1].resources.gpus = 1;
+	m.settings[2].resources.gpus = 2;
+	m.settings[3].resources.gpus = 3;
 	assert_int_equal(take(&m, 0), TAKE_DONE);
 	assert_int_equal(take(&m, 1), TAKE_DONE);
 	assert_string_equal(m.claims[0].gpus, "3");

@@ -115,15 +115,15 @@ static void test_an_included_file_means_what_it_means_beside_itself(void **state
 	assert_string_equal(build->outputs.at[0].path, "services/api/out/b");
 	assert_string_equal(build->params.at[0].file, "services/api/params.yaml");
 	assert_string_equal(build->origin, "services/api/mlmake.yaml");
-	assert_int_equal(build->env.len, 3);
-	assert_string_equal(build->env.at[0].value, "api");
+	assert_int_equal(build->settings->env.len, 3);
+	assert_string_equal(build->settings->env.at[0].value, "api");
 	const struct target *test = target_of(p, "api:test");
 	assert_string_equal(test->dir, "services/api/sub");
 	assert_string_equal(test->run.at[0], "t out/b ../../top.txt");
 	assert_int_equal(test->needs.len, 3);
 	assert_int_equal(test->needs.at[1], target_of(p, "api:lint")->id);
 	assert_string_equal(target_of(p, "api:deeper:z")->run.at[0], "api");
-	assert_string_equal(target_of(p, "api:deeper:z")->stamp, "services/api/s");
+	assert_string_equal(target_of(p, "api:deeper:z")->settings->stamp, "services/api/s");
 	assert_int_equal(target_of(p, "api:deeper:z")->needs.at[0], build->id);
 	assert_int_equal(target_of(p, "use")->makes_inputs.at[0], build->id);
 	assert_int_equal(p->pool_count, 2);

@@ -68,25 +68,25 @@ static void same_target(const struct project *p, const struct project *q, size_t
 	assert_int_equal(a->id, b->id);
 	same_string(a->name, b->name);
 	same_string(a->dir, b->dir);
-	same_string(a->stamp, b->stamp);
+	same_string(a->settings->stamp, b->settings->stamp);
 	assert_int_equal(a->run.len, b->run.len);
 	for (size_t k = 0; k < a->run.len; k++)
 		same_string(a->run.at[k], b->run.at[k]);
-	same_string(a->shell.at[0], b->shell.at[0]);
-	assert_int_equal(a->env.len, b->env.len);
-	assert_int_equal(a->timeout_ms, b->timeout_ms);
-	assert_int_equal(a->backoff_ms, b->backoff_ms);
-	assert_int_equal(a->resources.memory, b->resources.memory);
+	same_string(a->settings->shell.at[0], b->settings->shell.at[0]);
+	assert_int_equal(a->settings->env.len, b->settings->env.len);
+	assert_int_equal(a->settings->timeout_ms, b->settings->timeout_ms);
+	assert_int_equal(a->settings->backoff_ms, b->settings->backoff_ms);
+	assert_int_equal(a->settings->resources.memory, b->settings->resources.memory);
 	assert_int_equal(a->hook, b->hook);
 	assert_int_equal(a->cache, b->cache);
 	assert_int_equal(a->is_alias, b->is_alias);
-	assert_int_equal(a->pool ? a->pool->limit : 0, b->pool ? b->pool->limit : 0);
+	assert_int_equal(a->settings->pool ? a->settings->pool->limit : 0, b->settings->pool ? b->settings->pool->limit : 0);
 	assert_int_equal(a->path_front.len, b->path_front.len);
-	assert_int_equal(a->exit_meanings.len, b->exit_meanings.len);
-	for (size_t k = 0; k < a->exit_meanings.len; k++) {
-		assert_int_equal(a->exit_meanings.at[k].code, b->exit_meanings.at[k].code);
-		assert_int_equal(a->exit_meanings.at[k].is_bit, b->exit_meanings.at[k].is_bit);
-		same_string(a->exit_meanings.at[k].text, b->exit_meanings.at[k].text);
+	assert_int_equal(a->settings->exit_meanings.len, b->settings->exit_meanings.len);
+	for (size_t k = 0; k < a->settings->exit_meanings.len; k++) {
+		assert_int_equal(a->settings->exit_meanings.at[k].code, b->settings->exit_meanings.at[k].code);
+		assert_int_equal(a->settings->exit_meanings.at[k].is_bit, b->settings->exit_meanings.at[k].is_bit);
+		same_string(a->settings->exit_meanings.at[k].text, b->settings->exit_meanings.at[k].text);
 	}
 	assert_int_equal(a->needs.len, b->needs.len);
 	assert_int_equal(a->after.len, b->after.len);
