@@ -205,9 +205,14 @@ static int open_view(struct state *state)
 	}
 }
 
+/* Names that differ only in their last characters, as those of a series do, share the upper bits. */
+#define TAIL_CHARS 3
+#define SERIES_BITS 20
+
 uint64_t state_key(const char *name)
 {
-	return codec_checksum(name, strlen(name));
+	size_t len = strlen(name), stem = len > TAIL_CHARS ? len - TAIL_CHARS : 0;
+	return codec_checksum(name, stem) << (64 - SERIES_BITS) | codec_checksum(name, len) >> SERIES_BITS;
 }
 
 /* The payload of a record, if it is whole and belongs to name. */
@@ -378,6 +383,43 @@ int state_each(struct state *state, enum state_table table, state_visit_fn *visi
 	return code == MDB_NOTFOUND ? 0 : state_fail(err, state, code, "read");
 }
 
+static int rekey_table(struct state *state, enum state_table table)
+{
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	uint64_t old;
+	const void *bytes;
+	size_t len;
+	int code = open_view(state);
+	if (!code)
+		code = mdb_cursor_open(state->view, state->tables[table], &cursor);
+	if (code)
+		return code;
+	while ((code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+		const char *name = name_in(value.mv_data, value.mv_size);
+		memcpy(&old, key.mv_data, sizeof(old));
+		if (name && state_key(name) == old)
+			continue;
+		if (name && open_record(value.mv_data, value.mv_size, name, &bytes, &len))
+			state_add_pending(state, table, name, bytes, len);
+		push_pending(state, (struct pending){ .table = table, .key = old });
+	}
+	mdb_cursor_close(cursor);
+	return code == MDB_NOTFOUND ? 0 : code;
+}
+
+int state_rekey(struct state *state, struct err *err)
+{
+	for (unsigned i = 0; i < STATE_TABLE_COUNT; i++) {
+		int code = state->wanted & 1u << i ? rekey_table(state, i) : 0;
+		if (code)
+			return state_fail(err, state, code, "read");
+		if (state_flush(state, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 void state_trim(struct state *state)
 {
 	int fd;
@@ -403,7 +445,7 @@ int state_flush(struct state *state, struct err *err)
 	if (code)
 		return state_fail(err, state, code, "write");
 	drop_pending(state);
-	/* Keys are hashes: what writes many records looks at every page of the map. */
+	/* What writes many records looks at many pages of the map. */
 	state_trim(state);
 	return 0;
 }

@@ -58,7 +58,8 @@ void state_told(struct state *state);
 /* The directory that stands for `.mlmake` where locks are concerned: the parent of the database. */
 const char *state_dir(const struct state *state);
 
-/* Records are kept in the order of this number of their name: who reads many of one table, and may choose, is faster that way. */
+/* Records are kept in the order of this number of their name: who reads many of one table, and may choose, is faster that way. Those of a series of
+ * names (t1200, t1201, ...) lie together, and are mostly written together as well. */
 uint64_t state_key(const char *name);
 
 /* The record of that name: false if there is none that can be read. The bytes lie in the map and are good until the

@@ -61,6 +61,8 @@ int state_set_aside(struct state *state, const char *why, struct err *err) MUST_
 void state_add_version(struct state *state);
 
 /* state.c */
+/* Moves records that lie under another key than state_key's: those of version 1, which had the checksum of the whole name. */
+int state_rekey(struct state *state, struct err *err) MUST_CHECK;
 void state_drop(struct state *state, enum state_table table, const char *name);
 void state_add_pending(struct state *state, enum state_table table, const char *name, const void *bytes, size_t len);
 

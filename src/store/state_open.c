@@ -12,7 +12,7 @@
 #include <sys/file.h>
 #include <time.h>
 
-#define DATABASE_VERSION 1u
+#define DATABASE_VERSION 2u
 #define MAP_START ((size_t)64 << 20)
 #define NOTICE "notice" /* of STATE_META: what nobody was told yet */
 #define LOOKS 20 /* at what another process may be writing just now */
@@ -218,7 +218,8 @@ int state_set_aside(struct state *state, const char *why, struct err *err)
 	return 0;
 }
 
-/* Whether what is there is of a version that this program understands; writes the version into a new database. */
+/* Whether what is there is of a version that this program understands; writes the version into a new database, or one that it has brought up
+ * to its own. */
 static int check_version(struct state *state, bool *ret_newer, struct err *err)
 {
 	const void *bytes;
@@ -230,6 +231,8 @@ static int check_version(struct state *state, bool *ret_newer, struct err *err)
 		state_refresh(state);
 		return 0;
 	}
+	if (state_rekey(state, err) < 0)
+		return -1;
 	state_add_version(state);
 	return state_flush(state, err);
 }

@@ -4,6 +4,7 @@
 #include "store/state.h"
 
 #include <errno.h>
+#include <lmdb.h>
 #include <sys/file.h>
 #include <sys/wait.h>
 
@@ -256,6 +257,102 @@ static void a_newer_one_is_set_aside(void **ctx)
 	expect_rebuilt(s, "newer");
 }
 
+struct moved {
+	MDB_val key, value;
+	uint64_t old;
+};
+
+/* As version 1 had it: each record under the checksum of its whole name. */
+static void make_old(struct scratch *s, const char *table_name)
+{
+	char *path OWNED = path_joined(s->root.data, ".mlmake/state");
+	VEC(struct moved) all = { 0 };
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi table;
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	assert_int_equal(mdb_env_create(&env), 0);
+	mdb_env_set_maxdbs(env, 16);
+	mdb_env_set_mapsize(env, (size_t)64 << 20);
+	assert_int_equal(mdb_env_open(env, path, 0, 0666), 0);
+	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_dbi_open(txn, table_name, MDB_INTEGERKEY, &table), 0);
+	assert_int_equal(mdb_cursor_open(txn, table, &cursor), 0);
+	while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
+		struct codec_in in = codec_in(value.mv_data, value.mv_size);
+		(void)codec_raw(&in, 16);
+		const char *name = codec_str(&in);
+		struct moved moved = { .key = { 8, mem_alloc(8) }, .value = { value.mv_size, mem_alloc(value.mv_size) } };
+		moved.old = codec_checksum(name, strlen(name));
+		memcpy(moved.key.mv_data, key.mv_data, 8);
+		memcpy(moved.value.mv_data, value.mv_data, value.mv_size);
+		vec_push(&all, moved);
+	}
+	mdb_cursor_close(cursor);
+	for (size_t i = 0; i < all.len; i++) {
+		MDB_val old = { 8, &all.at[i].old };
+		assert_int_equal(mdb_del(txn, table, &all.at[i].key, NULL), 0);
+		assert_int_equal(mdb_put(txn, table, &old, &all.at[i].value, 0), 0);
+		free(all.at[i].key.mv_data);
+		free(all.at[i].value.mv_data);
+	}
+	vec_release(&all);
+	assert_int_equal(mdb_txn_commit(txn), 0);
+	mdb_env_close(env);
+}
+
+static int count_one(void *ctx, const char *name, const void *bytes, size_t len, struct err *err)
+{
+	(void)name, (void)bytes, (void)len, (void)err;
+	++*(int *)ctx;
+	return 0;
+}
+
+static void an_older_one_is_brought_up_to_date(void **ctx)
+{
+	struct scratch *s = *ctx;
+	struct state *state;
+	int count = 0;
+	OK(state_open(s->root.data, &state, &s->err));
+	for (int i = 0; i < 3000; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "t%d", i);
+		put(s, state, name, name);
+	}
+	state_close(state);
+	make_old(s, "results");
+	make_old(s, "meta");
+	OK(state_open(s->root.data, &state, &s->err));
+	assert_int_equal(state_notices(state)->len, 0);
+	assert_string_equal(get(state, "t0"), "t0");
+	assert_string_equal(get(state, "t2999"), "t2999");
+	put(s, state, "t7", "new");
+	state_close(state);
+	OK(state_open(s->root.data, &state, &s->err));
+	OK(state_each(state, STATE_RESULTS, count_one, &count, &s->err));
+	assert_int_equal(count, 3000);
+	assert_string_equal(get(state, "t7"), "new");
+	state_close(state);
+}
+
+/* What is run one after the other is written together. */
+static void a_series_lies_together(void **ctx)
+{
+	(void)ctx;
+	uint64_t least = UINT64_MAX, most = 0;
+	for (int i = 0; i < 1000; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "train@%d", 5000 + i);
+		uint64_t key = state_key(name);
+		least = key < least ? key : least;
+		most = key > most ? key : most;
+	}
+	assert_true(most - least < UINT64_C(1) << 44);
+	assert_true(state_key("train@5000") != state_key("train@5001"));
+	assert_true(state_key("") != state_key("a"));
+}
+
 static void a_flipped_byte_is_a_missing_record(void **ctx)
 {
 	struct scratch *s = *ctx;
@@ -317,6 +414,8 @@ int main(void)
 		TEST(the_map_grows), TEST(another_process_may_grow_it), TEST(damage_is_set_aside),
 		TEST(many_find_it_damaged), TEST(one_that_goes_while_it_is_opened),
 		TEST(a_newer_one_is_set_aside), TEST(a_flipped_byte_is_a_missing_record),
+		TEST(an_older_one_is_brought_up_to_date), TEST(a_flipped_byte_is_a_missing_record),
+		TEST(a_series_lies_together), TEST(a_flipped_byte_is_a_missing_record),
 		TEST(two_roots_share_nothing_under_one_state_dir), TEST(network_file_systems_are_known),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
