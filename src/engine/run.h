@@ -5,7 +5,9 @@
  *     decide.c   what is to be done about a target: nothing, wait, run; with -n, what would be
  *     check.c    whether a target must run, and why; restoring from the output cache
  *     belief.c   which targets need no look
- *     exec.c     the processes of a job: commands, output, timeouts, signals
+ *     exec.c     the processes of a job: commands, timeouts, signals
+ *     output.c   what they print
+ *     standby.c  the next job, kept ready for the moment when there is room for it
  *     slots.c    the jobserver and the load average
  *     sharing.c  results of others, and for others
  *     changes.c  what --watch sees while targets run
@@ -220,6 +222,12 @@ void exec_signal(struct job *job, int signal_number); /* of the user: ends the j
 void exec_reap(struct run *run); /* after SIGCHLD: goes on with the jobs whose process has ended */
 void exec_end(struct job *job); /* its process: as a timeout does */
 void exec_free(struct job *job);
+
+/* output.c */
+void output_init(struct job *job);
+int output_open(struct job *job, struct err *err) MUST_CHECK; /* for its next command */
+void output_drain(struct job *job); /* once that has ended */
+void output_release(struct job *job);
 
 /* changes.c */
 void changes_open(struct run *run);
