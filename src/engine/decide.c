@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #define TRIM_EVERY 1024 /* targets */
-#define DECIDE_MS 5     /* before it is looked whether something may start, where something is ready */
+#define DECIDE_MS 1     /* before it is looked whether something may start, where something is ready */
 
 /* -n: what is not known before it has run. NULL if all is known. */
 static const struct target *unknown_before(const struct run *run, const struct target *target)
@@ -154,17 +154,20 @@ static bool may_start(const struct run *run, uint64_t since_ms)
 	return run->ready.len >= run->resources.cpus && loop_now_ms() - since_ms >= DECIDE_MS;
 }
 
-void decide_undecided(struct run *run)
+bool decide_undecided(struct run *run)
 {
 	uint64_t since_ms = loop_now_ms();
+	bool any = false;
 	while (!run->stop && run->next_undecided < run->undecided.len) {
 		bool ordered = order_by_records(run);
 		for (size_t end = run->undecided.len; !run->stop && run->next_undecided < end;) {
 			decide(run, run->undecided.at[run->next_undecided++]);
+			any = true;
 			if (ordered && run->next_undecided % TRIM_EVERY == 0)
 				state_trim(run->state);
 			if (run->ready.len && may_start(run, since_ms))
-				return;
+				return true;
 		}
 	}
+	return any;
 }

@@ -372,6 +372,10 @@ static void start_ready(struct run *run)
 {
 	if (run->ready.len)
 		find_critical(run);
+	if (!run->stop && !standby_go(run)) {
+		slots_wait(run);
+		return;
+	}
 	while (!run->stop && run->ready.len && !slots_load_is_high(run)) {
 		struct node *node = pop_ready(run);
 		struct claim claim;
@@ -381,7 +385,8 @@ static void start_ready(struct run *run)
 			exec_start(run, node, &claim);
 			break;
 		case TAKE_WAIT:
-			run_ready(run, node);
+			if (!standby_prepare(run, node))
+				run_ready(run, node);
 			slots_wait(run);
 			return;
 		case TAKE_PARKED:
@@ -401,13 +406,15 @@ static void finish_ended(struct run *run)
 static int run_loop(struct run *run, struct err *err)
 {
 	while (has_work(run)) {
-		decide_undecided(run);
+		if (run->stop)
+			standby_drop(run);
 		start_ready(run);
 		finish_ended(run);
-		/* There are more to decide, or a job has ended within exec_start, and released others. */
-		bool busy = !run->stop && run->next_undecided < run->undecided.len;
+		bool decided = decide_undecided(run), left = !run->stop && run->next_undecided < run->undecided.len;
+		if (decided && !left)
+			continue; /* what is ready now may start */
 		bool waits = run->jobs.len || ((run->sharing.asking || run->reading.now) && !run->stop);
-		if (waits && loop_step(run->loop, busy ? 0 : -1, err) < 0)
+		if (waits && loop_step(run->loop, left ? 0 : -1, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -572,7 +579,8 @@ static int run_all(struct run *run, struct err *err)
 int engine_run(const struct project *project, const struct plan *plan, const struct run_options *options, const struct run_sink *sink,
 	       struct run_summary *ret, struct err *err)
 {
-	struct run run = { .project = project, .plan = plan, .options = options, .sink = sink, .summary = ret, .err = err, .null_fd = -1 };
+	struct run run = { .project = project, .plan = plan, .options = options, .sink = sink, .summary = ret, .err = err, .null_fd = -1,
+			   .last_took_ms = UINT64_MAX };
 	*ret = (struct run_summary){ 0 };
 	run.fp = (struct fingerprint)FINGERPRINT_INIT;
 	run.record = (struct record)RECORD_INIT;
