@@ -2,6 +2,7 @@
 #include "engine/run.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 #define LINE_MAX_BYTES ((size_t)64 << 10)
@@ -87,13 +88,16 @@ static void on_output(void *ctx, int fd, uint32_t events)
 /* All that a command has written before it ended; a last line without an end gets one, so that no other's is put behind it. */
 void output_drain(struct job *job)
 {
+	struct pollfd polled[2] = { { .fd = job->streams[0].fd, .events = POLLIN }, { .fd = job->streams[1].fd, .events = POLLIN } };
+	int readable = poll(polled, 2, 0);
 	for (int i = 0; i < 2; i++) {
 		struct stream *stream = &job->streams[i];
-		/* What the command left running may have it open, and never write. */
-		if (stream->fd >= 0)
+		/* There is always a writer: here. */
+		if (stream->fd >= 0 && (readable < 0 || polled[i].revents)) {
 			fcntl(stream->fd, F_SETFL, O_NONBLOCK);
-		while (stream->fd >= 0 && read_stream(stream))
-			;
+			while (stream->fd >= 0 && read_stream(stream))
+				;
+		}
 		if (stream->line.len) {
 			buf_addch(&stream->line, '\n');
 			emit_output(stream, stream->line.data, stream->line.len);
