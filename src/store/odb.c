@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/pool.h"
+#include "base/proc.h"
 #include "base/text.h"
 #include "store/odb_internal.h"
 
@@ -157,6 +158,8 @@ void odb_partial_dir(const struct odb *odb, struct buf *out)
 
 struct sync_job {
 	const struct odb_publish *items;
+	int *fds;     /* of each, as far as they are open */
+	size_t may_stay; /* so many may be open at once */
 	int *numbers; /* errno of each, 0 if done */
 };
 
@@ -164,24 +167,30 @@ struct sync_job {
  * where it counts. */
 static void start_one(void *ctx, size_t i)
 {
-	const struct sync_job *job = ctx;
+	struct sync_job *job = ctx;
 	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, job->items[i].temp, O_RDONLY | O_CLOEXEC, 0);
 	if (fd >= 0)
 		sys.sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	if (i < job->may_stay) {
+		job->fds[i] = fd;
+		fd = -1;
+	}
 }
 
 static void sync_one(void *ctx, size_t i)
 {
 	struct sync_job *job = ctx;
-	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, job->items[i].temp, O_RDONLY | O_CLOEXEC, 0);
+	int fd CLEANUP(fs_close_fd) = job->fds[i] >= 0 ? job->fds[i] : sys.openat(AT_FDCWD, job->items[i].temp, O_RDONLY | O_CLOEXEC, 0);
 	if (fd < 0 || sys.fchmod(fd, 0444) < 0 || sys.fdatasync(fd) < 0)
 		job->numbers[i] = errno;
 }
 
 static int sync_temps(const struct odb_publish *items, size_t count, struct err *err)
 {
-	int *numbers OWNED = mem_alloc(count * sizeof(*numbers));
-	struct sync_job job = { items, numbers };
+	int *numbers OWNED = mem_alloc(count * sizeof(*numbers)), *fds OWNED = mem_alloc(count * sizeof(*fds));
+	struct sync_job job = { items, fds, proc_descriptors() / 4, numbers };
+	for (size_t i = 0; i < count; i++)
+		fds[i] = -1;
 	if (count > SYNC_THREADS)
 		pool_each(0, count, start_one, &job);
 	pool_each(SYNC_THREADS, count, sync_one, &job);
