@@ -230,11 +230,8 @@ static int want_members(struct getting *getting, const char *sub, struct err *er
 		if (want_file(getting, &id.digest, rest, name, err) < 0)
 			return -1;
 	}
-	if (*sub && !getting->items.len) {
-		err_set(err, ERR_CONFIG, "%s has no member %s", getting->tracked->path, sub);
-		return err_hint(err, "mlmake data ls -R %s shows those it has", getting->tracked->path);
-	}
-	return 0;
+	char *part OWNED = mem_strdup(*sub ? sub : NULL);
+	return selected_check_part(&(struct selected){ getting->tracked, part }, &getting->manifest, err);
 }
 
 /* Damaged objects are set aside and fetched once more. */
