@@ -1,6 +1,8 @@
-"""What is typed: parts of directories that are none."""
+"""What is typed: parts of directories that are none, and names that git or the shell would take for something else."""
 import os
+import re
 import shutil
+import subprocess
 
 import pytest
 
@@ -61,3 +63,54 @@ def test_only_recorded_members_are_said_to_be_brought_back(stored):
 def test_an_odd_path_is_named_as_it_is(stored, make, words):
     make(stored.path / "odd")
     assert f"error: {words}\n" in stored.mlmake("data", "add", "odd", check=1).stderr
+
+
+def stage(box, result, cwd="."):
+    """Runs the command that was printed, as a user would."""
+    command = re.search(r"^to record it in git: (git add .*)", result.stderr, re.M).group(1)
+    subprocess.run(["sh", "-c", command], cwd=box.path / cwd, env=box.env, check=True)
+    return command
+
+
+def untold(box):
+    """What git add was not told of."""
+    return [line for line in box.git("status", "--short", "--untracked-files=all").stdout.splitlines() if line[1] != " "]
+
+
+@pytest.mark.parametrize("cwd", [".", "sub"])
+@pytest.mark.parametrize("name", ["-dash", ":(top)x", "it's", "a b", "$HOME", "[x]", "*", "~"])
+def test_what_is_to_be_staged_can_be_pasted(data, name, cwd):
+    data.git("add", "-A")
+    data.write("sub/keep", "")
+    data.git("add", "-A")
+    data.write(f"{cwd}/{name}", "content\n")
+    stage(data, data.mlmake("data", "add", "--", name, cwd=data.path / cwd), cwd)
+    assert untold(data) == []
+    data.git("commit", "-qm", "added")
+    stage(data, data.mlmake("data", "remove", "--outs", "--", name, cwd=data.path / cwd), cwd)
+    assert untold(data) == []
+
+
+def test_moves_and_removals_of_what_git_never_saw(data):
+    data.git("add", "-A")
+    data.write("a", "content\n")
+    data.mlmake("data", "add", "a")
+    stage(data, data.mlmake("data", "move", "a", "b"))
+    assert untold(data) == []
+    stage(data, data.mlmake("data", "move", "b", "c"))
+    assert untold(data) == []
+    data.git("commit", "-qm", "c")
+    stage(data, data.mlmake("data", "remove", "c"))
+    assert "c.dvc" not in data.git("ls-files").stdout
+    assert untold(data) == ["?? c"]
+    data.write("d", "content\n")
+    data.mlmake("data", "add", "d")
+    assert "to record it in git" not in data.mlmake("data", "remove", "d").stderr, "all is as git knows it"
+
+
+def test_more_than_can_be_listed_is_staged_by_pattern(data):
+    data.git("add", "-A")
+    for i in range(120):
+        data.write(f"many/{i}", f"{i}\n")
+    command = stage(data, data.mlmake("data", "add", "--glob", "many/*"))
+    assert len(command) < 200 and untold(data) == []
