@@ -34,7 +34,10 @@ static int open_source(struct data_repo *repo, const struct data_ui *ui, const c
 	if (source_open(repo, ui, url, options->rev, SOURCE_TREE, ret, err) < 0)
 		return -1;
 	source_set_remote(*ret, options->remote);
-	return 0;
+	if (source_check_remote(*ret, options->remote, err) == 0)
+		return 0;
+	source_close(*ret);
+	return -1;
 }
 
 /* ls */

@@ -264,6 +264,17 @@ void source_set_remote(struct source *source, const char *name)
 	source->chosen_remote = mem_strdup(name);
 }
 
+int source_check_remote(const struct source *source, const char *name, struct err *err)
+{
+	bool known = !name || !source->projects.len; /* what git alone has is on no remote */
+	for (size_t i = 0; i < source->projects.len; i++)
+		known = known || config_remote_exists(&source->projects.at[i]->config, name);
+	if (known)
+		return 0;
+	err_set(err, ERR_CONFIG, "%s has no remote '%s'", source->url, name);
+	return err_hint(err, "without --remote its default one is asked");
+}
+
 /* Listing */
 
 struct listing {

@@ -27,6 +27,8 @@ void source_close(struct source *source);
 const char *source_commit(const struct source *source); /* 40 hex digits; "" in SOURCE_TREE */
 /* The remote to take data from instead of the default one. */
 void source_set_remote(struct source *source, const char *name);
+/* ERR_CONFIG if no data repository there has it. */
+int source_check_remote(const struct source *source, const char *name, struct err *err) MUST_CHECK;
 
 enum source_kind { SOURCE_OBJECT, SOURCE_BLOB, SOURCE_PATH };
 struct source_project;
