@@ -54,6 +54,17 @@ def test_diff_needs_no_cache_but_manifests(two):
     assert "members of d/ cannot be compared" in two.mlmake("data", "diff", "HEAD~1", "HEAD").stderr
 
 
+@pytest.mark.parametrize("record", ["", "<<<<<<< ours\n"])
+def test_diff_of_a_record_that_cannot_be_read_tells_nothing_of_its_data(two, record):
+    two.write("g", "changed\n")
+    two.write("d.dvc", record)
+    for args, paths in (([], ["g"]), (["HEAD~1"], ["g", "f"])):
+        result = two.mlmake("data", "diff", "--json", *args, check=3)
+        assert "d.dvc" in result.stderr
+        found = json.loads(result.stdout)
+        assert [e["path"] for kind in ("added", "deleted", "modified") for e in found[kind]] == paths
+
+
 def test_diff_refusals(two, box):
     assert "no revision 'nope'" in two.mlmake("data", "diff", "nope", check=2).stderr
     two.mlmake("data", "diff", "a", "b", "c", check=2)
