@@ -1,8 +1,12 @@
 /* mlmake data: the family, and its members that need few lines: init, add, checkout, root. */
 #include "cli/cmd_data.h"
 
+#include "base/mem.h"
+#include "base/path.h"
 #include "base/text.h"
 #include "cli/commands.h"
+
+#include <string.h>
 
 #define SHOWN_MAX 100
 
@@ -104,6 +108,30 @@ static const struct command cmd_data_init = {
 	.run = run_init,
 };
 
+/* For git add: a name of its own options or of its magic is neither behind "./". */
+static void add_git_path(struct buf *line, const char *cwd, const char *root, const char *path)
+{
+	char *abs OWNED = path_joined(root, path);
+	struct buf rel CLEANUP(buf_release) = BUF_INIT, shown CLEANUP(buf_release) = BUF_INIT;
+	path_relative(&rel, cwd, abs);
+	buf_addf(&shown, "%s%s", strchr("-:", rel.data[0]) ? "./" : "", rel.data);
+	buf_addch(line, ' ');
+	text_add_shell_quoted(line, shown.data);
+}
+
+void data_show_to_stage(struct cli *cli, const struct data_repo *repo, const struct strlist *to_stage)
+{
+	struct buf line CLEANUP(buf_release) = BUF_INIT, cwd CLEANUP(buf_release) = BUF_INIT;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	if (!to_stage->len || path_cwd(&cwd, &ignored) < 0)
+		return;
+	if (to_stage->len > SHOWN_MAX) /* half of them would be worse than none */
+		buf_addstr(&line, " -A -- ':/*.dvc' ':/*.gitignore'");
+	for (size_t i = 0; i < to_stage->len && to_stage->len <= SHOWN_MAX; i++)
+		add_git_path(&line, cwd.data, data_root(repo), to_stage->at[i]);
+	cli_note(cli, "to record it in git: git add%s", line.data);
+}
+
 static void show_added_text(struct cli *cli, const struct data_add_report *report)
 {
 	for (size_t i = 0; i < report->added.len; i++) {
@@ -114,14 +142,6 @@ static void show_added_text(struct cli *cli, const struct data_add_report *repor
 		if (added->removed.len > SHOWN_MAX)
 			cli_note(cli, "  and %zu more", added->removed.len - SHOWN_MAX);
 	}
-	if (!report->to_stage.len)
-		return;
-	struct buf line CLEANUP(buf_release) = BUF_INIT;
-	for (size_t i = 0; i < report->to_stage.len && i < SHOWN_MAX; i++) {
-		buf_addch(&line, ' ');
-		text_add_shell_quoted(&line, report->to_stage.at[i]);
-	}
-	cli_note(cli, "to record it in git: git add%s", line.data);
 }
 
 static void print_added_json(struct cli *cli, const struct data_add_report *report)
@@ -146,13 +166,15 @@ static void print_added_json(struct cli *cli, const struct data_add_report *repo
 	data_json_print(cli, &text);
 }
 
-void data_show_added(struct cli *cli, const struct data_add_report *report)
+void data_show_added(struct cli *cli, const struct data_repo *repo, const struct data_add_report *report)
 {
 	cli_progress_clear(cli);
 	if (cli->json)
 		print_added_json(cli, report);
-	else
+	else {
 		show_added_text(cli, report);
+		data_show_to_stage(cli, repo, &report->to_stage);
+	}
 }
 
 static const char no_to_remote[] = "add it and push it: mlmake data add PATH && mlmake data push -r NAME PATH; the cache's copy goes with mlmake data gc";
@@ -195,7 +217,7 @@ static int run_add(struct cli *cli, int argc, char **argv, struct err *err)
 		data_set_lock_wait(repo, wait_ms);
 	if (out ? data_add_copy(repo, args.at[0], out, force, &report, err) < 0 : data_add(repo, args.at, args.len, &add, &report, err) < 0)
 		return -1;
-	data_show_added(cli, &report);
+	data_show_added(cli, repo, &report);
 	return 0;
 }
 
@@ -221,7 +243,7 @@ static int run_commit(struct cli *cli, int argc, char **argv, struct err *err)
 	if (data_cli_open(cli, &repo, err) < 0 ||
 	    data_commit(repo, args.at, args.len, &add, &report, &absent, err) < 0)
 		return -1;
-	data_show_added(cli, &report);
+	data_show_added(cli, repo, &report);
 	data_warn_list(cli, "not here, so left as recorded:", &absent);
 	return 0;
 }

@@ -30,8 +30,11 @@ void data_warn_list(struct cli *cli, const char *title, const struct strlist *li
 void data_json_list(struct json_writer *w, const char *key, const struct strlist *list);
 void data_json_print(struct cli *cli, struct buf *text);
 
+/* Prints the git command that stages what changed (relative to the root), as it is typed here. */
+void data_show_to_stage(struct cli *cli, const struct data_repo *repo, const struct strlist *to_stage);
+
 /* Prints what add, commit and the imports did. */
-void data_show_added(struct cli *cli, const struct data_add_report *report);
+void data_show_added(struct cli *cli, const struct data_repo *repo, const struct data_add_report *report);
 
 /* Why there is no --with-deps, and no --config of another repository. */
 extern const char data_no_with_deps[], data_no_config[];

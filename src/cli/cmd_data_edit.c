@@ -1,19 +1,6 @@
 /* mlmake data remove, move, unprotect */
 #include "cli/cmd_data.h"
 
-#include "base/text.h"
-
-static void show_to_stage(struct cli *cli, const struct strlist *to_stage)
-{
-	struct buf line CLEANUP(buf_release) = BUF_INIT;
-	for (size_t i = 0; i < to_stage->len; i++) {
-		buf_addch(&line, ' ');
-		text_add_shell_quoted(&line, to_stage->at[i]);
-	}
-	if (to_stage->len)
-		cli_note(cli, "to record it in git: git add%s", line.data);
-}
-
 static int run_remove(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	bool with_data = false, force = false;
@@ -33,7 +20,7 @@ static int run_remove(struct cli *cli, int argc, char **argv, struct err *err)
 		return -1;
 	for (size_t i = 0; i < removed.len; i++)
 		cli_note(cli, with_data ? "removed %s and its data" : "%s is no longer tracked; its data stays", removed.at[i]);
-	show_to_stage(cli, &to_stage);
+	data_show_to_stage(cli, repo, &to_stage);
 	return 0;
 }
 
@@ -65,7 +52,7 @@ static int run_move(struct cli *cli, int argc, char **argv, struct err *err)
 	    data_move(repo, args.at[0], args.at[1], &to, &to_stage, err) < 0)
 		return -1;
 	cli_note(cli, "%s is %s now", args.at[0], to.data);
-	show_to_stage(cli, &to_stage);
+	data_show_to_stage(cli, repo, &to_stage);
 	return 0;
 }
 
@@ -94,7 +81,7 @@ static int run_unprotect(struct cli *cli, int argc, char **argv, struct err *err
 	if (data_cli_open(cli, &repo, err) < 0 ||
 	    data_unprotect(repo, args.at, args.len, &files, err) < 0)
 		return -1;
-	cli_note(cli, "%zu %s a copy now", files, files == 1 ? "file is" : "files are each");
+	cli_note(cli, "%zu %s now", files, files == 1 ? "file is a copy" : "files are copies");
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 
 struct gc_flags {
 	struct data_gc_options gc;
+	struct cli *cli;
 	bool workspace, force;
 	const char *num, *date;
 };
@@ -29,10 +30,10 @@ static void add_amount(struct buf *line, size_t objects, uint64_t bytes, const c
 	buf_addf(line, ") %s", where);
 }
 
-static void add_all(struct buf *line, const struct data_gc_report *report)
+static void add_all(struct buf *line, const struct data_gc_report *report, bool cleaned)
 {
 	add_amount(line, report->objects, report->bytes, "of the cache");
-	if (!report->remote)
+	if (!cleaned)
 		return;
 	buf_addstr(line, " and ");
 	add_amount(line, report->remote_objects, report->remote_bytes, "of the remote");
@@ -42,15 +43,19 @@ static void add_all(struct buf *line, const struct data_gc_report *report)
 static bool ask(void *ctx, const struct data_gc_report *report)
 {
 	struct buf line CLEANUP(buf_release) = BUF_INIT;
+	const struct gc_flags *flags = ctx;
 	char answer[16] = "";
-	add_all(&line, report);
-	cli_progress_clear(ctx);
-	fprintf(stderr, "Nothing in the chosen scopes records %s. Delete for good? [y/N] ", line.data);
+	add_all(&line, report, flags->gc.with_remote);
+	cli_progress_clear(flags->cli);
+	fprintf(stderr, "Nothing in the chosen scopes records %s", line.data);
+	if (report->copied)
+		fprintf(stderr, ", but for %zu that the remote '%s' has, too", report->copied, report->remote);
+	fprintf(stderr, ". Delete for good? [y/N] ");
 	fflush(stderr);
 	return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
-static void print_json(struct cli *cli, const struct data_gc_report *report)
+static void print_json(struct cli *cli, const struct data_gc_report *report, const struct data_gc_options *options)
 {
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
 	struct json_writer w;
@@ -61,8 +66,11 @@ static void print_json(struct cli *cli, const struct data_gc_report *report)
 	json_pair_uint(&w, "kept_for_other_branches", report->kept);
 	json_pair_uint(&w, "objects", report->objects);
 	json_pair_uint(&w, "bytes", report->bytes);
-	if (report->remote) {
+	if (report->remote)
 		json_pair_str(&w, "remote", report->remote);
+	if (options->not_in_remote)
+		json_pair_uint(&w, "on_remote", report->copied);
+	if (options->with_remote) {
 		json_pair_uint(&w, "remote_objects", report->remote_objects);
 		json_pair_uint(&w, "remote_bytes", report->remote_bytes);
 	}
@@ -72,20 +80,22 @@ static void print_json(struct cli *cli, const struct data_gc_report *report)
 	data_json_print(cli, &text);
 }
 
-static int show(struct cli *cli, const struct data_gc_report *report, bool dry)
+static int show(struct cli *cli, const struct data_gc_report *report, const struct data_gc_options *options)
 {
 	struct buf line CLEANUP(buf_release) = BUF_INIT;
-	bool any = report->objects || report->remote_objects;
+	bool any = report->objects || report->remote_objects, dry = options->dry;
 	cli_progress_clear(cli);
-	add_all(&line, report);
+	add_all(&line, report, options->with_remote);
 	if (cli->json)
-		print_json(cli, report);
+		print_json(cli, report, options);
 	for (size_t i = 0; dry && !cli->json && i < report->names.len; i++)
 		cli_out(cli, "%s\n", report->names.at[i]);
 	if (!any)
 		cli_note(cli, "nothing to delete");
 	else
 		cli_note(cli, "%s %s", report->deleted ? "deleted" : dry ? "would delete" : "left", line.data);
+	if (report->copied)
+		cli_note(cli, "the remote '%s' has %zu of them; mlmake data pull brings them back", report->remote, report->copied);
 	if (report->kept)
 		cli_note(cli, "kept %zu %s that only other branches or tags record; --strict deletes them", report->kept,
 			 report->kept == 1 ? "object" : "objects");
@@ -102,6 +112,12 @@ static int check(struct cli *cli, const struct gc_flags *flags, struct err *err)
 		err_set(err, ERR_CONFIG, "'%s' wants to know what is to be kept", cli->full_name);
 		return err_hint(err, "-w the work tree, -a all branches, -T all tags, -A all commits, --rev REV, --date YYYY-MM-DD");
 	}
+	if (gc->not_in_remote && gc->with_remote) {
+		err_set(err, ERR_CONFIG, "--not-in-remote and --cloud exclude each other");
+		return err_hint(err, "-r NAME says which remote is asked");
+	}
+	if (gc->quick && !gc->not_in_remote)
+		return err_set(err, ERR_CONFIG, "--quick is about --not-in-remote");
 	if (!flags->force && !gc->dry && !isatty(STDIN_FILENO)) {
 		err_set(err, ERR_CONFIG, "there is nobody to ask whether to delete");
 		return err_hint(err, "--dry shows what would go, -f deletes it without asking");
@@ -120,9 +136,9 @@ static int take_num(struct gc_flags *flags, struct err *err)
 		err_set(err, ERR_CONFIG, "'%s' is no number of commits", flags->num);
 		return err_hint(err, "--rev main -n 10: the last ten; -n -1: all of them");
 	}
-	if (!flags->gc.revs.len) {
-		err_set(err, ERR_CONFIG, "-n says how many commits of a --rev are meant, and there is none");
-		return err_hint(err, "--rev HEAD -n %s", flags->num);
+	if (!flags->gc.revs.len && !flags->gc.branches) {
+		err_set(err, ERR_CONFIG, "-n says how many commits of a --rev or of the branches are meant, and there is none");
+		return err_hint(err, "--rev HEAD -n %s, or -a -n %s", flags->num, flags->num);
 	}
 	flags->gc.rev_commits = num < 0 ? UINT_MAX : (unsigned)num;
 	return 0;
@@ -155,19 +171,21 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 'T', "all-tags", NULL, "keep what the tags record", OPTION_FLAG, &gc->tags },
 		{ 'A', "all-commits", NULL, "keep what any commit of any branch or tag records", OPTION_FLAG, &gc->commits },
 		{ 0, "rev", "REV", "keep what that revision records (may be repeated)", OPTION_LIST, &gc->revs },
-		{ 'n', "num", "N", "with --rev: what the last N commits up to each record; -1: all", OPTION_STRING, &flags.num },
+		{ 'n', "num", "N", "with --rev or -a: what the last N commits up to each record; -1: all", OPTION_STRING, &flags.num },
 		{ 0, "date", "YYYY-MM-DD", "keep what commits of that day and later record, of any branch or tag", OPTION_STRING, &flags.date },
 		{ 'p', "projects", "DIR", "keep what that data repository records, too (several, and repeated)", OPTION_WORDS, &gc->projects },
 		{ 0, "strict", NULL, "delete what only other branches and tags record", OPTION_FLAG, &gc->strict },
 		{ 'c', "cloud", NULL, "the default remote's objects, too", OPTION_FLAG, &gc->with_remote },
 		{ 'r', "remote", "NAME", "that remote's objects, too", OPTION_STRING, &gc->remote },
+		{ 0, "not-in-remote", NULL, "of what is recorded, keep only what the remote (the default one, or -r) has not", OPTION_FLAG,
+		  &gc->not_in_remote },
+		{ 0, "quick", NULL, "with that: tell from the sizes there, instead of reading it all", OPTION_FLAG, &gc->quick },
 		{ 0, "skip-failed", NULL, "go on without revisions' records and manifests that cannot be read", OPTION_FLAG, &gc->skip_failed },
 		{ 0, "dry", NULL, "list what would be deleted", OPTION_FLAG, &gc->dry },
 		{ 'f', "force", NULL, "do not ask", OPTION_FLAG, &flags.force },
 		{ 'j', "jobs", "N", "requests at once", OPTION_UINT, &gc->jobs },
 		{ 0, "all-experiments", NULL, "dvc's experiments are commits below refs/exps: --rev keeps what one records, and may be repeated",
 		  OPTION_REFUSED, NULL },
-		{ 0, "not-in-remote", NULL, "mlmake data push first, so that the remote has what the cache loses", OPTION_REFUSED, NULL },
 		OPTION_END,
 	};
 	struct args args;
@@ -176,14 +194,15 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		return go_on;
 	if (take_num(&flags, err) < 0 || take_date(&flags, err) < 0 || check(cli, &flags, err) < 0)
 		return -1;
-	gc->with_remote = gc->with_remote || gc->remote;
+	gc->with_remote = !gc->not_in_remote && (gc->with_remote || gc->remote);
 	gc->confirm = flags.force ? NULL : ask;
-	gc->ctx = cli;
+	gc->ctx = &flags;
+	flags.cli = cli;
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct data_gc_report report CLEANUP(data_gc_report_release) = { .remote = NULL };
 	if (data_cli_open(cli, &repo, err) < 0 || data_gc(repo, gc, &report, err) < 0)
 		return -1;
-	return show(cli, &report, gc->dry);
+	return show(cli, &report, gc);
 }
 
 const struct command cmd_data_gc = {
@@ -194,10 +213,14 @@ const struct command cmd_data_gc = {
 		"record. What only other branches, tags, linked worktrees' commits\n"
 		"and stashes record stays, too, unless --strict is given. When a .dvc file, dvc.lock or manifest\n"
 		"cannot be read, nothing is deleted. Repositories that share the cache are named with -p.\n\n"
+		"--not-in-remote makes room: what the remote has goes, too, once each object there was read and found right. Manifests of\n"
+		"directories stay, so that status and diff still know what there is, and so does what pull would look for elsewhere: imports,\n"
+		"outputs with a remote of their own, and data of DVC 2; with cache.type symlink also what the work tree links to.\n\n"
 		"Examples:\n"
 		"  mlmake data gc -w --dry          what would go\n"
 		"  mlmake data gc -a -T             keeps what branches and tags record; asks first\n"
 		"  mlmake data gc --rev main -n 10 --strict  keeps what the last ten commits of main record\n"
+		"  mlmake data gc -A --not-in-remote --dry  what would go of what was pushed, too\n"
 		"  mlmake data gc -A -r storage -f  keeps what any commit records, cleans that remote, too\n",
 	.has_json = true,
 	.run = run,

@@ -28,7 +28,7 @@ static int run_import(struct cli *cli, int argc, char **argv, struct err *err)
 	struct data_add_report report CLEANUP(data_add_report_release) = { .staged = false };
 	if (data_cli_open(cli, &repo, err) < 0 || data_import(repo, args.at[0], args.at[1], &import, &report, err) < 0)
 		return -1;
-	data_show_added(cli, &report);
+	data_show_added(cli, repo, &report);
 	return 0;
 }
 
@@ -81,7 +81,7 @@ static int run_import_url(struct cli *cli, int argc, char **argv, struct err *er
 	struct data_add_report report CLEANUP(data_add_report_release) = { .staged = false };
 	if (data_cli_open(cli, &repo, err) < 0 || data_import_url(repo, args.at[0], &import, &report, err) < 0)
 		return -1;
-	data_show_added(cli, &report);
+	data_show_added(cli, repo, &report);
 	return 0;
 }
 
@@ -124,7 +124,7 @@ static int run_update(struct cli *cli, int argc, char **argv, struct err *err)
 	struct data_add_report report CLEANUP(data_add_report_release) = { .staged = false };
 	if (data_cli_open(cli, &repo, err) < 0 || data_update(repo, args.at, args.len, &import, &report, err) < 0)
 		return -1;
-	data_show_added(cli, &report);
+	data_show_added(cli, repo, &report);
 	return 0;
 }
 

@@ -86,10 +86,17 @@ static void changes(struct cli *cli, bool *any, const char *title, const char *h
 		cli_out(cli, "        renamed: %s -> %s\n", changed->renamed.at[i].from, changed->renamed.at[i].to);
 }
 
+static bool has_changes(const struct data_changes *changed)
+{
+	return changed->modified.len || changed->added.len || changed->deleted.len || changed->unknown.len || changed->renamed.len;
+}
+
 static void print_text(struct cli *cli, const struct data_status *status, bool unchanged)
 {
 	bool any = false;
-	list(cli, &any, "Not in the cache:", "mlmake data fetch downloads it", &status->not_in_cache);
+	/* What changed, or is only in part here, is not for commit to record. */
+	list(cli, &any, "Not in the cache:", has_changes(&status->uncommitted) ? "mlmake data fetch downloads it" :
+	     "mlmake data fetch downloads it, mlmake data commit takes it from the work tree", &status->not_in_cache);
 	list(cli, &any, "Not on the remote:", "mlmake data push uploads it", &status->not_in_remote);
 	changes(cli, &any, "Changed in .dvc files since the last commit:", "git commit records the .dvc files", &status->committed);
 	changes(cli, &any, "Changed data that no .dvc file records yet:",
@@ -103,9 +110,7 @@ static void print_text(struct cli *cli, const struct data_status *status, bool u
 
 static bool is_dirty(const struct data_status *status)
 {
-	const struct data_changes *changed = &status->uncommitted;
-	return changed->modified.len || changed->added.len || changed->deleted.len || changed->unknown.len || changed->renamed.len ||
-	       status->not_in_cache.len || status->not_in_remote.len;
+	return has_changes(&status->uncommitted) || status->not_in_cache.len || status->not_in_remote.len;
 }
 
 static int show(struct cli *cli, const struct data_status *status, const struct status_flags *flags)
@@ -130,7 +135,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 0, "granular", NULL, "list what is in directories, too", OPTION_FLAG, &flags.status.granular },
 		{ 'c', "cloud", NULL, "compare with the remote", OPTION_FLAG, &flags.status.not_in_remote },
 		{ 0, "not-in-remote", NULL, "the same", OPTION_FLAG, &flags.status.not_in_remote },
-		{ 'r', "remote", "NAME", "that remote instead of the default one", OPTION_STRING, &flags.status.remote },
+		{ 'r', "remote", "NAME", "the same with that remote instead of the default one", OPTION_STRING, &flags.status.remote },
 		{ 'j', "jobs", "N", "requests at once", OPTION_UINT, &flags.status.jobs },
 		{ 0, "untracked-files", "no|all", "list files that neither git nor the data tracks", OPTION_CHOICE, &untracked },
 		{ 0, "no-remote-refresh", NULL, "what the remote has is not remembered: without -c nothing is asked", OPTION_REFUSED, NULL },
@@ -143,6 +148,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	int go_on = cli_parse(cli, options, argc, argv, &args, err);
 	if (go_on <= 0)
 		return go_on;
+	flags.status.not_in_remote = flags.status.not_in_remote || flags.status.remote;
 	flags.status.untracked = text_eq(untracked, "all");
 	struct data_repo *repo CLEANUP(data_close_ptr) = NULL;
 	struct data_status status CLEANUP(data_status_release) = { .has_git = false };

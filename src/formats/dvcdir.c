@@ -47,6 +47,14 @@ struct dvc_entry *dvc_dir_find(const struct dvc_dir *dir, const char *relpath)
 	return dir->len ? bsearch(&key, dir->entries, dir->len, sizeof(key), compare_entries) : NULL;
 }
 
+bool dvc_dir_has_part(const struct dvc_dir *dir, const char *path)
+{
+	for (size_t i = 0; i < dir->len; i++)
+		if (path_inside(path, dir->entries[i].relpath))
+			return true;
+	return false;
+}
+
 /* A member must not lie below another one. Directories that the entry before has too were looked at with it. */
 static int check_parents(const struct dvc_dir *dir, size_t index, struct err *err)
 {

@@ -50,6 +50,8 @@ int dvc_dir_sort(struct dvc_dir *dir, struct err *err) MUST_CHECK;
 
 /* Of a sorted directory; NULL if it has no such member. */
 struct dvc_entry *dvc_dir_find(const struct dvc_dir *dir, const char *relpath);
+/* Whether a member is path or lies below it. */
+bool dvc_dir_has_part(const struct dvc_dir *dir, const char *path);
 
 /* Appends the manifest of a sorted directory. */
 void dvc_dir_render(struct buf *out, const struct dvc_dir *dir);

@@ -383,6 +383,21 @@ def test_without_a_remote(data):
     assert "no remote 'x'" in data.mlmake("data", "push", "-r", "x", check=2).stderr
 
 
+def test_commit_is_named_only_where_it_records_nothing_new(data):
+    for name in ("d/a", "d/b"):
+        data.write(name, name)
+    data.mlmake("data", "add", "--no-commit", "d")
+    assert "mlmake data commit takes it" in data.mlmake("data", "status").stdout
+    (data.path / "d/a").unlink()
+    assert "data commit" not in data.mlmake("data", "status").stdout, "it would forget d/a"
+
+
+def test_status_of_a_named_remote_asks_it(stored, tmp_path):
+    stored.mlmake("data", "remote", "add", "empty", tmp_path / "empty")
+    assert json.loads(stored.mlmake("data", "status", "-r", "empty", "--json").stdout)["not_in_remote"] == ["d/", "f"]
+    assert "no remote 'nope'" in stored.mlmake("data", "status", "-r", "nope", check=2).stderr
+
+
 def test_a_pinned_remote(stored, tmp_path):
     stored.mlmake("data", "remote", "add", "second", tmp_path / "second")
     stored.write("g", "only there")

@@ -263,3 +263,140 @@ def test_linked_worktrees_and_stashes_keep_their_data(stored):
     stored.git("stash", "clear")
     stored.mlmake("data", "gc", "-w", "-f")
     assert [n for n in names if cached(stored, n).exists()] == ["base"]
+
+
+@pytest.fixture
+def half(stored):
+    """d/ (a, b, s/c) and f are on the remote, "new" is not; all of it is recorded."""
+    stored.write("new", "new")
+    stored.mlmake("data", "add", "new")
+    stored.git("add", "-A")
+    stored.git("commit", "-qm", "half")
+    stored.names = {name: f"content of {name}\n" for name in ("d/a", "d/b", "d/s/c", "f")} | {"new": "new"}
+    return stored
+
+
+def held(box):
+    return [name for name, content in box.names.items() if cached(box, content).exists()]
+
+
+def damage(path):
+    path.chmod(0o644)
+    path.write_bytes(b"#" * path.stat().st_size)
+
+
+@pytest.mark.parametrize("how", [[], ["--quick"], ["-r", "store"]])
+def test_what_the_remote_has_goes_where_that_is_asked_for(half, how):
+    half.write("gone", "gone")
+    half.mlmake("data", "add", "gone")
+    (half.path / "gone.dvc").unlink()
+    dry = gc(half, "-w", "--not-in-remote", "--dry", *how)
+    assert dry["on_remote"] == 4 and dry["objects"] == 5 and dry["remote"] == "store" and held(half) == list(half.names)
+    said = half.mlmake("data", "gc", "-w", "--not-in-remote", "-f", *how).stderr
+    assert "deleted 5 objects" in said and "'store' has 4 of them" in said
+    assert held(half) == ["new"] and not cached(half, "gone").exists()
+    assert half.read("d/a") == b"content of d/a\n", "the work tree is not touched"
+    assert json.loads(half.mlmake("data", "status", "--json", "--granular").stdout)["not_in_cache"] == ["d/a", "d/b", "d/s/c", "f"]
+    shutil.rmtree(half.path / "d")
+    half.mlmake("data", "pull")
+    assert held(half) == list(half.names) and half.read("d/s/c") == b"content of d/s/c\n"
+    half.mlmake("data", "verify", "new", "d", "f")
+
+
+def test_what_has_the_name_on_the_remote_is_read_first(half):
+    damage(on_remote(half, "content of d/a\n"))
+    on_remote(half, "content of d/b\n").unlink()
+    gc(half, "-w", "--not-in-remote", "-f")
+    assert held(half) == ["d/a", "d/b", "new"]
+    half.mlmake("data", "verify", "-r", "store", "--repair")
+    gc(half, "-w", "--not-in-remote", "-f")
+    assert held(half) == []  # verify sent "new", too
+
+
+def test_a_remote_that_is_not_there_has_nothing(half):
+    os.rename(half.remote, half.remote.with_name("away"))
+    half.mlmake("data", "gc", "-w", "--not-in-remote", "-f", check=None)
+    assert held(half) == list(half.names)
+    assert "exclude each other" in half.mlmake("data", "gc", "-w", "-c", "--not-in-remote", "-f", check=2).stderr
+    assert "--not-in-remote" in half.mlmake("data", "gc", "-w", "--quick", "-f", check=2).stderr
+
+
+def test_what_pull_would_not_look_for_there_stays(half, tmp_path):
+    """A pinned output, another project's, what links lead to, and what only another branch records but is not pushed."""
+    half.mlmake("data", "remote", "add", "second", tmp_path / "second")
+    half.write("f.dvc", half.read("f.dvc").decode() + "  remote: second\n")
+    other = Sandbox(tmp_path / "other")
+    other.mlmake("data", "init", "--no-scm")
+    other.mlmake("data", "config", "cache.dir", half.path / ".dvc/cache")
+    other.write("w", "content of d/a\n")
+    other.mlmake("data", "add", "w")
+    half.git("checkout", "-q", "-b", "side")
+    half.write("v", "of side")
+    half.mlmake("data", "add", "v")
+    half.git("add", "v.dvc", ".gitignore")
+    half.git("commit", "-qm", "side", "v.dvc", ".gitignore")
+    half.git("stash", "-q")
+    half.git("checkout", "-q", "main")
+    half.git("stash", "pop", "-q")
+    gc(half, "-w", "--not-in-remote", "-f", "-p", other.path)
+    assert held(half) == ["d/a", "f", "new"] and cached(half, "of side").exists()
+    half.mlmake("data", "pull", "d")
+    half.mlmake("data", "config", "cache.type", "symlink")
+    half.mlmake("data", "checkout", "--relink", "d")
+    gc(half, "-w", "--not-in-remote", "-f")
+    assert half.read("d/b") == b"content of d/b\n" and (half.path / "d/b").is_symlink()
+
+
+def test_what_is_imported_stays(half, tmp_path):
+    """It is fetched from where it is from, which may be gone."""
+    twin = tmp_path / "twin"
+    shutil.copytree(half.path, twin, symlinks=True)
+    half.mlmake("data", "import", twin, "f", "-o", "imported")
+    half.mlmake("data", "remove", "f")
+    half.git("add", "-A")
+    half.git("commit", "-qm", "imported")
+    gc(half, "-w", "--strict", "--not-in-remote", "-f")
+    assert held(half) == ["f", "new"]
+
+
+@pytest.mark.slow
+def test_dvc_agrees_on_what_the_remote_has(half, tmp_path):
+    twin = Sandbox(tmp_path / "twin")
+    shutil.copytree(half.path, twin.path, dirs_exist_ok=True, symlinks=True)
+    on_remote(half, "content of d/b\n").unlink()
+    twin.dvc("gc", "-q", "-f", "-w", "--not-in-remote")
+    gc(half, "-w", "--not-in-remote", "-f")
+    twin.names = half.names
+    assert held(half) == held(twin) == ["d/b", "new"]
+
+
+def test_commits_of_each_branch(stored):
+    """-a -n, as dvc has it."""
+    def version(name):
+        stored.write("v", name)
+        stored.mlmake("data", "add", "v")
+        stored.git("add", "-A")
+        stored.git("commit", "-qm", name)
+    for name in ("1", "2", "3"):
+        version(name)
+    stored.git("checkout", "-q", "-b", "side", "HEAD~2")
+    for name in ("a", "b", "c"):
+        version(name)
+    gc(stored, "-a", "-n", "2", "--strict", "-f")
+    assert [n for n in "123abc" if cached(stored, n).exists()] == ["2", "3", "b", "c"]
+
+
+def test_it_is_said_where_an_unreadable_record_is(history):
+    history.git("stash", "-q")
+    history.git("checkout", "-q", "other")
+    history.write("x.dvc", "")
+    history.git("add", "-f", "x.dvc")
+    said = history.mlmake("data", "gc", "-w", "-f", check=3).stderr
+    assert "the work tree has that record" in said and "mend or remove it first" in said
+    (history.path / "x.dvc").unlink()
+    assert "git's index has that record" in history.mlmake("data", "gc", "-w", "-f", check=3).stderr
+    history.git("commit", "-qm", "broken")
+    history.git("checkout", "-qf", "main")
+    said = history.mlmake("data", "gc", "-w", "-f", check=3).stderr
+    assert "another branch or tag has that record" in said and "--strict leaves other branches and tags out" in said
+    history.mlmake("data", "gc", "-w", "-f", "--strict")

@@ -162,6 +162,23 @@ def test_from_a_remote_of_the_source(tmp_path, source):
     assert not (box.path / "f.dvc").exists() and not (box.path / "f").exists()
 
 
+def test_a_remote_that_the_source_does_not_have(tmp_path, source):
+    """Whatever its cache has: in another clone nothing could be had by that record."""
+    box = make_repo(tmp_path / "box", source)
+    for command in (["import", box.url, "data"], ["get", box.url, "data"], ["ls", box.url]):
+        refused = box.mlmake("data", *command, "--remote", "nope", check=2)
+        assert "has no remote 'nope'" in refused.stderr and "--remote" in refused.stderr
+    assert not (box.path / "data.dvc").exists() and not (box.path / "data").exists()
+    source.mlmake("data", "remote", "add", "-d", "store", tmp_path / "store")
+    source.git("commit", "-qam", "remote")
+    box.mlmake("data", "import", box.url, "data", "--remote", "store")
+    source.mlmake("data", "remote", "rename", "store", "other")
+    source.git("commit", "-qam", "renamed")
+    shutil.rmtree(box.path / ".dvc/cache")
+    box.mlmake("data", "pull")
+    assert box.read("data/a") == b"1\n"
+
+
 def test_plain_git_and_no_repository(tmp_path, gitbox):
     gitbox.write("src/x.py", "x")
     gitbox.git("add", "-A")

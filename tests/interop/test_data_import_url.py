@@ -133,6 +133,11 @@ def test_http(pair, web):
     assert pair[1].read("o-etag") == b"something else\n" == pair[1].read("partial")
 
 
+def test_a_url_with_a_space(box, web):
+    refused = box.mlmake("data", "import-url", f"{web.url}/a b.csv", "x", check=2)
+    assert "%20" in refused.stderr and not (box.path / "x.dvc").exists()
+
+
 def test_http_failures(box, web):
     assert "404" in box.mlmake("data", "import-url", f"{web.url}/404/x", check=3).stderr
     assert "redirects more than" in box.mlmake("data", "import-url", f"{web.url}/loop", "x", check=4).stderr

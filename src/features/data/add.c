@@ -395,6 +395,18 @@ static void look_at_whole(struct add_run *run, const struct tracked *owner, stru
 		walk_list(&adding->walk);
 }
 
+static int absent(struct add_run *run, const struct tracked *owner, const char *sub, const struct adding *adding, struct err *err)
+{
+	struct selection chosen CLEANUP(selection_release) = SELECTION_INIT;
+	struct err recorded CLEANUP(err_release) = ERR_INIT;
+	if (owner)
+		vec_push(&chosen.list, ((struct selected){ owner, mem_strdup(sub) }));
+	const char *shown = adding->given[0] == '/' ? adding->rel : adding->given; /* commit names all of them from the root */
+	err_set(err, ERR_CONFIG, "%s does not exist", shown);
+	bool known = owner && selection_check_parts(run->repo, &chosen, true, &recorded) == 0;
+	return known ? err_hint(err, "it is tracked: mlmake data checkout %s brings it back", shown) : -1;
+}
+
 static int begin(struct add_run *run, const struct outs *outs, const char *given, struct err *err)
 {
 	struct buf rel CLEANUP(buf_release) = BUF_INIT;
@@ -412,11 +424,9 @@ static int begin(struct add_run *run, const struct outs *outs, const char *given
 		err->code = ERR_FAILED;
 		return -1;
 	}
-	if (!adding->walk.exists) {
-		err_set(err, ERR_CONFIG, "%s does not exist", given);
-		return owner ? err_hint(err, "it is tracked: mlmake data checkout %s brings it back", given) : -1;
-	}
 	bool part = owner && !text_eq(owner->path, adding->rel);
+	if (!adding->walk.exists)
+		return absent(run, owner, part ? adding->rel + strlen(owner->path) + 1 : NULL, adding, err);
 	if (part && check_part(run, owner, adding->rel + strlen(owner->path) + 1, err) < 0)
 		return -1;
 	if (owner && owner->out->legacy)

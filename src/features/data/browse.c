@@ -114,6 +114,10 @@ static int list_members(struct listing *listing, const struct tracked *tracked, 
 	struct odb_id top = tracked_id(tracked);
 	if (browse_manifest(listing->repo, tracked, &manifest, err) < 0)
 		return -1;
+	bool itself = text_eq(tracked->path, listing->top);
+	listing->found = listing->found || itself;
+	if (!manifest.len && listing->options->empty && !itself)
+		list_path(listing, tracked->path, &top.digest, true, false, false, 0);
 	for (size_t i = 0; i < manifest.len; i++) {
 		struct odb_id id = odb_member(&top, manifest.entries[i].md5);
 		char *path OWNED = path_joined(tracked->path, manifest.entries[i].relpath);
@@ -230,11 +234,8 @@ static int want_members(struct getting *getting, const char *sub, struct err *er
 		if (want_file(getting, &id.digest, rest, name, err) < 0)
 			return -1;
 	}
-	if (*sub && !getting->items.len) {
-		err_set(err, ERR_CONFIG, "%s has no member %s", getting->tracked->path, sub);
-		return err_hint(err, "mlmake data ls -R %s shows those it has", getting->tracked->path);
-	}
-	return 0;
+	char *part OWNED = mem_strdup(*sub ? sub : NULL);
+	return selected_check_part(&(struct selected){ getting->tracked, part }, &getting->manifest, err);
 }
 
 /* Damaged objects are set aside and fetched once more. */

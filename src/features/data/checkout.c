@@ -71,10 +71,7 @@ static bool is_in_the_way(const struct plan *plan, const char *rel)
 		if (dvc_dir_find(&plan->manifest, part))
 			return true;
 	}
-	for (size_t i = 0; i < plan->manifest.len; i++)
-		if (path_inside(rel, plan->manifest.entries[i].relpath))
-			return true;
-	return false;
+	return dvc_dir_has_part(&plan->manifest, rel);
 }
 
 static void plan_dir(struct plan *plan, const struct selected *selected, struct strlist *unsafe)
@@ -102,6 +99,8 @@ static int make_plan(struct plan *plan, const struct selected *selected, struct 
 	if (tracked->out->is_dir && tracked_read_manifest(repo, tracked, &plan->manifest, err) < 0)
 		return -1;
 	if (walk_part(repo, tracked->path, selected->sub, &plan->walk, err) < 0 || walk_hash(repo, &plan->walk, err) < 0)
+		return -1;
+	if (!plan->walk.files.len && !plan->walk.odd.len && selected_check_part(selected, &plan->manifest, err) < 0)
 		return -1;
 	bool odd_top = plan->walk.exists && !plan->walk.is_dir && !plan->walk.files.len;
 	if (odd_top)

@@ -44,6 +44,8 @@ int data_commit(struct data_repo *repo, const char *const *paths, size_t count, 
 	if (status == 0)
 		status = outs_select(repo, &outs, paths, count, &chosen, err);
 	if (status == 0)
+		status = selection_check_parts(repo, &chosen, true, err);
+	if (status == 0)
 		status = choose(repo, &chosen, count > 0, &wanted, ret_absent, err);
 	repo_unlock(repo);
 	if (status == 0 && wanted.len)

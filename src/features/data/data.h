@@ -235,6 +235,7 @@ void data_verify_report_release(struct data_verify_report *report);
 struct data_ls_options {
 	const char *rev;    /* NULL: the work tree */
 	bool recursive;     /* files alone; else what lies directly in path */
+	bool empty;         /* with recursive: and directories without any */
 	bool sizes;         /* of members, too, as far as the cache has them */
 };
 struct data_listed {
@@ -268,7 +269,7 @@ struct data_from_options {
 	const char *remote; /* NULL: its default one */
 	const char *out;    /* get */
 	bool force;         /* get */
-	bool recursive, sizes, data_only; /* ls */
+	bool recursive, empty, sizes, data_only; /* ls */
 };
 int data_ls_from(struct data_repo *repo, const struct data_ui *ui, const char *url, const char *path, const struct data_from_options *options,
 		 struct data_listing *ret, struct err *err) MUST_CHECK;
@@ -305,7 +306,7 @@ struct data_gc_report;
 struct data_gc_options {
 	bool branches, tags, commits; /* besides the work tree; all commits of all refs */
 	struct strlist revs;          /* and these */
-	unsigned rev_commits;         /* of each of these, so many: itself, its first parent, ...; 0: itself */
+	unsigned rev_commits;         /* of each of these and of the branches, so many: itself, its first parent, ...; 0: itself */
 	bool has_since;
 	int64_t since;                /* and all commits of all refs from then on, seconds since 1970 */
 	struct strlist projects;      /* directories of further data repositories that share the cache, each with the same scopes */
@@ -313,16 +314,19 @@ struct data_gc_options {
 	bool skip_failed;  /* go on without records of revisions, and manifests, that cannot be read */
 	bool dry;
 	bool with_remote;
+	bool not_in_remote; /* of what is recorded, keep only what the remote has not; excludes with_remote */
+	bool quick;         /* which is told from the sizes there; else each object there is read */
 	const char *remote; /* NULL: the default one */
 	unsigned jobs;
 	bool (*confirm)(void *ctx, const struct data_gc_report *report); /* NULL: yes. Asked once, before anything is deleted */
 	void *ctx;
 };
 struct data_gc_report {
-	char *remote;
+	char *remote;             /* that was cleaned, or asked what it has */
 	size_t used;              /* objects that are recorded, here or not */
 	size_t kept;              /* by the branches and tags outside of the scopes, here and on the remote */
-	size_t objects, remote_objects; /* that are not recorded */
+	size_t objects, remote_objects; /* that are not recorded, or on the remote, too */
+	size_t copied;            /* which of objects are recorded, and on the remote */
 	uint64_t bytes, remote_bytes;
 	struct strlist names;     /* of the objects, those of the remote last */
 	struct strlist failed;

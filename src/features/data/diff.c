@@ -25,6 +25,7 @@ struct diff_run {
 	const char *const *paths;
 	size_t path_count;
 	struct side old, new;
+	struct strlist untold; /* outputs whose record cannot be read at the other side: nothing is known to have happened to them */
 	struct data_diff *ret;
 };
 
@@ -41,6 +42,7 @@ static void diff_run_release(struct diff_run *run)
 {
 	side_release(&run->old);
 	side_release(&run->new);
+	strlist_release(&run->untold);
 }
 
 static void add_node(struct side *side, const char *path, const char *rel, bool is_dir, const struct digest *digest)
@@ -130,13 +132,33 @@ static bool is_below(const struct strlist *dirs, const char *path)
 	return false;
 }
 
-/* Whether path is asked for. */
+static bool is_recorded_by(const struct tracked *tracked, const char *file)
+{
+	struct buf dir CLEANUP(buf_release) = BUF_INIT, other CLEANUP(buf_release) = BUF_INIT;
+	if (!tracked->stage || !text_eq(path_base(file), "dvc.lock"))
+		return text_eq(tracked->dvc_path, file);
+	path_dir(&dir, file);
+	path_dir(&other, tracked->dvc_path);
+	return text_eq(dir.data, other.data);
+}
+
+static void find_untold(struct diff_run *run, const struct side *side, const struct side *other)
+{
+	for (size_t i = 0; i < other->outs.broken.len; i++)
+		for (size_t k = 0; k < side->outs.list.len; k++)
+			if (is_recorded_by(&side->outs.list.at[k], other->outs.broken.at[i].dvc_path))
+				strlist_add(&run->untold, side->outs.list.at[k].path);
+}
+
+/* Whether path is asked for, and something can be told of it. */
 static bool is_meant(const struct diff_run *run, const char *path)
 {
 	bool meant = !run->path_count;
 	char *plain OWNED = mem_strndup(path, strlen(path) - text_ends(path, "/"));
 	for (size_t i = 0; i < run->path_count && !meant; i++)
 		meant = text_eq(run->paths[i], ".") || path_inside(run->paths[i], plain);
+	for (size_t i = 0; i < run->untold.len && meant; i++)
+		meant = !path_inside(run->untold.at[i], plain);
 	return meant;
 }
 
@@ -253,11 +275,17 @@ int data_diff(struct data_repo *repo, const char *from, const char *to, const ch
 	run.path_count = rels.len;
 	if (repo_git(repo, &git, err) < 0 || (git && git_head_commit(git, &head, err) < 0))
 		return -1;
+	if (!git && !from) {
+		err_set(err, ERR_CONFIG, "%s is not in a git repository, and diff compares with a commit", repo->root);
+		return err_hint(err, "mlmake data status compares the data with the .dvc files");
+	}
 	/* Before the first commit there is nothing to compare with. */
 	if (git && !from && !head.len)
 		return 0;
 	if (load_side(&run, &run.old, from ? from : "HEAD", err) < 0 || load_side(&run, &run.new, to, err) < 0)
 		return -1;
+	find_untold(&run, &run.old, &run.new);
+	find_untold(&run, &run.new, &run.old);
 	compare(&run);
 	struct err late CLEANUP(err_release) = ERR_INIT;
 	if (!to && repo_save_hashes(repo, &late) < 0)

@@ -64,7 +64,7 @@ int data_unprotect(struct data_repo *repo, const char *const *paths, size_t coun
 	if (held_outs_take(repo, paths, count, &outs, err) < 0)
 		return -1;
 	repo_unlock(repo);
-	int status = 0;
+	int status = selection_check_parts(repo, &outs.chosen, true, err);
 	for (size_t i = 0; status == 0 && i < outs.chosen.list.len; i++) {
 		const struct selected *selected = &outs.chosen.list.at[i];
 		char *path OWNED = selected->sub ? path_joined(selected->tracked->path, selected->sub) : mem_strdup(selected->tracked->path);

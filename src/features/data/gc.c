@@ -6,6 +6,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "features/data/browse.h"
+#include "features/data/gc_remote.h"
 #include "features/data/objects.h"
 #include "features/data/transfer.h"
 #include "vcs/git_revs.h"
@@ -14,7 +15,16 @@
 
 #define MAX_RECORD ((size_t)64 << 20)
 
-enum use { USED = 1, USED_ELSEWHERE = 2 }; /* elsewhere: branches and tags outside of the scopes */
+/* HELD: used, and the remote's copy does not do for it. Elsewhere: branches and tags outside of the scopes. */
+enum use { HELD = 1, USED, USED_ELSEWHERE };
+
+/* Where records are from. */
+struct origin {
+	struct data_repo *owner;
+	enum use use;
+	bool in_tree, may_skip;
+	const char *name;
+};
 
 struct unused {
 	struct odb_id id;
@@ -29,6 +39,7 @@ struct gc {
 	struct map used;  /* keys to enum use */
 	struct map blobs; /* git objects and manifests that were read */
 	VEC(struct unused) unused;
+	VEC(struct gc_copy) copies; /* used objects of the cache that the remote might have */
 };
 
 static void gc_release(struct gc *gc)
@@ -36,6 +47,7 @@ static void gc_release(struct gc *gc)
 	map_release(&gc->used);
 	map_release(&gc->blobs);
 	vec_release(&gc->unused);
+	vec_release(&gc->copies);
 }
 
 static bool mark(struct gc *gc, const struct odb_id *id, enum use use)
@@ -57,23 +69,26 @@ static enum use use_of(const struct gc *gc, const struct odb_id *id)
 }
 
 /* An unreadable record: the end; or skipped, where that is allowed and the record is neither of the work tree nor of the index. */
-static int unreadable(struct gc *gc, const char *what, const char *why, bool may_skip, struct err *err)
+static int unreadable(struct gc *gc, const struct origin *from, const char *what, const char *why, struct err *err)
 {
-	if (may_skip && gc->options->skip_failed) {
+	if (from->may_skip && gc->options->skip_failed) {
 		repo_warn(gc->repo, "skipped: %s: %s", what, why);
 		return 0;
 	}
 	err_set(err, ERR_DATA, "%s cannot be read, so nobody can tell what is in use: %s", what, why);
-	return may_skip ? err_hint(err, "--skip-failed goes on as if it recorded nothing") : err_hint(err, "mend or remove it first");
+	err_note(err, "%s has that record", from->name);
+	if (from->use == USED_ELSEWHERE)
+		return err_hint(err, "--strict leaves other branches and tags out, --skip-failed goes on as if it recorded nothing");
+	return from->may_skip ? err_hint(err, "--skip-failed goes on as if it recorded nothing") : err_hint(err, "mend or remove it first");
 }
 
-static int mark_members(struct gc *gc, struct data_repo *owner, const struct tracked *tracked, enum use use, bool may_skip, struct err *err)
+static int mark_members(struct gc *gc, const struct origin *from, const struct tracked *tracked, enum use use, struct err *err)
 {
 	struct dvc_dir manifest CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
 	struct err failure CLEANUP(err_release) = ERR_INIT;
-	if (browse_manifest(owner, tracked, &manifest, &failure) < 0) {
+	if (browse_manifest(from->owner, tracked, &manifest, &failure) < 0) {
 		char *what OWNED = mem_printf("the manifest of %s", tracked->path);
-		return unreadable(gc, what, failure.message, may_skip, err);
+		return unreadable(gc, from, what, failure.message, err);
 	}
 	struct odb_id top = tracked_id(tracked);
 	for (size_t i = 0; i < manifest.len; i++) {
@@ -83,10 +98,22 @@ static int mark_members(struct gc *gc, struct data_repo *owner, const struct tra
 	return 0;
 }
 
-static int mark_outs(struct gc *gc, struct data_repo *owner, const struct outs *outs, enum use use, bool may_skip, struct err *err)
+/* HELD, where only the cache's copy counts: imports are fetched from elsewhere, other projects and pinned outputs have remotes of their own, a
+ * name of DVC 2 is one for any line ends, and symbolic links in the work tree would lead to nothing. */
+static enum use use_of_out(const struct gc *gc, const struct origin *from, const struct tracked *tracked)
+{
+	const char *pinned = tracked->out->remote;
+	const struct odb_links *links = &from->owner->config.links;
+	bool held = from->owner != gc->repo || tracked->is_import || tracked->out->legacy || (pinned && !text_eq(pinned, gc->ret->remote));
+	for (size_t i = 0; i < links->count; i++)
+		held = held || (from->in_tree && links->order[i] == ODB_SYMLINK);
+	return gc->options->not_in_remote && held ? HELD : from->use;
+}
+
+static int mark_outs(struct gc *gc, const struct origin *from, const struct outs *outs, struct err *err)
 {
 	for (size_t i = 0; i < outs->broken.len; i++)
-		if (unreadable(gc, outs->broken.at[i].dvc_path, outs->broken.at[i].err.message, may_skip, err) < 0)
+		if (unreadable(gc, from, outs->broken.at[i].dvc_path, outs->broken.at[i].err.message, err) < 0)
 			return -1;
 	for (size_t i = 0; i < outs->list.len; i++) {
 		const struct tracked *tracked = &outs->list.at[i];
@@ -95,9 +122,10 @@ static int mark_outs(struct gc *gc, struct data_repo *owner, const struct outs *
 			err_set(err, ERR_CONFIG, "%s lists files whose objects are not known here", tracked->dvc_path);
 			return err_hint(err, "use dvc gc in this repository");
 		}
+		enum use use = use_of_out(gc, from, tracked);
 		if (id.digest.kind == DIGEST_NONE || !mark(gc, &id, use))
 			continue;
-		if (id.is_dir && mark_members(gc, owner, tracked, use, may_skip, err) < 0)
+		if (id.is_dir && mark_members(gc, from, tracked, use, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -108,14 +136,13 @@ static bool is_record(const char *name)
 	return dvc_file_is_name(name) || text_eq(name, "dvc.lock");
 }
 
-static int mark_blob(struct gc *gc, struct data_repo *owner, struct git_repo *git, const struct git_entry *entry, enum use use,
-		     bool may_skip, struct err *err)
+static int mark_blob(struct gc *gc, const struct origin *from, struct git_repo *git, const struct git_entry *entry, struct err *err)
 {
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
 	struct outs outs CLEANUP(outs_release) = { .everything = true };
 	struct dvc_file file CLEANUP(dvc_file_release) = DVC_FILE_INIT;
 	struct err failure CLEANUP(err_release) = ERR_INIT;
-	char *seen OWNED = mem_printf("%d %s %s", use, owner->root, entry->oid);
+	char *seen OWNED = mem_printf("%d %s %s", from->use, from->owner->root, entry->oid);
 	if (!map_set(&gc->blobs, seen, NULL))
 		return 0;
 	if (git_blob_read(git, entry->oid, MAX_RECORD, &text, err) < 0)
@@ -126,38 +153,39 @@ static int mark_blob(struct gc *gc, struct data_repo *owner, struct git_repo *gi
 		outs_take_broken(&outs, entry->path, &failure);
 	else
 		outs_take(&outs, "", entry->path, NULL, &file);
-	return mark_outs(gc, owner, &outs, use, may_skip, err);
+	return mark_outs(gc, from, &outs, err);
 }
 
-static int mark_entries(struct gc *gc, struct data_repo *owner, struct git_repo *git, const struct git_entries *entries, enum use use,
-			bool may_skip, struct err *err)
+static int mark_entries(struct gc *gc, const struct origin *from, struct git_repo *git, const struct git_entries *entries, struct err *err)
 {
 	for (size_t i = 0; i < entries->len; i++)
-		if (is_record(path_base(entries->at[i].path)) && mark_blob(gc, owner, git, &entries->at[i], use, may_skip, err) < 0)
+		if (is_record(path_base(entries->at[i].path)) && mark_blob(gc, from, git, &entries->at[i], err) < 0)
 			return -1;
 	return 0;
 }
 
-static int mark_commits(struct gc *gc, struct data_repo *owner, struct git_repo *git, const struct strlist *commits, enum use use,
-			struct err *err)
+static int mark_commits(struct gc *gc, const struct origin *from, struct git_repo *git, const struct strlist *commits, struct err *err)
 {
 	struct git_entries entries CLEANUP(git_entries_release) = { 0 };
 	if (git_commits_entries(git, commits, is_record, &entries, err) < 0)
 		return -1;
-	return mark_entries(gc, owner, git, &entries, use, true, err);
+	return mark_entries(gc, from, git, &entries, err);
 }
 
 static int choose_commits(const struct data_gc_options *options, struct git_repo *git, struct strlist *ret, struct err *err)
 {
-	struct strlist tips CLEANUP(strlist_release) = { 0 }, all CLEANUP(strlist_release) = { 0 };
+	struct strlist tips CLEANUP(strlist_release) = { 0 }, all CLEANUP(strlist_release) = { 0 }, heads CLEANUP(strlist_release) = { 0 };
 	if (options->commits)
 		return git_tips(git, GIT_EVERY_REF, &tips, err) < 0 ? -1 : git_ancestors(git, &tips, ret, err);
 	if (options->has_since && (git_tips(git, GIT_EVERY_REF, &tips, err) < 0 || git_ancestors(git, &tips, &all, err) < 0 ||
 				   git_since(git, &all, options->since, ret, err) < 0))
 		return -1;
-	if ((options->branches && git_tips(git, GIT_BRANCHES, ret, err) < 0) || (options->tags && git_tips(git, GIT_TAGS, ret, err) < 0))
+	if ((options->branches && git_tips(git, GIT_BRANCHES, &heads, err) < 0) || (options->tags && git_tips(git, GIT_TAGS, ret, err) < 0))
 		return -1;
 	unsigned each = options->rev_commits ? options->rev_commits : 1;
+	for (size_t i = 0; i < heads.len; i++)
+		if (git_first_parents(git, heads.at[i], each, ret, err) < 0)
+			return -1;
 	for (size_t i = 0; i < options->revs.len; i++)
 		if (git_first_parents(git, options->revs.at[i], each, ret, err) < 0)
 			return -1;
@@ -170,8 +198,12 @@ static int mark_repo(struct gc *gc, struct data_repo *owner, struct err *err)
 	struct git_entries index CLEANUP(git_entries_release) = { 0 };
 	struct strlist commits CLEANUP(strlist_release) = { 0 }, others CLEANUP(strlist_release) = { 0 };
 	const struct data_gc_options *options = gc->options;
+	const struct origin tree = { owner, USED, .in_tree = true, .name = "the work tree" };
+	const struct origin staged = { owner, USED, .name = "git's index" };
+	const struct origin chosen = { owner, USED, .may_skip = true, .name = "a commit in the chosen scopes" };
+	const struct origin other = { owner, USED_ELSEWHERE, .may_skip = true, .name = "another branch or tag" };
 	struct git_repo *git;
-	if (outs_load(owner, &outs, err) < 0 || mark_outs(gc, owner, &outs, USED, false, err) < 0 || repo_git(owner, &git, err) < 0)
+	if (outs_load(owner, &outs, err) < 0 || mark_outs(gc, &tree, &outs, err) < 0 || repo_git(owner, &git, err) < 0)
 		return -1;
 	if (!git && (options->branches || options->tags || options->commits || options->revs.len || options->has_since)) {
 		err_set(err, ERR_CONFIG, "%s is not in a git repository, so it has no branches, tags or commits", owner->root);
@@ -179,12 +211,12 @@ static int mark_repo(struct gc *gc, struct data_repo *owner, struct err *err)
 	}
 	if (!git)
 		return 0;
-	if (git_entries_read(git, &index, err) < 0 || mark_entries(gc, owner, git, &index, USED, false, err) < 0 ||
-	    choose_commits(options, git, &commits, err) < 0 || mark_commits(gc, owner, git, &commits, USED, err) < 0)
+	if (git_entries_read(git, &index, err) < 0 || mark_entries(gc, &staged, git, &index, err) < 0 ||
+	    choose_commits(options, git, &commits, err) < 0 || mark_commits(gc, &chosen, git, &commits, err) < 0)
 		return -1;
 	if (options->strict || options->commits)
 		return 0;
-	return git_tips(git, GIT_BRANCHES_AND_TAGS, &others, err) < 0 ? -1 : mark_commits(gc, owner, git, &others, USED_ELSEWHERE, err);
+	return git_tips(git, GIT_BRANCHES_AND_TAGS, &others, err) < 0 ? -1 : mark_commits(gc, &other, git, &others, err);
 }
 
 static int mark_projects(struct gc *gc, struct err *err)
@@ -203,18 +235,42 @@ static int mark_projects(struct gc *gc, struct err *err)
 
 /* What is there and unused. */
 
-static void consider(struct gc *gc, const struct odb_id *id, uint64_t size, bool on_remote)
+static void take_unused(struct gc *gc, const struct odb_id *id, uint64_t size, bool on_remote)
 {
-	enum use use = use_of(gc, id);
-	gc->ret->kept += use == USED_ELSEWHERE;
-	if (use)
-		return;
 	struct buf name CLEANUP(buf_release) = BUF_INIT;
 	object_add_name(&name, id);
 	vec_push(&gc->unused, ((struct unused){ *id, size, on_remote }));
 	strlist_take(&gc->ret->names, mem_printf("%s%s", on_remote ? "remote: " : "", name.data));
 	*(on_remote ? &gc->ret->remote_objects : &gc->ret->objects) += 1;
 	*(on_remote ? &gc->ret->remote_bytes : &gc->ret->bytes) += size;
+}
+
+static void consider(struct gc *gc, const struct odb_id *id, uint64_t size, bool on_remote)
+{
+	enum use use = use_of(gc, id);
+	/* Manifests stay: they are small, and say what there is to fetch. */
+	if (gc->options->not_in_remote && use > HELD && !id->is_dir && id->digest.kind == DIGEST_MD5) {
+		vec_push(&gc->copies, ((struct gc_copy){ .id = *id, .size = size }));
+		return;
+	}
+	gc->ret->kept += use == USED_ELSEWHERE;
+	if (!use)
+		take_unused(gc, id, size, on_remote);
+}
+
+static int consider_copies(struct gc *gc, struct remote *remote, struct err *err)
+{
+	if (gc_find_copies(gc->repo, remote, gc->copies.at, gc->copies.len, gc->options->quick, err) < 0)
+		return -1;
+	for (size_t i = 0; i < gc->copies.len; i++) {
+		const struct gc_copy *copy = &gc->copies.at[i];
+		if (copy->ret_there)
+			take_unused(gc, &copy->id, copy->size, false);
+		else
+			gc->ret->kept += use_of(gc, &copy->id) == USED_ELSEWHERE;
+		gc->ret->copied += copy->ret_there;
+	}
+	return 0;
 }
 
 static int consider_cached(void *ctx, const struct odb_id *id, uint64_t size, struct err *err UNUSED)
@@ -272,11 +328,12 @@ static int sweep(struct gc *gc, struct remote *remote, struct err *err)
 {
 	const struct data_gc_options *options = gc->options;
 	if (odb_each(&gc->repo->odb, consider_cached, gc, err) < 0 ||
-	    (remote && objects_list_remote(remote, consider_listed, gc, err) < 0))
+	    (options->with_remote && objects_list_remote(remote, consider_listed, gc, err) < 0) ||
+	    (options->not_in_remote && consider_copies(gc, remote, err) < 0))
 		return -1;
 	if (options->dry || !gc->unused.len || (options->confirm && !options->confirm(options->ctx, gc->ret)))
 		return 0;
-	if (remote && (delete_remote(gc, remote, true, err) < 0 || delete_remote(gc, remote, false, err) < 0))
+	if (options->with_remote && (delete_remote(gc, remote, true, err) < 0 || delete_remote(gc, remote, false, err) < 0))
 		return -1;
 	if (delete_cached(gc, true, err) < 0 || delete_cached(gc, false, err) < 0)
 		return -1;
@@ -284,18 +341,24 @@ static int sweep(struct gc *gc, struct remote *remote, struct err *err)
 	return 0;
 }
 
-static int collect_locked(struct gc *gc, struct err *err)
+static int collect(struct gc *gc, struct remote *remote, struct err *err)
 {
-	struct arena arena CLEANUP(arena_release) = { 0 };
-	struct remote *remote = NULL;
 	if (mark_repo(gc, gc->repo, err) < 0 || mark_projects(gc, err) < 0)
 		return -1;
 	for (size_t i = 0; i < gc->used.len; i++)
-		gc->ret->used += (uintptr_t)gc->used.entries[i].value == USED;
-	if (gc->options->with_remote &&
-	    transfer_open_remote(gc->repo, gc->options->remote, gc->options->jobs, &arena, &remote, &gc->ret->remote, err) < 0)
+		gc->ret->used += (uintptr_t)gc->used.entries[i].value <= USED;
+	return sweep(gc, remote, err);
+}
+
+static int collect_locked(struct gc *gc, struct err *err)
+{
+	const struct data_gc_options *options = gc->options;
+	struct arena arena CLEANUP(arena_release) = { 0 };
+	struct remote *remote = NULL;
+	if ((options->with_remote || options->not_in_remote) &&
+	    transfer_open_remote(gc->repo, options->remote, options->jobs, &arena, &remote, &gc->ret->remote, err) < 0)
 		return -1;
-	int status = sweep(gc, remote, err);
+	int status = collect(gc, remote, err);
 	remote_close(remote);
 	return status;
 }

@@ -33,7 +33,10 @@ static int bring_from_repository(struct data_repo *repo, struct dvc_dep *dep, co
 	if (source_open(repo, &repo->ui, url, rev, SOURCE_COMMIT, &source, err) < 0)
 		return -1;
 	source_set_remote(source, dep->repo_remote);
-	int status = source_list(source, dep->path, content ? SOURCE_FILES : SOURCE_TOPS, &files, err);
+	/* What was imported before may be in a cache there, whatever became of the remote. */
+	int status = dep->repo_rev_lock ? 0 : source_check_remote(source, dep->repo_remote, err);
+	if (status == 0)
+		status = source_list(source, dep->path, content ? SOURCE_FILES : SOURCE_TOPS, &files, err);
 	if (status == 0 && content)
 		status = intake_source(intake, repo, source, &files, err);
 	if (status == 0 && content)

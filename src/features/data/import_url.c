@@ -404,7 +404,12 @@ int import_bring_url(struct data_repo *repo, struct dvc_dep *dep, const char *di
 	forget_state(dep);
 	if (text_starts(dep->path, "remote://"))
 		return bring_remote(&bringing, err);
-	if (text_starts(dep->path, "http://") || text_starts(dep->path, "https://"))
+	bool is_web = text_starts(dep->path, "http://") || text_starts(dep->path, "https://");
+	if (is_web && strpbrk(dep->path, " \t\r\n")) {
+		err_set(err, ERR_CONFIG, "'%s' is no URL: there is white space in it", dep->path);
+		return err_hint(err, "a space is written %%20");
+	}
+	if (is_web)
 		return bring_http(&bringing, dep->path, err);
 	if (text_starts(dep->path, "s3://")) {
 		struct arena arena CLEANUP(arena_release) = { 0 };

@@ -205,6 +205,8 @@ int data_migrate(struct data_repo *repo, const char *const *paths, size_t count,
 	outs_add_broken(repo, &outs, paths, count, &ret->broken);
 	if (status == 0)
 		status = outs_select(repo, &outs, paths, count, &chosen, err);
+	if (status == 0)
+		status = selection_check_parts(repo, &chosen, true, err);
 	for (size_t i = 0; status == 0 && i < chosen.list.len; i++) {
 		const struct tracked *tracked = chosen.list.at[i].tracked;
 		repo_progress(repo, "migrating", i, chosen.list.len, 0);

@@ -67,6 +67,8 @@ int objects_add(struct data_repo *repo, struct objects *objects, const struct se
 	}
 	if (tracked_read_manifest(repo, tracked, &manifest, err) < 0)
 		return -1;
+	if (selected_check_part(selected, &manifest, err) < 0)
+		return -1;
 	struct object_dir dir = { .manifest = top };
 	for (size_t i = 0; i < manifest.len; i++) {
 		struct odb_id id = odb_member(&objects->list.at[top].id, manifest.entries[i].md5);

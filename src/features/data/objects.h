@@ -36,7 +36,8 @@ struct objects {
 /* Not to be copied once something was added. */
 #define OBJECTS_INIT { .list = { 0 } }
 
-/* Adds one out: its object and, of a directory, its members, for which the manifest must be in the cache (else only itself). */
+/* Adds one out: its object and, of a directory, its members, for which the manifest must be in the cache (else only itself). ERR_CONFIG for a
+ * part that the directory does not have. */
 int objects_add(struct data_repo *repo, struct objects *objects, const struct selected *selected, struct err *err) MUST_CHECK;
 /* The object of an out alone. */
 uint32_t objects_add_top(struct data_repo *repo, struct objects *objects, const struct selected *selected);

@@ -389,6 +389,32 @@ void selection_release(struct selection *selection)
 	vec_release(&selection->list);
 }
 
+int selected_check_part(const struct selected *selected, const struct dvc_dir *manifest, struct err *err)
+{
+	const char *path = selected->tracked->path;
+	if (!selected->sub || dvc_dir_has_part(manifest, selected->sub))
+		return 0;
+	err_set(err, ERR_CONFIG, "%s has no member %s", path, selected->sub);
+	return err_hint(err, "mlmake data ls -R %s shows those it has", path);
+}
+
+int selection_check_parts(struct data_repo *repo, const struct selection *chosen, bool in_tree, struct err *err)
+{
+	for (size_t i = 0; i < chosen->list.len; i++) {
+		const struct selected *selected = &chosen->list.at[i];
+		struct dvc_dir manifest CLEANUP(dvc_dir_release) = DVC_DIR_INIT;
+		struct err unknown CLEANUP(err_release) = ERR_INIT;
+		if (!selected->sub)
+			continue;
+		char *rel OWNED = path_joined(selected->tracked->path, selected->sub);
+		char *abs OWNED = repo_abs(repo, rel);
+		if (!(in_tree && fs_exists(abs)) && tracked_read_manifest(repo, selected->tracked, &manifest, &unknown) == 0 &&
+		    selected_check_part(selected, &manifest, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 bool selected_covers(const struct selected *selected, const char *member)
 {
 	return !selected->sub || path_inside(selected->sub, member);

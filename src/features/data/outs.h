@@ -77,6 +77,11 @@ int outs_select(const struct data_repo *repo, const struct outs *outs, const cha
 		struct err *err) MUST_CHECK;
 void selection_release(struct selection *selection);
 
+/* ERR_CONFIG for a part of a directory that its manifest does not have: a name typed wrongly, or one that was never recorded. */
+int selected_check_part(const struct selected *selected, const struct dvc_dir *manifest, struct err *err) MUST_CHECK;
+/* The same of each part; with in_tree what the work tree has counts, too. Where the cache lacks the manifest nobody can tell, so that passes. */
+int selection_check_parts(struct data_repo *repo, const struct selection *chosen, bool in_tree, struct err *err) MUST_CHECK;
+
 /* Whether the member lies in what was selected. */
 bool selected_covers(const struct selected *selected, const char *member);
 

@@ -149,10 +149,30 @@ static int stage_all(struct data_repo *repo, const struct strlist *paths, struct
 	return 0;
 }
 
+/* What went and was never in git is nothing to stage: git add fails for it, and then stages nothing at all. */
+static int drop_unknown(struct data_repo *repo, struct strlist *paths, struct err *err)
+{
+	struct strlist known = { 0 };
+	int status = 0;
+	for (size_t i = 0; status == 0 && i < paths->len; i++) {
+		struct buf git_path CLEANUP(buf_release) = BUF_INIT;
+		char *abs OWNED = repo_abs(repo, paths->at[i]);
+		bool tracked = fs_exists(abs);
+		if (!tracked && (repo_git_path(repo, paths->at[i], &git_path, err) < 0 ||
+				 git_is_tracked(repo->git, git_path.data, &tracked, err) < 0))
+			status = -1;
+		else if (tracked)
+			strlist_add(&known, paths->at[i]);
+	}
+	strlist_release(paths);
+	*paths = known;
+	return status;
+}
+
 int record_stage(struct data_repo *repo, struct strlist *to_stage, struct err *err)
 {
 	struct git_repo *git;
-	if (repo_git(repo, &git, err) < 0)
+	if (repo_git(repo, &git, err) < 0 || (git && drop_unknown(repo, to_stage, err) < 0))
 		return -1;
 	if (git && !repo->config.autostage)
 		return 0;

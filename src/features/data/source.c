@@ -264,6 +264,17 @@ void source_set_remote(struct source *source, const char *name)
 	source->chosen_remote = mem_strdup(name);
 }
 
+int source_check_remote(const struct source *source, const char *name, struct err *err)
+{
+	bool known = !name || !source->projects.len; /* what git alone has is on no remote */
+	for (size_t i = 0; i < source->projects.len; i++)
+		known = known || config_remote_exists(&source->projects.at[i]->config, name);
+	if (known)
+		return 0;
+	err_set(err, ERR_CONFIG, "%s has no remote '%s'", source->url, name);
+	return err_hint(err, "without --remote its default one is asked");
+}
+
 /* Listing */
 
 struct listing {
@@ -308,8 +319,14 @@ static int add_members(struct listing *listing, const struct source_file *top, c
 		file->pinned = top->pinned;
 		file->member = true;
 	}
-	if (!manifest.len && text_eq(listing->path, full))
+	const char *at = manifest.len ? NULL : below(listing, full);
+	if (at && !*at)
 		listing->ret->is_dir = true;
+	struct source_file *empty = at && *at && (listing->depth & SOURCE_EMPTY) ? add_file(listing, at, SOURCE_OBJECT) : NULL;
+	if (empty) {
+		empty->id = top->id;
+		empty->project = top->project;
+	}
 	return 0;
 }
 

@@ -493,7 +493,7 @@ int data_status(struct data_repo *repo, const char *const *paths, size_t count, 
 	if (outs_load(repo, &outs, err) < 0)
 		return -1;
 	outs_add_broken(repo, &outs, paths, count, &ret->broken);
-	if (outs_select(repo, &outs, paths, count, &chosen, err) < 0)
+	if (outs_select(repo, &outs, paths, count, &chosen, err) < 0 || selection_check_parts(repo, &chosen, true, err) < 0)
 		return -1;
 	/* Before what stands for content takes its place: no remote has that. */
 	if (options->not_in_remote && transfer_find_not_in_remote(repo, &chosen, options, &ret->not_in_remote, err) < 0)

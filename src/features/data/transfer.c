@@ -324,17 +324,21 @@ static void name_withheld(struct transfer *transfer)
 	}
 }
 
-/* What cannot be handled goes to the report. */
-static void add_objects(struct transfer *transfer, const struct selection *chosen)
+/* What cannot be handled goes to the report; what was never there to be had is an error. */
+static int add_objects(struct transfer *transfer, const struct selection *chosen, struct err *err)
 {
 	for (size_t i = 0; i < chosen->list.len; i++) {
 		const struct selected *selected = &chosen->list.at[i];
 		struct err odd CLEANUP(err_release) = ERR_INIT;
 		if (tracked_check_supported(selected->tracked, &odd) < 0)
 			strlist_add(&transfer->ret->broken, odd.message);
-		else if (objects_add(transfer->repo, &transfer->objects, selected, &odd) < 0)
+		else if (objects_add(transfer->repo, &transfer->objects, selected, &odd) < 0) {
+			if (odd.code == ERR_CONFIG)
+				return err_move(err, &odd);
 			strlist_take(&transfer->ret->damaged, mem_printf("%s/: %s", selected->tracked->path, odd.message));
+		}
 	}
+	return 0;
 }
 
 static int get_manifests(struct transfer *transfer, const struct selection *chosen, struct err *err);
@@ -346,9 +350,8 @@ static int push_group(struct data_repo *repo, const struct remote_group *group, 
 	size_t moved = ret->moved;
 	uint64_t bytes = ret->bytes;
 	if (open_remote(repo, group->remote, options->jobs, options->limit_rate, false, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
-	    get_manifests(&transfer, &group->chosen, err) < 0)
+	    get_manifests(&transfer, &group->chosen, err) < 0 || add_objects(&transfer, &group->chosen, err) < 0)
 		return -1;
-	add_objects(&transfer, &group->chosen);
 	/* A manifest that is neither here nor there was named by get_manifests, one that was fetched to be looked at is not pushed. */
 	ret->moved = moved;
 	ret->bytes = bytes;
@@ -524,7 +527,8 @@ static int fetch_group(struct data_repo *repo, const struct remote_group *group,
 	}
 	if (options->dry)
 		ret->moved = ret->bytes = 0;
-	add_objects(&transfer, &group->chosen);
+	if (add_objects(&transfer, &group->chosen, err) < 0)
+		return -1;
 	for (uint32_t i = 0; i < transfer.objects.list.len; i++) {
 		const struct object *object = &transfer.objects.list.at[i];
 		if (object->id.is_dir || !object->wanted)
@@ -555,6 +559,8 @@ static int transfer_all(struct data_repo *repo, const char *const *paths, size_t
 	outs_add_broken(repo, &outs, paths, count, &ret->broken);
 	groups_make(&chosen, options->remote, for_push, &groups);
 	size_t imports = for_push ? 0 : import_fetch(repo, &chosen, ret);
+	if (imports && selection_check_parts(repo, &chosen, false, err) < 0)
+		return -1;
 	if (!groups.list.len && !imports) { /* say it when there is no remote, even with nothing to move */
 		struct arena arena CLEANUP(arena_release) = { 0 };
 		struct remote_spec spec;

@@ -510,7 +510,8 @@ int data_verify(struct data_repo *repo, const char *const *paths, size_t count, 
 	struct selection chosen CLEANUP(selection_release) = SELECTION_INIT;
 	struct verify verify CLEANUP(verify_release) = { .repo = repo, .options = options, .ret = ret, .objects = OBJECTS_INIT };
 	*ret = (struct data_verify_report){ .remote = NULL };
-	if (outs_load(repo, &outs, err) < 0 || outs_select(repo, &outs, paths, count, &chosen, err) < 0)
+	if (outs_load(repo, &outs, err) < 0 || outs_select(repo, &outs, paths, count, &chosen, err) < 0 ||
+	    selection_check_parts(repo, &chosen, false, err) < 0)
 		return -1;
 	outs_add_broken(repo, &outs, paths, count, &ret->broken);
 	if (options->with_remote || options->repair) { /* say it at once when there is no such remote */

@@ -64,6 +64,8 @@ static void add_members(struct versioned *run, const struct selected *selected)
 							    failure.message, tracked->dvc_path, run->name));
 		return;
 	}
+	if (selected_check_part(selected, &manifest, &failure) < 0)
+		strlist_add(&run->ret->missing, failure.message);
 	for (size_t i = 0; i < manifest.len; i++) {
 		const char *rel = manifest.entries[i].relpath;
 		struct digest digest = { .kind = DIGEST_MD5 };

@@ -17,7 +17,10 @@ static const char *kind_name(mode_t mode)
 static void add_odd(struct walk *walk, const char *rel, const char *what)
 {
 	struct buf line = BUF_INIT;
-	path_join(&line, walk->path, rel);
+	if (*rel)
+		path_join(&line, walk->path, rel);
+	else
+		buf_addstr(&line, walk->path);
 	/* A name that is not UTF-8 is shown with its odd bytes escaped. */
 	if (!text_is_utf8(line.data, line.len)) {
 		struct buf shown = BUF_INIT;

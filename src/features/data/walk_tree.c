@@ -5,7 +5,6 @@
 #include "features/data/walk_tree.h"
 
 #include "base/text.h"
-#include "formats/dvcfile.h"
 
 #include <errno.h>
 #include <string.h>
@@ -21,7 +20,7 @@ struct task {
 	size_t files;
 	uint64_t bytes;
 	int64_t newest;
-	bool is_plain, has_dirs;
+	bool has_dirs;
 	struct walk_found *failed; /* the first that could not be looked at */
 	struct digest seen;
 };
@@ -168,19 +167,9 @@ static void add_trace(struct buf *out, const char *name, const struct walk_found
 	buf_add(out, name, strlen(name) + 1);
 }
 
-static bool is_plain(const char *name, const struct walk_found *found)
-{
-	if (found->bad_name || found->broken)
-		return false;
-	if (found->type == DT_DIR)
-		return true;
-	return S_ISREG((mode_t)found->stamp.mode) && strcmp(name, ".dvcignore") != 0 && (found->is_link || !dvc_file_is_name(name));
-}
-
-static void count(struct task *task, const char *name, struct walk_found *found)
+static void count(struct task *task, const struct walk_found *found)
 {
 	task->has_dirs |= found->type == DT_DIR;
-	task->is_plain = task->is_plain && is_plain(name, found);
 	if (found->type == DT_DIR)
 		return;
 	task->files++;
@@ -198,7 +187,6 @@ static void look_at_some(void *ctx, size_t index)
 	int dir = dirfd(listing->dir);
 	add_shown(window, listing, &rel);
 	buf_addch(&rel, '/');
-	task->is_plain = true;
 	task->newest = INT64_MIN;
 	for (size_t i = task->from; i < task->from + STATS_PER_TASK && i < listing->found.len; i++) {
 		struct walk_found *found = &listing->found.at[i];
@@ -209,7 +197,7 @@ static void look_at_some(void *ctx, size_t index)
 		if (found->ignored || found->failed)
 			continue;
 		add_trace(&traces, name, found);
-		count(task, name, found);
+		count(task, found);
 	}
 	digest_bytes(DIGEST_SHA256, traces.data, traces.len, &task->seen);
 }
@@ -238,7 +226,6 @@ static int take_task(const struct window *window, const struct task *task, struc
 				     *listing->rel ? "/" : "", listing->names.data + task->failed->name_at);
 	tree->files += task->files;
 	tree->bytes += task->bytes;
-	tree->is_plain = tree->is_plain && task->is_plain;
 	tree->newest = task->newest > tree->newest ? task->newest : tree->newest;
 	return task->has_dirs ? queue_dirs(window, task, queue, err) : 0;
 }
@@ -281,7 +268,7 @@ int walk_tree_read(struct data_repo *repo, const char *path, const char *sub, st
 	struct walk_listing listings[WINDOW];
 	struct digest_stream *seen = digest_begin(DIGEST_SHA256);
 	int status = 0;
-	*ret = (struct walk_tree){ .is_plain = true, .newest = INT64_MIN };
+	*ret = (struct walk_tree){ .newest = INT64_MIN };
 	vec_push(&queue.list, ((struct walk_listing){ .rel = mem_strdup(sub), .names = BUF_INIT }));
 	while (queue.list.len) {
 		window.at = listings;

@@ -28,7 +28,6 @@ struct walk_tree {
 	VEC(struct walk_listing) listings;
 	size_t files;
 	uint64_t bytes;
-	bool is_plain;    /* nothing but files, links to files and directories, all of them to be tracked */
 	int64_t newest;   /* the latest mtime or ctime of a file */
 	struct digest seen; /* sha256 of every name and stamp; the same while nothing changed, if the file system lists in one order */
 };

@@ -30,7 +30,7 @@ int64_t whole_clock(struct data_repo *repo)
 struct whole_seen whole_seen_of(const struct walk *walk)
 {
 	const struct walk_tree *tree = walk->tree;
-	if (!tree || !tree->is_plain || tree->files < MANY_FILES)
+	if (!tree || tree->files < MANY_FILES)
 		return (struct whole_seen){ .worth = false };
 	return (struct whole_seen){ true, tree->newest, tree->seen };
 }

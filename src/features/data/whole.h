@@ -20,7 +20,7 @@ int64_t whole_clock(struct data_repo *repo);
 
 /* What of a walk is needed to learn it, to be kept before walk_list. */
 struct whole_seen {
-	bool worth; /* the directory is plain and large enough */
+	bool worth; /* the directory is large enough */
 	int64_t newest;
 	struct digest seen;
 };
@@ -28,8 +28,8 @@ struct whole_seen whole_seen_of(const struct walk *walk);
 
 bool whole_is(struct data_repo *repo, const struct walk *walk, const struct odb_id *id);
 
-/* The caller has compared every file's digest with the manifest, and the manifest's bytes with its name. Failing is no error: it is looked
- * at closely again. */
+/* The caller has compared every file's digest with the manifest, and the manifest's bytes with its name, and found nothing odd. Failing is no
+ * error: it is looked at closely again. */
 void whole_learn(struct data_repo *repo, const struct walk *walk, const struct whole_seen *seen, const struct odb_id *id, int64_t clock);
 
 /* That each object of the manifest id was looked at and found sound by its stat, while the cache was as whole_cache_seen said then. Counts
