@@ -166,6 +166,16 @@ def test_a_refused_head_says_why(remote, proxy, items):
     assert [dict(headers).get("range") for first, headers in proxy.requests if first.startswith("GET")] == ["bytes=0-0"] * 3
 
 
+@pytest.mark.parametrize("code", [400, 403])
+def test_a_refused_head_whose_reason_is_mended_meanwhile(remote, proxy, items, code):
+    """Of many that are under way, one learns the region or gets new keys, and the GETs that ask why are answered."""
+    assert remote.states("put", items[:2]) == ["done"] * 2
+    proxy.rules.append(Rule("HEAD", "files/", "status", times=4, code=code))
+    assert remote.states("check", items) == ["done", "done", "missing", "missing"]
+    proxy.rules.append(Rule("HEAD", items[0].md5[2:], "status", code=code))
+    assert remote.states("check", items) == ["failed", "done", "missing", "missing"]
+
+
 @pytest.mark.slow
 def test_silent_server(remote, proxy, items, target):
     proxy.rules.append(Rule("", "", "stall"))

@@ -92,6 +92,7 @@ def test_headers_of_uploads_in_parts(remote, proxy, tmp_path):
     ({"acl": "private", "grant_read": "id=a"}, "exclude"), ({"sse_customer_key": "***"}, "base64"),
     ({"sse_customer_key": KEY, "sse_kms_key_id": "k"}, "exclude"), ({"sse_customer_algorithm": "AES256"}, "sse_customer_key"),
     ({"acl": "a\rX-Evil: 1"}, "control characters"),
+    ({"region": "eu west"}, "'eu west' is no region"),
 ])
 def test_options_that_make_no_sense(remote, options, word):
     answers = remote.move("check", [Item("k")], **options)
