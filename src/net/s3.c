@@ -417,9 +417,10 @@ static void on_answer(struct http_request *request)
 			fail(op, code.data, false);
 		return;
 	}
-	if (again)
+	if (again) {
+		op->asked_why = false; /* what is refused now is refused for another reason */
 		again_at_once(op);
-	else
+	} else
 		fail(op, code.data, true);
 }
 

@@ -24,15 +24,20 @@ static bool bucket_is_host_label(const char *bucket)
 }
 
 /* botocore's rule: the bucket goes into the host name at AWS, where it can be a part of one, and into the path elsewhere. */
-static void choose_style(struct s3_address *address, const struct aws_profile *profile)
+static int choose_style(struct s3_address *address, const struct aws_profile *profile, struct err *err)
 {
 	const char *style = aws_profile_get(profile, "s3.addressing_style");
 	if (text_eq(style, "path"))
 		address->virtual_host = false;
 	else if (text_eq(style, "virtual"))
 		address->virtual_host = true;
-	else
+	else if (!style || text_eq(style, "auto"))
 		address->virtual_host = !address->endpoint && bucket_is_host_label(address->bucket);
+	else {
+		err_set(err, ERR_CONFIG, "the AWS profile '%s' has the s3.addressing_style '%s'", profile->name, style);
+		return err_hint(err, "there are auto, path and virtual; it is in %s", profile->config_path);
+	}
+	return 0;
 }
 
 static void make_parts(struct s3_address *address)
@@ -142,9 +147,8 @@ int s3_address_make(const struct remote_spec *spec, const struct aws_profile *pr
 	const char *endpoint = spec->endpoint_url ? spec->endpoint_url : aws_profile_endpoint(profile, "s3");
 	*ret = (struct s3_address){ .no_ssl = spec->no_ssl };
 	if (take_url(ret, spec->url, remote, err) < 0 || (endpoint && take_endpoint(ret, endpoint, remote, err) < 0) ||
-	    take_region(ret, spec, profile, remote, err) < 0)
+	    take_region(ret, spec, profile, remote, err) < 0 || choose_style(ret, profile, err) < 0)
 		return -1;
-	choose_style(ret, profile);
 	make_parts(ret);
 	return 0;
 }

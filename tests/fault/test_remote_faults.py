@@ -176,6 +176,14 @@ def test_a_refused_head_whose_reason_is_mended_meanwhile(remote, proxy, items, c
     assert remote.states("check", items) == ["failed", "done", "missing", "missing"]
 
 
+def test_a_wrong_key_is_called_that_in_another_region(remote, proxy, items):
+    """The first reason is mended, the second one is not."""
+    remote.options.update(region="eu-west-3")
+    remote.env["AWS_SECRET_ACCESS_KEY"] = "wrong"
+    answers = remote.move("check", items)
+    assert answers[-1].state == "error" and "SignatureDoesNotMatch" in answers[-1].message and "secret key" in answers[-1].hint
+
+
 @pytest.mark.slow
 def test_silent_server(remote, proxy, items, target):
     proxy.rules.append(Rule("", "", "stall"))

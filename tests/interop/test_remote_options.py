@@ -99,6 +99,13 @@ def test_options_that_make_no_sense(remote, options, word):
     assert remote.code == 2 and word in answers[-1].message
 
 
+def test_addressing_style_that_is_none(remote, tmp_path):
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text("[default]\ns3 =\n  addressing_style = sideways\n")
+    answer = remote.move("check", [Item("k")])[-1]
+    assert remote.code == 2 and "'sideways'" in answer.message and "auto, path and virtual" in answer.hint
+
+
 def test_requester_pays(remote, proxy, tmp_path):
     item = make_object(tmp_path, b"abc")
     remote.env["AWS_REQUEST_PAYER"] = "requester"
