@@ -79,13 +79,17 @@ void s3_run_settled(struct s3_run *run, struct remote_item *item)
 		run->bytes += item->ret_size;
 }
 
+void s3_run_stop(struct s3_run *run, struct err *why)
+{
+	if (!run->stopped)
+		err_move(run->err, why);
+	run->stopped = true;
+}
+
 void s3_run_failed(struct s3_run *run, struct remote_item *item, struct s3_op *op, bool damaged)
 {
-	if (op->ret_hopeless && !run->stopped) {
-		run->stopped = true;
-		err_move(run->err, &op->ret_err);
-		err_set(&item->ret_err, ERR_NET, "not moved: the remote cannot be used");
-		item->ret_state = REMOTE_FAILED;
+	if (op->ret_hopeless) { /* the item stays pending: the run's error is the reason */
+		s3_run_stop(run, &op->ret_err);
 	} else {
 		remote_item_failed(item, &op->ret_err);
 		if (damaged)

@@ -75,7 +75,9 @@ int s3_run_items(struct s3_run *run, struct err *err) MUST_CHECK;
 void s3_run_fill(struct s3_run *run);
 /* The item has its ret_state. */
 void s3_run_settled(struct s3_run *run, struct remote_item *item);
-/* Settles as failed or damaged by what ended the op; a hopeless one ends the run. Takes over op->ret_err. */
+/* Nothing more begins: other requests would fare no better. Takes over the reason, if it is the first. */
+void s3_run_stop(struct s3_run *run, struct err *why);
+/* Settles as failed or damaged by what ended the op; a hopeless one ends the run, and the item is left pending. Takes over op->ret_err. */
 void s3_run_failed(struct s3_run *run, struct remote_item *item, struct s3_op *op, bool damaged);
 
 /* Ends what the slot does, closes and frees; removes a file that it created unless `keep`. The slot is free then. */

@@ -136,12 +136,12 @@ void s3_large_give_up_for_op(struct s3_large *large, struct s3_op *op)
 	large->is_gone = large->is_gone || (run->put && op->ret_outcome == S3_ABSENT);
 	if (op->ret_outcome != S3_FAILED)
 		err_set(&op->ret_err, ERR_NET, "the server refuses '%s' (status %u)", large->item->key, op->request.ret_status);
-	if (op->ret_hopeless && !run->stopped) {
-		run->stopped = true;
-		err_move(run->err, &op->ret_err);
-		err_set(&op->ret_err, ERR_NET, "not moved: the remote cannot be used");
+	if (op->ret_hopeless) {
+		s3_run_stop(run, &op->ret_err);
+		give_up(large);
+	} else {
+		s3_large_give_up_for(large, &op->ret_err);
 	}
-	s3_large_give_up_for(large, &op->ret_err);
 }
 
 static void on_hashed(void *ctx, int status, const struct digest *digest, struct err *err)

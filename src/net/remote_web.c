@@ -97,11 +97,10 @@ static void settle_failed(struct web_slot *slot)
 		err_set(&op->ret_err, ERR_NET, "the server refuses '%s' (status 409): the collection above it is missing", item->key);
 	else if (op->ret_outcome == WEB_ABSENT)
 		err_set(&op->ret_err, ERR_NET, "the server knows no %s at %s (status %u)", op->method, op->url.data, op->request.ret_status);
-	if (op->ret_hopeless && !run->stopped) {
+	if (op->ret_hopeless) { /* the item stays pending: the run's error is the reason */
+		if (!run->stopped)
+			err_move(run->err, &op->ret_err);
 		run->stopped = true;
-		err_move(run->err, &op->ret_err);
-		err_set(&item->ret_err, ERR_NET, "not moved: the remote cannot be used");
-		item->ret_state = REMOTE_FAILED;
 	} else {
 		remote_item_failed(item, &op->ret_err);
 		if (slot->damaged)
