@@ -334,6 +334,15 @@ static int check_versions(struct remote *remote, struct err *err)
 	return err_hint(err, "switch them on (aws s3api put-bucket-versioning --versioning-configuration Status=Enabled), or version_aware off");
 }
 
+static size_t sweep(struct remote *remote)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	size_t gone = 0;
+	while (s3_ready(((struct remote_s3 *)remote)->s3, &ignored) == 0 && s3_large_end_abandoned((struct remote_s3 *)remote))
+		gone++;
+	return gone;
+}
+
 static const char *place_of(const struct remote *remote)
 {
 	return s3_place(((const struct remote_s3 *)remote)->s3);
@@ -352,8 +361,8 @@ static void close_remote(struct remote *remote)
 int remote_s3_open(const struct remote_spec *spec, struct remote **ret, struct err *err)
 {
 	static const struct remote_class class = {
-		.check = check_items, .put = put_items, .get = get_items, .remove = remove_items, .list = list_items, .place = place_of,
-		.check_versions = check_versions, .close = close_remote,
+		.check = check_items, .put = put_items, .get = get_items, .remove = remove_items, .list = list_items, .sweep = sweep,
+		.place = place_of, .check_versions = check_versions, .close = close_remote,
 	};
 	struct remote_s3 *s3 = mem_alloc(sizeof(*s3));
 	s3->remote.class = &class;

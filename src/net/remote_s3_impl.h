@@ -106,7 +106,7 @@ bool s3_large_go_on(struct s3_slot *slot);
 bool s3_large_take_part(struct s3_slot *slot);
 bool s3_large_enough(const struct s3_run *run); /* no more of them at once */
 /* Aborts an upload that earlier runs left, and nobody went on with for days; one at a time. */
-void s3_large_end_abandoned(struct remote_s3 *remote);
+bool s3_large_end_abandoned(struct remote_s3 *remote);
 /* Drops all that are under way: uploads are aborted, files removed. */
 void s3_large_drop_all(struct s3_run *run);
 

@@ -484,21 +484,20 @@ void s3_large_maybe_finish(struct s3_large *large)
 	settle(large);
 }
 
-void s3_large_end_abandoned(struct remote_s3 *remote)
+bool s3_large_end_abandoned(struct remote_s3 *remote)
 {
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	char *key OWNED = NULL, *id OWNED = NULL;
 	struct s3_op op CLEANUP(s3_op_release) = S3_OP_INIT;
 	struct buf text = BUF_INIT;
 	if (!remote->resume_dir || !s3_resume_abandoned(remote->resume_dir, s3_place(remote->s3), &key, &id))
-		return;
+		return false;
 	op.method = "DELETE";
 	op.key = key;
 	buf_addstr(&text, "uploadId=");
 	sigv4_encode(&text, id, false);
 	strlist_take(&op.query, buf_detach(&text));
-	if (s3_run(remote->s3, &op, &ignored) < 0)
-		err_release(&ignored);
+	return s3_run(remote->s3, &op, &ignored) == 0;
 }
 
 static void note_aborted(struct s3_op *op)

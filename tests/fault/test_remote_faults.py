@@ -277,6 +277,11 @@ def test_abandoned_uploads_are_ended(remote, proxy, tmp_path):
     assert remote.states("put", [small]) == ["done"] and record.exists() and not proxy.count("DELETE")
     os.utime(record, (1, 1))
     assert remote.states("put", [small]) == ["done"] and not record.exists() and proxy.count("DELETE", "uploadId")
+    assert remote.sweep() == 0
+    proxy.rules.append(Rule("PUT", "partNumber=4", "status", code=403, name="AccessDenied"))
+    assert [a.state for a in moved(remote, "put", [item])] == ["failed"]
+    os.utime(next((tmp_path / "uploads").iterdir()), (1, 1))
+    assert remote.sweep() == 1 and not list((tmp_path / "uploads").iterdir())
 
 
 MIB = 1 << 20

@@ -329,6 +329,7 @@ struct data_gc_report {
 	size_t kept;              /* by the branches and tags outside of the scopes, here and on the remote */
 	size_t objects, remote_objects; /* that are not recorded */
 	uint64_t bytes, remote_bytes;
+	size_t leftovers;         /* of killed pushes, removed from the remote */
 	struct strlist names;     /* of the objects, those of the remote last */
 	struct strlist failed;
 	bool deleted;

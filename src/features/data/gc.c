@@ -296,6 +296,8 @@ static int collect_locked(struct gc *gc, struct err *err)
 	    transfer_open_remote(gc->repo, gc->options->remote, gc->options->jobs, &arena, &remote, &gc->ret->remote, err) < 0)
 		return -1;
 	int status = sweep(gc, remote, err);
+	if (status == 0 && remote && !gc->options->dry && (gc->ret->deleted || !gc->unused.len))
+		gc->ret->leftovers = remote_sweep(remote);
 	remote_close(remote);
 	return status;
 }
