@@ -75,6 +75,8 @@ int s3_run_items(struct s3_run *run, struct err *err) MUST_CHECK;
 void s3_run_fill(struct s3_run *run);
 /* The item has its ret_state. */
 void s3_run_settled(struct s3_run *run, struct remote_item *item);
+/* A login page says 200 to anything: such an answer to an upload is a failure of the op. */
+void s3_put_without_etag(struct s3_op *op, const struct remote_item *item);
 /* Nothing more begins: other requests would fare no better. Takes over the reason, if it is the first. */
 void s3_run_stop(struct s3_run *run, struct err *why);
 /* Settles as failed or damaged by what ended the op; a hopeless one ends the run, and the item is left pending. Takes over op->ret_err. */

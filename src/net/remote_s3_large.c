@@ -412,6 +412,9 @@ static void take_version(struct s3_large *large)
 static void on_completed(struct s3_op *op)
 {
 	struct s3_large *large = op->ctx;
+	struct buf etag CLEANUP(buf_release) = BUF_INIT;
+	if (op->ret_outcome == S3_OK && !xml_find(op->response.data, op->response.len, "ETag", &etag))
+		s3_put_without_etag(op, large->item);
 	if (op->ret_outcome != S3_OK) {
 		s3_large_give_up_for_op(large, op);
 		return;

@@ -145,6 +145,26 @@ def test_one_put_always_fails_while_others_do_not(remote, proxy, items):
     assert proxy.count("PUT", items[3].md5[2:]) == 5
 
 
+def test_a_login_page_takes_nothing(remote, proxy, items, tmp_path):
+    """It answers 200 to whatever is sent."""
+    page = tmp_path / "page.html"
+    page.write_text("<html>Who are you?</html>")
+    proxy.rules.append(Rule("", "", "whole", extra=str(page)))
+    for answer in remote.move("put", items):
+        assert answer.state == "failed" and "no ETag" in answer.message and "log in" in answer.hint
+    assert remote.states("check", items) == ["damaged"] * 4
+
+
+@pytest.mark.slow
+def test_a_login_page_completes_nothing(remote, proxy, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text("<html>Who are you?</html>")
+    item = make_object(tmp_path, os.urandom(1 << 20) * 66)
+    proxy.rules.append(Rule("POST", "uploadId", "whole", extra=str(page)))
+    answer, = remote.move("put", [item])
+    assert answer.state == "failed" and "no ETag" in answer.message
+
+
 def test_errors_name_the_request(remote, proxy, items):
     proxy.rules.append(Rule("", "files/", "status", code=403, name="AccessDenied", headers=(("x-amz-request-id", "R2"),)))
     for verb, request in (("put", "R1"), ("check", "R1")):
