@@ -331,3 +331,38 @@ uint64_t text_hash(const void *bytes, size_t len)
 	hash = fold(load_u64(tail) ^ k2 ^ hash, load_u64(tail + 8) ^ k1 ^ (hash << 32 | hash >> 32));
 	return fold(hash ^ k2, k1 ^ len);
 }
+
+/* From behind the opening quote to behind the closing one, or NULL. */
+static const char *quoted(const char *at, char quote, struct buf *word)
+{
+	for (; *at && *at != quote; at++) {
+		if (quote == '"' && *at == '\\' && (at[1] == '"' || at[1] == '\\'))
+			at++;
+		buf_addch(word, *at);
+	}
+	return *at ? at + 1 : NULL;
+}
+
+bool text_split_words(const char *text, struct strlist *ret)
+{
+	const char *at = text;
+	for (;;) {
+		struct buf word CLEANUP(buf_release) = BUF_INIT;
+		at += strspn(at, " \t\r\n");
+		if (!*at)
+			return true;
+		while (at && *at && !strchr(" \t\r\n", *at)) {
+			if (*at == '"' || *at == '\'')
+				at = quoted(at + 1, *at, &word);
+			else if (*at == '\\' && !at[1])
+				return false;
+			else {
+				at += *at == '\\';
+				buf_addch(&word, *at++);
+			}
+		}
+		if (!at)
+			return false;
+		strlist_add(ret, word.data);
+	}
+}

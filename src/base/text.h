@@ -5,6 +5,7 @@
 #define BASE_TEXT_H
 
 #include "base/buf.h"
+#include "base/vec.h"
 
 bool text_eq(const char *a, const char *b); /* NULL equals only NULL */
 bool text_starts(const char *text, const char *prefix);
@@ -35,6 +36,9 @@ void text_add_duration(struct buf *out, uint64_t ms);
 
 /* Appends text quoted so that a POSIX shell reads it back as one word; plain words stay plain. */
 void text_add_shell_quoted(struct buf *out, const char *text);
+
+/* Adds the words that a POSIX shell would see, quotes and backslashes undone and nothing expanded; false where a quote is left open. */
+bool text_split_words(const char *text, struct strlist *ret);
 
 /* 64 bits that tell strings apart, the same on every run and machine (little-endian): records on disk are checked with it
  * (store/codec.h). Not for hostile input. */

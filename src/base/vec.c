@@ -17,6 +17,12 @@ static int compare_strings(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+void strlist_add_all(struct strlist *list, const struct strlist *from)
+{
+	for (size_t i = 0; i < from->len; i++)
+		strlist_add(list, from->at[i]);
+}
+
 void strlist_sort(struct strlist *list)
 {
 	vec_sort(list, compare_strings);

@@ -57,6 +57,7 @@ struct strlist {
 };
 void strlist_add(struct strlist *list, const char *text); /* copies */
 void strlist_take(struct strlist *list, char *text);      /* takes ownership */
+void strlist_add_all(struct strlist *list, const struct strlist *from); /* copies */
 void strlist_sort(struct strlist *list);                  /* by bytes */
 void strlist_unique(struct strlist *list);                /* of a sorted list */
 bool strlist_has(const struct strlist *list, const char *text);

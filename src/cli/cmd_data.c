@@ -61,6 +61,12 @@ void data_warn_list(struct cli *cli, const char *title, const struct strlist *li
 	cli_warn(cli, "%s", text.data);
 }
 
+void data_show_hints(struct cli *cli, const struct strlist *hints)
+{
+	for (size_t i = 0; i < hints->len; i++)
+		cli_note(cli, "hint: %s", hints->at[i]);
+}
+
 void data_json_list(struct json_writer *w, const char *key, const struct strlist *list)
 {
 	if (!list->len)

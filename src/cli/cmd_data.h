@@ -26,6 +26,9 @@ void data_close_ptr(struct data_repo **repo); /* for CLEANUP */
 /* Prints title and the lines indented below it, on stderr, if there are any; at most a hundred. */
 void data_warn_list(struct cli *cli, const char *title, const struct strlist *list);
 
+/* What to check about what such a list names. */
+void data_show_hints(struct cli *cli, const struct strlist *hints);
+
 /* "key": [...], left out when empty. */
 void data_json_list(struct json_writer *w, const char *key, const struct strlist *list);
 void data_json_print(struct cli *cli, struct buf *text);

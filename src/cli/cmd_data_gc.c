@@ -73,6 +73,7 @@ static void print_json(struct cli *cli, const struct data_gc_report *report, con
 	if (options->with_remote) {
 		json_pair_uint(&w, "remote_objects", report->remote_objects);
 		json_pair_uint(&w, "remote_bytes", report->remote_bytes);
+		json_pair_uint(&w, "remote_leftovers", report->leftovers);
 	}
 	data_json_list(&w, "unused", &report->names);
 	data_json_list(&w, "failed", &report->failed);
@@ -96,6 +97,9 @@ static int show(struct cli *cli, const struct data_gc_report *report, const stru
 		cli_note(cli, "%s %s", report->deleted ? "deleted" : dry ? "would delete" : "left", line.data);
 	if (report->copied)
 		cli_note(cli, "the remote '%s' has %zu of them; mlmake data pull brings them back", report->remote, report->copied);
+	if (report->leftovers)
+		cli_note(cli, "removed what %zu %s left on the remote '%s'", report->leftovers, report->leftovers == 1 ? "killed push" : "killed pushes",
+			 report->remote);
 	if (report->kept)
 		cli_note(cli, "kept %zu %s that only other branches or tags record; --strict deletes them", report->kept,
 			 report->kept == 1 ? "object" : "objects");

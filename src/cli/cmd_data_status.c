@@ -41,6 +41,8 @@ static void print_json(struct cli *cli, const struct data_status *status, bool u
 	json_open_object(&w);
 	data_json_list(&w, "not_in_cache", &status->not_in_cache);
 	data_json_list(&w, "not_in_remote", &status->not_in_remote);
+	data_json_list(&w, "failed", &status->not_asked);
+	data_json_list(&w, "hints", &status->hints);
 	json_changes(&w, "committed", &status->committed);
 	json_changes(&w, "uncommitted", &status->uncommitted);
 	data_json_list(&w, "untracked", &status->untracked);
@@ -104,7 +106,7 @@ static void print_text(struct cli *cli, const struct data_status *status, bool u
 	list(cli, &any, "Untracked files:", "mlmake data add PATH versions them as data, git add PATH as text", &status->untracked);
 	if (unchanged)
 		list(cli, &any, "Unchanged:", "as recorded", &status->unchanged);
-	if (!any && !status->broken.len)
+	if (!any && !status->broken.len && !status->not_asked.len)
 		cli_out(cli, "No changes.\n");
 }
 
@@ -122,8 +124,10 @@ static int show(struct cli *cli, const struct data_status *status, const struct 
 		print_text(cli, status, flags->status.unchanged);
 	data_warn_list(cli, "cannot be tracked:", &status->warnings);
 	data_warn_list(cli, "cannot be read:", &status->broken);
-	if (status->broken.len)
-		return ERR_DATA;
+	data_warn_list(cli, "the remote does not say whether it has:", &status->not_asked);
+	data_show_hints(cli, &status->hints);
+	if (status->broken.len || status->not_asked.len)
+		return status->broken.len ? ERR_DATA : ERR_NET;
 	return (flags->silent || flags->exit_code) && is_dirty(status) ? ERR_FAILED : 0;
 }
 

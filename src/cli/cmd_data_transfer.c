@@ -1,6 +1,7 @@
 /* mlmake data push, fetch, pull */
 #include "cli/cmd_data.h"
 
+#include "base/mem.h"
 #include "base/text.h"
 
 struct transfer_flags {
@@ -9,7 +10,20 @@ struct transfer_flags {
 	const char *limit_rate;
 };
 
-static void json_transfer(struct json_writer *w, const char *moved, const struct data_transfer_report *report)
+#define NAMED_MAX 10 /* so that the reason above and the hint below stay in sight */
+
+/* What did not move: each for its own reason, or all that is left for the one of the error. */
+static void json_failed(struct json_writer *w, const struct data_transfer_report *report, const struct err *err)
+{
+	struct strlist all CLEANUP(strlist_release) = { 0 };
+	strlist_add_all(&all, &report->failed);
+	for (size_t i = 0; i < report->stopped.len; i++)
+		strlist_take(&all, mem_printf("%s: not moved: %s", report->stopped.at[i], err->message));
+	data_json_list(w, "failed", &all);
+	data_json_list(w, "hints", &report->hints);
+}
+
+static void json_transfer(struct json_writer *w, const char *moved, const struct data_transfer_report *report, const struct err *err)
 {
 	if (report->remote)
 		json_pair_str(w, "remote", report->remote);
@@ -22,7 +36,7 @@ static void json_transfer(struct json_writer *w, const char *moved, const struct
 	json_pair_uint(w, "present", report->present);
 	data_json_list(w, "missing", &report->missing);
 	data_json_list(w, "damaged", &report->damaged);
-	data_json_list(w, "failed", &report->failed);
+	json_failed(w, report, err);
 	data_json_list(w, "unreadable", &report->broken);
 }
 
@@ -46,7 +60,25 @@ static void show_lists(struct cli *cli, bool push, const struct data_transfer_re
 	data_warn_list(cli, push ? "neither in the cache nor on the remote:" : "not on the remote:", &report->missing);
 	data_warn_list(cli, "damaged:", &report->damaged);
 	data_warn_list(cli, "failed:", &report->failed);
+	data_show_hints(cli, &report->hints);
 	data_warn_list(cli, "cannot be handled:", &report->broken);
+}
+
+/* The reason is the error; what it kept from moving stands with it, once. */
+static int stopped(struct cli *cli, bool push, const struct data_transfer_report *report, struct err *err)
+{
+	struct buf text CLEANUP(buf_release) = BUF_INIT;
+	const struct strlist *names = &report->stopped;
+	show_lists(cli, push, report);
+	if (!names->len || err->code == ERR_CONFIG) /* nothing was tried */
+		return -1;
+	text_add_count(&text, names->len);
+	buf_addf(&text, " %s not moved:", names->len == 1 ? "object was" : "objects were");
+	for (size_t i = 0; i < names->len && i < NAMED_MAX; i++)
+		buf_addf(&text, "\n  %s", names->at[i]);
+	if (names->len > NAMED_MAX)
+		buf_addf(&text, "\n  and %zu more, which --json lists", names->len - NAMED_MAX);
+	return err_note(err, "%s", text.data);
 }
 
 /* The versions of a version_aware remote are in these, and nobody else can fetch before they are committed. */
@@ -132,19 +164,17 @@ static int run_transfer(struct cli *cli, bool push, int argc, char **argv, struc
 	if (data_cli_open(cli, &repo, err) < 0)
 		return -1;
 	int status = (push ? data_push : data_fetch)(repo, args.at, args.len, &flags.transfer, &report, err);
-	if (cli->json && (status == 0 || report.failed.len)) {
+	if (cli->json && (status == 0 || report.failed.len || report.stopped.len)) {
 		struct buf text CLEANUP(buf_release) = BUF_INIT;
 		struct json_writer w;
 		json_begin(&w, &text, JSON_PYTHON);
 		json_open_object(&w);
-		json_transfer(&w, push ? "pushed" : "fetched", &report);
+		json_transfer(&w, push ? "pushed" : "fetched", &report, err);
 		json_end(&w);
 		data_json_print(cli, &text);
 	}
-	if (status < 0) {
-		show_lists(cli, push, &report);
-		return -1;
-	}
+	if (status < 0)
+		return stopped(cli, push, &report, err);
 	return show_transfer(cli, push ? "pushed" : "fetched", push, &report);
 }
 
@@ -173,12 +203,12 @@ static int run_pull(struct cli *cli, int argc, char **argv, struct err *err)
 	bool dry = flags.transfer.dry;
 	int status = dry ? data_fetch(repo, args.at, args.len, &flags.transfer, &moved, err)
 			 : data_pull(repo, args.at, args.len, &flags.transfer, &flags.checkout, &moved, &report, err);
-	if (cli->json && (status == 0 || moved.failed.len)) {
+	if (cli->json && (status == 0 || moved.failed.len || moved.stopped.len)) {
 		struct buf text CLEANUP(buf_release) = BUF_INIT;
 		struct json_writer w;
 		json_begin(&w, &text, JSON_PYTHON);
 		json_open_object(&w);
-		json_transfer(&w, "fetched", &moved);
+		json_transfer(&w, "fetched", &moved, err);
 		if (!dry) {
 			json_key(&w, "checkout");
 			json_open_object(&w);
@@ -188,10 +218,8 @@ static int run_pull(struct cli *cli, int argc, char **argv, struct err *err)
 		json_end(&w);
 		data_json_print(cli, &text);
 	}
-	if (status < 0) {
-		show_lists(cli, false, &moved);
-		return -1;
-	}
+	if (status < 0)
+		return stopped(cli, false, &moved, err);
 	int transfer_code = show_transfer(cli, "fetched", false, &moved);
 	if (dry)
 		return transfer_code;

@@ -74,7 +74,7 @@ static void read_lines(char *text, const char *kind, const char *wanted, struct 
 			*found = *found || mine;
 			continue;
 		}
-		char *equals = strchr(line, '=');
+		char *equals = strpbrk(line, indented ? "=" : "=:"); /* as Python's configparser has it */
 		if (!mine || !equals)
 			continue;
 		*equals = '\0';
@@ -132,10 +132,12 @@ int aws_profile_load(const struct remote_spec *spec, struct aws_profile *ret, st
 	*ret = (struct aws_profile)EMPTY_PROFILE;
 	const char *name = spec->profile;
 	ret->by_remote = name != NULL;
-	if (!name)
-		name = aws_env("AWS_PROFILE");
-	if (!name)
-		name = aws_env("AWS_DEFAULT_PROFILE");
+	const char *const variables[] = { "AWS_DEFAULT_PROFILE", "AWS_PROFILE" }; /* in botocore's order */
+	const char *by = "the remote's configuration";
+	for (size_t i = 0; i < ARRAY_LEN(variables) && !name; i++) {
+		by = variables[i];
+		name = aws_env(by);
+	}
 	ret->named = name != NULL;
 	ret->name = mem_strdup(name ? name : "default");
 	ret->config_path = file_path(spec->config_path, "AWS_CONFIG_FILE", "config");
@@ -144,7 +146,7 @@ int aws_profile_load(const struct remote_spec *spec, struct aws_profile *ret, st
 	if (status == 0 && ret->named && !ret->found) {
 		status = err_set(err, ERR_CONFIG, "the AWS profile '%s' is neither in %s nor in %s", ret->name, ret->config_path,
 				 ret->credentials_path);
-		err_hint(err, "the profile is named by %s", ret->by_remote ? "the remote's configuration" : "AWS_PROFILE");
+		err_hint(err, "the profile is named by %s", by);
 	}
 	if (status < 0)
 		aws_profile_release(ret);

@@ -43,24 +43,24 @@ void credentials_release(struct credentials *credentials)
 static enum found from_environment(struct credentials *ret, struct err *err)
 {
 	const char *key = aws_env("AWS_ACCESS_KEY_ID"), *secret = aws_env("AWS_SECRET_ACCESS_KEY");
-	const char *token = aws_env("AWS_SESSION_TOKEN");
+	const char *token = aws_env("AWS_SECURITY_TOKEN"); /* the old name goes first in botocore, too */
 	if (!key)
 		return FOUND_NOT;
 	if (!secret)
 		return (enum found)err_set(err, ERR_CONFIG, "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not");
 	ret->expires = text_parse_utc(aws_env("AWS_CREDENTIAL_EXPIRATION"));
-	return take(ret, key, secret, token ? token : aws_env("AWS_SECURITY_TOKEN"), mem_strdup("the environment"));
+	return take(ret, key, secret, token ? token : aws_env("AWS_SESSION_TOKEN"), mem_strdup("the environment"));
 }
 
 static enum found from_keys(struct credentials *ret, const struct map *keys, const char *path, const char *profile, struct err *err)
 {
 	const char *key = map_get(keys, "aws_access_key_id"), *secret = map_get(keys, "aws_secret_access_key");
-	const char *token = map_get(keys, "aws_session_token");
+	const char *token = map_get(keys, "aws_security_token");
 	if (!key)
 		return FOUND_NOT;
 	if (!secret)
 		return (enum found)err_set(err, ERR_CONFIG, "%s: the profile '%s' has no aws_secret_access_key", path, profile);
-	return take(ret, key, secret, token, mem_printf("the profile '%s' in %s", profile, path));
+	return take(ret, key, secret, token ? token : map_get(keys, "aws_session_token"), mem_printf("the profile '%s' in %s", profile, path));
 }
 
 int credentials_parse(const char *name, const char *json, size_t len, const char *token_key, struct credentials *ret, struct err *err)
@@ -78,20 +78,39 @@ int credentials_parse(const char *name, const char *json, size_t len, const char
 	return 0;
 }
 
+static int check_version(const struct buf *out, struct err *err)
+{
+	struct json_doc doc CLEANUP(json_release) = JSON_DOC_INIT;
+	if (json_parse(&doc, "credential_process", out->data, out->len, err) < 0)
+		return -1;
+	if (json_int(json_get(doc.root, "Version"), 0) == 1)
+		return 0;
+	err_set(err, ERR_CONFIG, "what it printed has no \"Version\": 1");
+	return err_hint(err, "a credential_process prints {\"Version\": 1, \"AccessKeyId\": ..., \"SecretAccessKey\": ...}");
+}
+
+/* Run without a shell, as by AWS's own tools: "$", "&" and "*" stand for themselves. */
 static enum found from_process(const struct aws_profile *profile, struct credentials *ret, struct err *err)
 {
 	const char *command = aws_profile_value(profile, "credential_process");
 	if (!command)
 		return FOUND_NOT;
-	const char *const argv[] = { "/bin/sh", "-c", command, NULL };
+	struct strlist words CLEANUP(strlist_release) = { 0 };
 	struct proc_spec spec = PROC_SPEC_INIT;
 	struct buf out CLEANUP(buf_release) = BUF_INIT;
 	struct buf errout CLEANUP(buf_release) = BUF_INIT;
 	struct proc_capture capture = { .out = &out, .errout = &errout, .max = MAX_PROCESS_OUTPUT };
+	int status = text_split_words(command, &words) && words.len ? 0 : err_set(err, ERR_CONFIG, "'%s' is no command: a quote is left open", command);
+	const char **argv OWNED = mem_alloc((words.len + 1) * sizeof(*argv));
+	for (size_t i = 0; i < words.len; i++)
+		argv[i] = words.at[i];
 	spec.argv = argv;
-	int status = proc_run(&spec, &capture, err);
+	if (status == 0)
+		status = proc_run(&spec, &capture, err);
 	if (status == 0 && capture.ret_exit != 0)
 		status = err_set(err, ERR_CONFIG, "it ended with exit code %d: %.300s", capture.ret_exit, errout.data);
+	if (status == 0)
+		status = check_version(&out, err);
 	if (status == 0)
 		status = credentials_parse("credential_process", out.data, out.len, "SessionToken", ret, err);
 	explicit_bzero(out.data, out.len);

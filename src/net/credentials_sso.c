@@ -118,6 +118,10 @@ static void token_release(struct token *token)
 static int read_token(const struct sso *sso, struct token *ret, struct err *err)
 {
 	struct json_doc doc CLEANUP(json_release) = JSON_DOC_INIT;
+	if (!fs_exists(sso->cache_path)) {
+		err_set(err, ERR_CONFIG, "nobody has signed in for the AWS profile '%s': there is no %s", sso->profile->name, sso->cache_path);
+		return log_in(sso, err);
+	}
 	if (json_parse_file(&doc, sso->cache_path, sso->cache_path, MAX_CACHE, err) < 0) {
 		err_note(err, "while looking for the single sign-on token of the AWS profile '%s'", sso->profile->name);
 		return log_in(sso, err);

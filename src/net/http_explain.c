@@ -54,8 +54,11 @@ static void add_hint(struct err *err, CURLcode code)
 	case CURLE_SSL_CACERT_BADFILE:
 		err_hint(err, "check AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE and the remote's ssl_verify");
 		break;
+	case CURLE_SSL_CONNECT_ERROR:
+		err_hint(err, "does the server speak TLS there? check scheme and port of the remote's endpointurl or url");
+		break;
 	case CURLE_COULDNT_RESOLVE_HOST:
-		err_hint(err, "check the host name in the remote's endpointurl, and the network");
+		err_hint(err, "check the network, and the remote's endpointurl or url; at AWS, its region, too");
 		break;
 	case CURLE_COULDNT_RESOLVE_PROXY:
 		err_hint(err, "check http_proxy, https_proxy and no_proxy");

@@ -238,23 +238,32 @@ static int note_stale(void *ctx, const char *key, uint64_t size UNUSED, int64_t 
 	return 0;
 }
 
-void remote_drop_stale(struct remote *remote, const char *dir, int64_t now_s)
+size_t remote_drop_stale(struct remote *remote, const char *dir, int64_t now_s)
 {
+	size_t gone = 0;
 	struct stale stale = { .before_s = now_s - STALE_S };
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	char *prefix OWNED = mem_printf("%s/", dir);
 	if (!now_s)
-		return;
+		return 0;
 	if (remote_list(remote, prefix, note_stale, &stale, &ignored) == 0) {
 		struct remote_item *items OWNED = mem_alloc((stale.keys.len + 1) * sizeof(*items));
 		for (size_t i = 0; i < stale.keys.len; i++)
 			items[i] = (struct remote_item){ .key = stale.keys.at[i] };
 		if (remote_remove(remote, items, stale.keys.len, NULL, &ignored) < 0)
 			err_release(&ignored);
-		for (size_t i = 0; i < stale.keys.len; i++)
+		for (size_t i = 0; i < stale.keys.len; i++) {
+			gone += items[i].ret_state == REMOTE_DONE;
 			err_release(&items[i].ret_err);
+		}
 	}
 	strlist_release(&stale.keys);
+	return gone;
+}
+
+size_t remote_sweep(struct remote *remote)
+{
+	return remote->class->sweep ? remote->class->sweep(remote) : 0;
 }
 
 static size_t depth_of(const char *key)

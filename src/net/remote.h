@@ -109,6 +109,10 @@ int remote_put(struct remote *remote, struct remote_item *items, size_t count, c
 int remote_get(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink,
 	       struct err *err) MUST_CHECK;
 
+/* Removes what puts left that were killed: temporaries that nobody has written to for a day, abandoned uploads in parts that this clone has begun. What
+ * cannot be done is left for another time: returns how many went. The first put of a remote does the same. */
+size_t remote_sweep(struct remote *remote);
+
 /* Deletes objects; one that is not there counts as DONE. */
 int remote_remove(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err) MUST_CHECK;
 

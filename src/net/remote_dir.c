@@ -304,20 +304,39 @@ static int move_all(struct batch *batch, struct remote_item *items, size_t count
 	return status;
 }
 
+struct sweep {
+	time_t now;
+	size_t gone;
+};
+
 static int drop_if_stale(void *ctx, const struct fs_entry *entry, struct err *err)
 {
-	const time_t *now = ctx;
-	if (*now - entry->st->st_mtime > TEMP_STALE_S && fs_remove_tree(entry->path, err) < 0)
+	struct sweep *sweep = ctx;
+	if (sweep->now - entry->st->st_mtime <= TEMP_STALE_S)
+		return 1;
+	if (fs_remove_tree(entry->path, err) < 0)
 		err_release(err); /* another machine's user may own it */
+	else
+		sweep->gone++;
 	return 1;
+}
+
+static size_t dir_sweep(struct remote *remote)
+{
+	char *temp_root OWNED = path_joined(((struct remote_dir *)remote)->root, TEMP_DIR);
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct sweep sweep = { .now = time(NULL) };
+	if (fs_walk_if_there(temp_root, drop_if_stale, &sweep, &ignored) == 0)
+		sys.unlinkat(AT_FDCWD, temp_root, AT_REMOVEDIR); /* stays while another process works in it */
+	return sweep.gone;
 }
 
 /* Another push that ends removes temp_root when nobody is in it, which may be just now. */
 static int make_temp(const char *temp_root, struct buf *ret, struct err *err)
 {
-	time_t now = time(NULL);
+	struct sweep sweep = { .now = time(NULL) };
 	for (int tries = 0;; tries++) {
-		if (fs_mkdirs(temp_root, err) == 0 && fs_walk_if_there(temp_root, drop_if_stale, &now, err) == 0 &&
+		if (fs_mkdirs(temp_root, err) == 0 && fs_walk_if_there(temp_root, drop_if_stale, &sweep, err) == 0 &&
 		    fs_temp_dir(temp_root, "put-", ret, err) == 0)
 			return 0;
 		if (err->sys_errno != ENOENT || tries == TEMP_TRIES)
@@ -412,7 +431,8 @@ static void dir_close(struct remote *remote)
 int remote_dir_open(const struct remote_spec *spec, struct remote **ret, struct err *err UNUSED)
 {
 	static const struct remote_class class = {
-		.check = dir_check, .put = dir_put, .get = dir_get, .remove = dir_remove, .list = dir_list, .close = dir_close,
+		.check = dir_check, .put = dir_put, .get = dir_get, .remove = dir_remove, .list = dir_list, .sweep = dir_sweep,
+		.close = dir_close,
 	};
 	struct remote_dir *dir = mem_alloc(sizeof(*dir));
 	struct buf root CLEANUP(buf_release) = BUF_INIT;

@@ -14,6 +14,7 @@ struct remote_class {
 	int (*get)(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err);
 	int (*remove)(struct remote *remote, struct remote_item *items, size_t count, const struct remote_sink *sink, struct err *err);
 	int (*list)(struct remote *remote, const char *prefix, remote_visit_fn *visit, void *ctx, struct err *err);
+	size_t (*sweep)(struct remote *remote); /* NULL: puts leave nothing there */
 	const char *(*place)(const struct remote *remote); /* NULL: none */
 	int (*check_versions)(struct remote *remote, struct err *err); /* NULL: it keeps none */
 	void (*close)(struct remote *remote);
@@ -47,8 +48,8 @@ size_t remote_same_depth(const struct strlist *names, size_t from);
 /* What temporary names of one put begin with: "dir/put-<random>-". Owned by the caller. */
 char *remote_temp_names(const char *dir);
 /* Removes what was left below dir by puts that were killed: temporaries that nobody has written to for a day, as the remote's own clock says (now_s;
- * 0: not known, and nothing is removed). What cannot be done is left for another time. */
-void remote_drop_stale(struct remote *remote, const char *dir, int64_t now_s);
+ * 0: not known, and nothing is removed). What cannot be done is left for another time. Returns how many went. */
+size_t remote_drop_stale(struct remote *remote, const char *dir, int64_t now_s);
 
 /* Settle an item. Those with a message return nothing: the item is the answer. */
 void remote_item_failed(struct remote_item *item, struct err *why); /* takes what is in why */

@@ -350,11 +350,16 @@ static void packed_close(struct remote *remote)
 	free(packed);
 }
 
+static size_t packed_sweep(struct remote *remote)
+{
+	return remote_sweep(((struct remote_packed *)remote)->plain);
+}
+
 void remote_packed_open(const struct remote_spec *spec, struct remote *plain, struct remote **ret)
 {
 	static const struct remote_class class = {
-		.check = packed_check, .put = packed_put, .get = packed_get, .remove = packed_remove, .list = packed_list_all, .place = place_of,
-		.close = packed_close,
+		.check = packed_check, .put = packed_put, .get = packed_get, .remove = packed_remove, .list = packed_list_all,
+		.sweep = packed_sweep, .place = place_of, .close = packed_close,
 	};
 	struct remote_packed *packed = mem_alloc(sizeof(*packed));
 	const char *place = remote_place(plain) ? remote_place(plain) : spec->url;

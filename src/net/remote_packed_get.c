@@ -110,9 +110,13 @@ static void settle_with(struct getting *getting, const struct place *place, stru
 {
 	struct remote_item *item = &getting->items[place->item];
 	struct err why CLEANUP(err_release) = ERR_INIT;
-	err_set(&why, pack->ret_err.code ? pack->ret_err.code : ERR_NET, "%s", pack->ret_err.message ? pack->ret_err.message : "not moved");
-	remote_item_failed(item, &why);
 	getting->settled++;
+	if (pack->ret_state == REMOTE_PENDING) /* as the pack is: what ended all says why */
+		return;
+	err_set(&why, pack->ret_err.code ? pack->ret_err.code : ERR_NET, "%s", pack->ret_err.message ? pack->ret_err.message : "not moved");
+	if (pack->ret_err.hint)
+		err_hint(&why, "%s", pack->ret_err.hint);
+	remote_item_failed(item, &why);
 }
 
 /* What is in a file that begins there in its pack. */

@@ -79,13 +79,17 @@ void s3_run_settled(struct s3_run *run, struct remote_item *item)
 		run->bytes += item->ret_size;
 }
 
+void s3_run_stop(struct s3_run *run, struct err *why)
+{
+	if (!run->stopped)
+		err_move(run->err, why);
+	run->stopped = true;
+}
+
 void s3_run_failed(struct s3_run *run, struct remote_item *item, struct s3_op *op, bool damaged)
 {
-	if (op->ret_hopeless && !run->stopped) {
-		run->stopped = true;
-		err_move(run->err, &op->ret_err);
-		err_set(&item->ret_err, ERR_NET, "not moved: the remote cannot be used");
-		item->ret_state = REMOTE_FAILED;
+	if (op->ret_hopeless) { /* the item stays pending: the run's error is the reason */
+		s3_run_stop(run, &op->ret_err);
 	} else {
 		remote_item_failed(item, &op->ret_err);
 		if (damaged)
@@ -330,6 +334,15 @@ static int check_versions(struct remote *remote, struct err *err)
 	return err_hint(err, "switch them on (aws s3api put-bucket-versioning --versioning-configuration Status=Enabled), or version_aware off");
 }
 
+static size_t sweep(struct remote *remote)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	size_t gone = 0;
+	while (s3_ready(((struct remote_s3 *)remote)->s3, &ignored) == 0 && s3_large_end_abandoned((struct remote_s3 *)remote))
+		gone++;
+	return gone;
+}
+
 static const char *place_of(const struct remote *remote)
 {
 	return s3_place(((const struct remote_s3 *)remote)->s3);
@@ -348,8 +361,8 @@ static void close_remote(struct remote *remote)
 int remote_s3_open(const struct remote_spec *spec, struct remote **ret, struct err *err)
 {
 	static const struct remote_class class = {
-		.check = check_items, .put = put_items, .get = get_items, .remove = remove_items, .list = list_items, .place = place_of,
-		.check_versions = check_versions, .close = close_remote,
+		.check = check_items, .put = put_items, .get = get_items, .remove = remove_items, .list = list_items, .sweep = sweep,
+		.place = place_of, .check_versions = check_versions, .close = close_remote,
 	};
 	struct remote_s3 *s3 = mem_alloc(sizeof(*s3));
 	s3->remote.class = &class;

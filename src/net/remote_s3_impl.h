@@ -75,7 +75,11 @@ int s3_run_items(struct s3_run *run, struct err *err) MUST_CHECK;
 void s3_run_fill(struct s3_run *run);
 /* The item has its ret_state. */
 void s3_run_settled(struct s3_run *run, struct remote_item *item);
-/* Settles as failed or damaged by what ended the op; a hopeless one ends the run. Takes over op->ret_err. */
+/* A login page says 200 to anything: such an answer to an upload is a failure of the op. */
+void s3_put_without_etag(struct s3_op *op, const struct remote_item *item);
+/* Nothing more begins: other requests would fare no better. Takes over the reason, if it is the first. */
+void s3_run_stop(struct s3_run *run, struct err *why);
+/* Settles as failed or damaged by what ended the op; a hopeless one ends the run, and the item is left pending. Takes over op->ret_err. */
 void s3_run_failed(struct s3_run *run, struct remote_item *item, struct s3_op *op, bool damaged);
 
 /* Ends what the slot does, closes and frees; removes a file that it created unless `keep`. The slot is free then. */
@@ -104,7 +108,7 @@ bool s3_large_go_on(struct s3_slot *slot);
 bool s3_large_take_part(struct s3_slot *slot);
 bool s3_large_enough(const struct s3_run *run); /* no more of them at once */
 /* Aborts an upload that earlier runs left, and nobody went on with for days; one at a time. */
-void s3_large_end_abandoned(struct remote_s3 *remote);
+bool s3_large_end_abandoned(struct remote_s3 *remote);
 /* Drops all that are under way: uploads are aborted, files removed. */
 void s3_large_drop_all(struct s3_run *run);
 

@@ -136,12 +136,12 @@ void s3_large_give_up_for_op(struct s3_large *large, struct s3_op *op)
 	large->is_gone = large->is_gone || (run->put && op->ret_outcome == S3_ABSENT);
 	if (op->ret_outcome != S3_FAILED)
 		err_set(&op->ret_err, ERR_NET, "the server refuses '%s' (status %u)", large->item->key, op->request.ret_status);
-	if (op->ret_hopeless && !run->stopped) {
-		run->stopped = true;
-		err_move(run->err, &op->ret_err);
-		err_set(&op->ret_err, ERR_NET, "not moved: the remote cannot be used");
+	if (op->ret_hopeless) {
+		s3_run_stop(run, &op->ret_err);
+		give_up(large);
+	} else {
+		s3_large_give_up_for(large, &op->ret_err);
 	}
-	s3_large_give_up_for(large, &op->ret_err);
 }
 
 static void on_hashed(void *ctx, int status, const struct digest *digest, struct err *err)
@@ -412,6 +412,9 @@ static void take_version(struct s3_large *large)
 static void on_completed(struct s3_op *op)
 {
 	struct s3_large *large = op->ctx;
+	struct buf etag CLEANUP(buf_release) = BUF_INIT;
+	if (op->ret_outcome == S3_OK && !xml_find(op->response.data, op->response.len, "ETag", &etag))
+		s3_put_without_etag(op, large->item);
 	if (op->ret_outcome != S3_OK) {
 		s3_large_give_up_for_op(large, op);
 		return;
@@ -484,21 +487,20 @@ void s3_large_maybe_finish(struct s3_large *large)
 	settle(large);
 }
 
-void s3_large_end_abandoned(struct remote_s3 *remote)
+bool s3_large_end_abandoned(struct remote_s3 *remote)
 {
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	char *key OWNED = NULL, *id OWNED = NULL;
 	struct s3_op op CLEANUP(s3_op_release) = S3_OP_INIT;
 	struct buf text = BUF_INIT;
 	if (!remote->resume_dir || !s3_resume_abandoned(remote->resume_dir, s3_place(remote->s3), &key, &id))
-		return;
+		return false;
 	op.method = "DELETE";
 	op.key = key;
 	buf_addstr(&text, "uploadId=");
 	sigv4_encode(&text, id, false);
 	strlist_take(&op.query, buf_detach(&text));
-	if (s3_run(remote->s3, &op, &ignored) < 0)
-		err_release(&ignored);
+	return s3_run(remote->s3, &op, &ignored) == 0;
 }
 
 static void note_aborted(struct s3_op *op)

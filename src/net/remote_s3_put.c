@@ -18,6 +18,20 @@ static void add_md5_header(struct s3_op *op, const struct digest *md5)
 	strlist_take(&op->headers, buf_detach(&line));
 }
 
+void s3_put_without_etag(struct s3_op *op, const struct remote_item *item)
+{
+	op->ret_outcome = S3_FAILED;
+	err_set(&op->ret_err, ERR_NET, "something answered the %s of '%s' with status %u and no ETag, which every S3 server names", op->method,
+		item->key, op->request.ret_status);
+	err_hint(&op->ret_err, "does the network want you to log in, or is there a proxy in the way? is the remote's endpointurl that of an S3 server?");
+}
+
+static bool names_etag(const struct http_request *request)
+{
+	struct buf value CLEANUP(buf_release) = BUF_INIT;
+	return http_header(request, "etag", &value) != NULL;
+}
+
 static void on_sent(struct s3_op *op)
 {
 	struct s3_slot *slot = op->ctx;
@@ -34,6 +48,9 @@ static void on_sent(struct s3_op *op)
 		op->ret_outcome = S3_FAILED;
 		err_set(&op->ret_err, ERR_NET, "the server says of '%s' that it has other bytes than were sent", item->key);
 		err_hint(&op->ret_err, "is there a proxy in the way that mixes up answers?");
+	}
+	if (op->ret_outcome == S3_OK && !names_etag(&op->request)) {
+		s3_put_without_etag(op, item);
 	}
 	if (op->ret_outcome == S3_OK) {
 		item->ret_state = REMOTE_DONE;

@@ -196,6 +196,26 @@ static int put_items(struct remote *remote, struct remote_item *items, size_t co
 	return 0;
 }
 
+/* Now, by the other machine's clock, as it dates what is made there: a directory. 0 where nothing can be made, or ever was. */
+static int64_t clock_there(struct sftp *sftp)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct sftp_reply reply = { .len = 0 }, removed;
+	char *names OWNED = remote_temp_names(TEMP_DIR);
+	char *path OWNED = mem_printf("%s/%snow", sftp_root(sftp), names);
+	if (sftp_wait_path(sftp, SFTP_MKDIR, path, &reply, NULL, &ignored) < 0 || reply.status != SFTP_OK ||
+	    sftp_wait_path(sftp, SFTP_STAT, path, &reply, NULL, &ignored) < 0 || sftp_wait_path(sftp, SFTP_RMDIR, path, &removed, NULL, &ignored) < 0)
+		return 0;
+	return reply.has_attributes ? reply.modified_s : 0;
+}
+
+static size_t sweep(struct remote *remote)
+{
+	struct remote_sftp *sftp = (struct remote_sftp *)remote;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	return connect_to(sftp, &ignored) < 0 ? 0 : remote_drop_stale(remote, TEMP_DIR, clock_there(sftp->sftp));
+}
+
 static int list_items(struct remote *remote, const char *prefix, remote_visit_fn *visit, void *ctx, struct err *err)
 {
 	struct remote_sftp *sftp = (struct remote_sftp *)remote;
@@ -217,7 +237,8 @@ static void close_remote(struct remote *remote)
 int remote_sftp_open(const struct remote_spec *spec, struct remote **ret, struct err *err)
 {
 	static const struct remote_class class = {
-		.check = check_items, .put = put_items, .get = get_items, .remove = remove_items, .list = list_items, .close = close_remote,
+		.check = check_items, .put = put_items, .get = get_items, .remove = remove_items, .list = list_items, .sweep = sweep,
+		.close = close_remote,
 	};
 	if (spec->password) {
 		err_set(err, ERR_CONFIG, "the remote '%s' has a password, which ssh takes from nobody but you", spec->name ? spec->name : spec->url);

@@ -97,11 +97,10 @@ static void settle_failed(struct web_slot *slot)
 		err_set(&op->ret_err, ERR_NET, "the server refuses '%s' (status 409): the collection above it is missing", item->key);
 	else if (op->ret_outcome == WEB_ABSENT)
 		err_set(&op->ret_err, ERR_NET, "the server knows no %s at %s (status %u)", op->method, op->url.data, op->request.ret_status);
-	if (op->ret_hopeless && !run->stopped) {
+	if (op->ret_hopeless) { /* the item stays pending: the run's error is the reason */
+		if (!run->stopped)
+			err_move(run->err, &op->ret_err);
 		run->stopped = true;
-		err_move(run->err, &op->ret_err);
-		err_set(&item->ret_err, ERR_NET, "not moved: the remote cannot be used");
-		item->ret_state = REMOTE_FAILED;
 	} else {
 		remote_item_failed(item, &op->ret_err);
 		if (slot->damaged)
@@ -537,6 +536,19 @@ static int put_items(struct remote *remote, struct remote_item *items, size_t co
 	return status;
 }
 
+/* The server's clock is in any answer; it has no other way to tell. */
+static size_t sweep(struct remote *remote)
+{
+	struct remote_web *web = (struct remote_web *)remote;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct web_op op CLEANUP(web_op_release) = WEB_OP_INIT;
+	op.method = "HEAD";
+	op.key = "";
+	if (!web_is_dav(web->web) || web_run(web->web, &op, &ignored) < 0)
+		return 0;
+	return remote_drop_stale(remote, TEMP_DIR, http_date(&op.request));
+}
+
 static int list_items(struct remote *remote, const char *prefix, remote_visit_fn *visit, void *ctx, struct err *err)
 {
 	struct remote_web *web = (struct remote_web *)remote;
@@ -563,8 +575,8 @@ static void close_remote(struct remote *remote)
 int remote_web_open(const struct remote_spec *spec, struct remote **ret, struct err *err)
 {
 	static const struct remote_class class = {
-		.check = check_items, .put = put_items, .get = get_items, .remove = remove_items, .list = list_items, .place = place_of,
-		.close = close_remote,
+		.check = check_items, .put = put_items, .get = get_items, .remove = remove_items, .list = list_items, .sweep = sweep,
+		.place = place_of, .close = close_remote,
 	};
 	struct remote_web *web = mem_alloc(sizeof(*web));
 	web->remote.class = &class;

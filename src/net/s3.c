@@ -6,11 +6,11 @@
 #include "net/aws_profile.h"
 #include "net/credentials.h"
 #include "net/http_answer.h"
+#include "net/s3_address.h"
 #include "net/s3_error.h"
 #include "net/sigv4.h"
 #include "net/xml.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -23,7 +23,6 @@
 #define RENEW_BEFORE_S 300
 #define RENEW_AGAIN_S 10 /* after a renewal that failed */
 #define MAX_CONNECTIONS 256
-#define DEFAULT_REGION "us-east-1"
 #define THRESHOLD_PUT (64ull << 20)
 #define CHUNKSIZE_PUT (16ull << 20)
 #define THRESHOLD_GET (24ull << 20)
@@ -35,10 +34,8 @@ struct s3 {
 	struct loop *loop;
 	struct http *http;
 	char *place;
-	char *name, *bucket, *prefix; /* prefix without '/' at its ends */
-	char *region;
-	char *endpoint;               /* "https://host:port", no '/' at its end; NULL: AWS, by region */
-	bool virtual_host;            /* the bucket is part of the host name */
+	char *name;
+	struct s3_address address;
 	bool anonymous;
 	unsigned connections;
 	uint64_t try_for_ms;
@@ -50,9 +47,6 @@ struct s3 {
 	struct s3_headers headers;
 	struct sigv4 signer;
 	unsigned max_tries;
-	bool no_ssl;
-	char *base, *host, *path;     /* scheme and host; the host alone; what stands before the key, encoded: made of the above */
-	unsigned generation;          /* of the address */
 	time_t clock_offset;
 	uint64_t last_success_ms;
 	unsigned random;
@@ -61,116 +55,7 @@ struct s3 {
 
 static void try_now(void *op);
 
-/* Addresses. */
-
-static bool bucket_is_host_label(const char *bucket)
-{
-	size_t len = strlen(bucket);
-	if (len < 3 || len > 63 || bucket[0] == '-' || bucket[len - 1] == '-')
-		return false;
-	for (const char *c = bucket; *c; c++) {
-		if (!islower((unsigned char)*c) && !isdigit((unsigned char)*c) && *c != '-')
-			return false;
-	}
-	return true;
-}
-
-/* botocore's rule: the bucket goes into the host name at AWS, where it can be a part of one, and into the path elsewhere. */
-static void choose_style(struct s3 *s3)
-{
-	const char *style = aws_profile_get(&s3->profile, "s3.addressing_style");
-	if (text_eq(style, "path"))
-		s3->virtual_host = false;
-	else if (text_eq(style, "virtual"))
-		s3->virtual_host = true;
-	else
-		s3->virtual_host = !s3->endpoint && bucket_is_host_label(s3->bucket);
-}
-
-static void make_address(struct s3 *s3)
-{
-	struct buf base CLEANUP(buf_release) = BUF_INIT;
-	struct buf path CLEANUP(buf_release) = BUF_INIT;
-	const char *china = text_starts(s3->region, "cn-") ? ".cn" : "";
-	char *endpoint OWNED = s3->endpoint ? mem_strdup(s3->endpoint)
-					    : mem_printf("%s://s3.%s.amazonaws.com%s", s3->no_ssl ? "http" : "https", s3->region, china);
-	const char *host = strstr(endpoint, "://") + 3;
-	size_t host_len = strcspn(host, "/");
-	buf_add(&base, endpoint, (size_t)(host - endpoint));
-	if (s3->virtual_host)
-		buf_addf(&base, "%s.", s3->bucket);
-	buf_add(&base, host, host_len);
-	buf_addstr(&path, host + host_len);
-	if (!s3->virtual_host) {
-		buf_addch(&path, '/');
-		sigv4_encode(&path, s3->bucket, false);
-	}
-	free(s3->base);
-	free(s3->host);
-	free(s3->path);
-	s3->host = mem_strdup(strstr(base.data, "://") + 3);
-	s3->base = buf_detach(&base);
-	s3->path = buf_detach(&path);
-	s3->signer.region = s3->region;
-	s3->signer.key_date[0] = '\0';
-	s3->generation++;
-}
-
-/* Without a '/' at the end and the scheme's own port, which no Host header names. */
-static int take_endpoint(struct s3 *s3, const char *url, struct err *err)
-{
-	bool https = text_starts(url, "https://");
-	if (!https && !text_starts(url, "http://")) {
-		err_set(err, ERR_CONFIG, "the endpoint '%s' of the remote '%s' is not a URL", url, s3->name);
-		return err_hint(err, "write it as https://host or http://host:port");
-	}
-	if (strpbrk(url, "@?#")) {
-		err_set(err, ERR_CONFIG, "the endpoint of the remote '%s' holds a user name, a query or a fragment", s3->name);
-		return err_hint(err, "write it as https://host; keys go to access_key_id and secret_access_key");
-	}
-	struct buf out = BUF_INIT;
-	const char *host = strstr(url, "://") + 3;
-	size_t host_len = strcspn(host, "/");
-	const char *port = https ? ":443" : ":80";
-	size_t port_len = strlen(port);
-	if (host_len > port_len && strncmp(host + host_len - port_len, port, port_len) == 0)
-		buf_addf(&out, "%.*s%s", (int)(host + host_len - port_len - url), url, host + host_len);
-	else
-		buf_addstr(&out, url);
-	while (out.len > 0 && out.data[out.len - 1] == '/')
-		buf_truncate(&out, out.len - 1);
-	s3->endpoint = buf_detach(&out);
-	return 0;
-}
-
-static int take_url(struct s3 *s3, const char *url, struct err *err)
-{
-	const char *bucket = url + strlen("s3://");
-	size_t len = strcspn(bucket, "/");
-	if (len == 0 || len > 255) {
-		err_set(err, ERR_CONFIG, "the url '%s' of the remote '%s' names no bucket", url, s3->name);
-		return err_hint(err, "write it as s3://bucket/prefix");
-	}
-	s3->bucket = mem_strndup(bucket, len);
-	const char *prefix = bucket + len;
-	while (*prefix == '/')
-		prefix++;
-	s3->prefix = mem_strdup(prefix);
-	for (size_t end = strlen(prefix); end > 0 && prefix[end - 1] == '/'; end--)
-		s3->prefix[end - 1] = '\0';
-	return 0;
-}
-
 /* Opening. */
-
-static const char *first_set(const char *const *values, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (values[i] && *values[i])
-			return values[i];
-	}
-	return NULL;
-}
 
 static void copy_spec(struct s3 *s3, const struct remote_spec *spec)
 {
@@ -192,20 +77,13 @@ static unsigned max_tries(const struct s3 *s3)
 
 static int configure(struct s3 *s3, const struct remote_spec *spec, struct err *err)
 {
-	if (take_url(s3, spec->url, err) < 0 || s3_headers_make(spec, &s3->headers, err) < 0 || aws_profile_load(spec, &s3->profile, err) < 0)
+	if (s3_headers_make(spec, &s3->headers, err) < 0 || aws_profile_load(spec, &s3->profile, err) < 0 ||
+	    s3_address_make(spec, &s3->profile, s3->name, &s3->address, err) < 0)
 		return -1;
+	const struct s3_address *address = &s3->address;
 	s3->max_tries = max_tries(s3);
-	s3->no_ssl = spec->no_ssl;
-	const char *endpoint = spec->endpoint_url ? spec->endpoint_url : aws_profile_endpoint(&s3->profile, "s3");
-	if (endpoint && take_endpoint(s3, endpoint, err) < 0)
-		return -1;
-	const char *const regions[] = {
-		spec->region, getenv("AWS_DEFAULT_REGION"), getenv("AWS_REGION"), aws_profile_get(&s3->profile, "region"), DEFAULT_REGION,
-	};
-	s3->region = mem_strdup(first_set(regions, ARRAY_LEN(regions)));
-	choose_style(s3);
-	make_address(s3);
-	s3->place = mem_printf("%s s3://%s/%s", s3->endpoint ? s3->endpoint : "aws", s3->bucket, s3->prefix);
+	s3->signer.region = address->region;
+	s3->place = mem_printf("%s s3://%s/%s", address->endpoint ? address->endpoint : "aws", address->bucket, address->prefix);
 	return 0;
 }
 
@@ -266,13 +144,7 @@ void s3_free(struct s3 *s3)
 	free_string(s3->spec.session_token);
 	free(s3->name);
 	free(s3->place);
-	free(s3->bucket);
-	free(s3->prefix);
-	free(s3->region);
-	free(s3->endpoint);
-	free(s3->base);
-	free(s3->host);
-	free(s3->path);
+	s3_address_release(&s3->address);
 	explicit_bzero(s3->signer.key, sizeof(s3->signer.key));
 	free(s3);
 }
@@ -321,7 +193,7 @@ int s3_ready(struct s3 *s3, struct err *err)
 
 char *s3_key(const struct s3 *s3, const char *name)
 {
-	return *s3->prefix ? mem_printf("%s/%s", s3->prefix, name) : mem_strdup(name);
+	return *s3->address.prefix ? mem_printf("%s/%s", s3->address.prefix, name) : mem_strdup(name);
 }
 
 uint64_t s3_slowdowns(const struct s3 *s3)
@@ -381,7 +253,7 @@ static void sign(struct s3 *s3, struct s3_op *op, const char *path)
 	}
 	struct strlist added = { 0 };
 	struct sigv4_input input = {
-		.method = op->refused ? "GET" : op->method, .host = s3->host, .path = path, .query = &op->query, .headers = &op->sent_headers,
+		.method = op->refused ? "GET" : op->method, .host = s3->address.host, .path = path, .query = &op->query, .headers = &op->sent_headers,
 		.payload_hash = op->payload_hash ? op->payload_hash : hash, .now = time(NULL) + s3->clock_offset,
 	};
 	sigv4_sign(&s3->signer, &input, &added);
@@ -393,16 +265,16 @@ static void sign(struct s3 *s3, struct s3_op *op, const char *path)
 static void make_url(struct s3 *s3, struct s3_op *op)
 {
 	struct buf url = BUF_INIT;
-	op->generation = s3->generation;
-	buf_addstr(&url, s3->base);
-	buf_addstr(&url, s3->path);
+	op->generation = s3->address.generation;
+	buf_addstr(&url, s3->address.base);
+	buf_addstr(&url, s3->address.path);
 	if (op->key || url.data[url.len - 1] != '/')
 		buf_addch(&url, '/');
-	if (!op->key && !s3->virtual_host)
+	if (!op->key && !s3->address.virtual_host)
 		buf_truncate(&url, url.len - 1);
 	if (op->key)
 		sigv4_encode(&url, op->key, true);
-	char *path OWNED = mem_strdup(url.data + strlen(s3->base));
+	char *path OWNED = mem_strdup(url.data + strlen(s3->address.base));
 	for (size_t i = 0; i < op->query.len; i++)
 		buf_addf(&url, "%c%s", i ? '&' : '?', op->query.at[i]);
 	free(op->url);
@@ -428,7 +300,7 @@ static void fail(struct s3_op *op, const char *code, bool hopeless)
 {
 	struct s3 *s3 = op->s3;
 	struct s3_names names = {
-		.remote = s3->name, .bucket = s3->bucket, .endpoint = s3->base,
+		.remote = s3->name, .bucket = s3->address.bucket, .endpoint = s3->address.base,
 		.credentials = s3->credentials.source ? s3->credentials.source : "none",
 	};
 	op->ret_hopeless = hopeless;
@@ -456,18 +328,16 @@ static bool mend_region(struct s3_op *op)
 	if (op->mended_region)
 		return false;
 	op->mended_region = true;
-	if (op->generation != s3->generation)
+	if (op->generation != s3->address.generation)
 		return true; /* another request has mended it meanwhile */
 	if (!http_header(&op->request, "x-amz-bucket-region", &region) &&
 	    !xml_find(op->response.data, op->response.len, "Region", &region))
 		return false;
-	if (region.len == 0 || region.len > 64 || region.data[strspn(region.data, "abcdefghijklmnopqrstuvwxyz0123456789-")])
+	if (!s3_region_is_sane(region.data) || strcmp(region.data, s3->address.region) == 0)
 		return false;
-	if (strcmp(region.data, s3->region) == 0)
-		return false;
-	free(s3->region);
-	s3->region = mem_strdup(region.data);
-	make_address(s3);
+	s3_address_go_to(&s3->address, region.data);
+	s3->signer.region = s3->address.region;
+	s3->signer.key_date[0] = '\0';
 	return true;
 }
 
@@ -481,14 +351,20 @@ static bool mend_clock(struct s3_op *op)
 	return true;
 }
 
+static void again_at_once(struct s3_op *op)
+{
+	op->refused = false;
+	op->timer = loop_add_timer(op->s3->loop, 0, try_now, op);
+}
+
 /* A refused HEAD says neither why nor, of an expired token, that it can be mended: its answer has no body. */
 static bool ask_why(struct s3_op *op)
 {
 	unsigned status = op->request.ret_status;
-	if (op->refused || strcmp(op->method, "HEAD") != 0 || op->response.len || (status != 400 && status != 401 && status != 403))
+	if (op->asked_why || strcmp(op->method, "HEAD") != 0 || op->response.len || (status != 400 && status != 401 && status != 403))
 		return false;
-	op->refused = status;
-	op->timer = loop_add_timer(op->s3->loop, 0, try_now, op);
+	again_at_once(op);
+	op->refused = op->asked_why = true;
 	return true;
 }
 
@@ -513,11 +389,9 @@ static void on_answer(struct http_request *request)
 	struct buf code CLEANUP(buf_release) = BUF_INIT;
 	bool again = false;
 	enum s3_fault fault = s3_judge(op, &code);
-	if (op->refused && fault == S3_FAULT_NONE) { /* it was the HEAD alone */
-		request->ret_status = op->refused;
-		op->ret_outcome = S3_FAILED;
-		buf_reset(&op->response);
-		fault = S3_FAULT_REFUSED;
+	if (op->refused && fault == S3_FAULT_NONE) { /* what the HEAD was refused for has been mended meanwhile; or it is refused again */
+		again_at_once(op);
+		return;
 	}
 	switch (fault) {
 	case S3_FAULT_NONE:
@@ -544,8 +418,8 @@ static void on_answer(struct http_request *request)
 		return;
 	}
 	if (again) {
-		op->refused = 0;
-		op->timer = loop_add_timer(op->s3->loop, 0, try_now, op);
+		op->asked_why = false; /* what is refused now is refused for another reason */
+		again_at_once(op);
 	} else
 		fail(op, code.data, true);
 }
@@ -591,7 +465,7 @@ void s3_start(struct s3 *s3, struct s3_op *op)
 	op->s3 = s3;
 	op->tries = 0;
 	op->mended_region = op->mended_clock = op->mended_credentials = false;
-	op->refused = 0;
+	op->refused = op->asked_why = false;
 	op->ret_hopeless = false;
 	op->first_try_ms = loop_now_ms();
 	err_release(&op->ret_err);

@@ -65,7 +65,8 @@ struct s3_op {
 	struct loop_timer *timer;
 	unsigned tries, generation, credentials_generation;
 	bool mended_region, mended_clock, mended_credentials;
-	unsigned refused;        /* the status of a HEAD that is asked again as a GET, whose answer says why; 0: it is not */
+	bool refused;            /* a HEAD that is asked again as a GET, whose answer says why */
+	bool asked_why;          /* once is enough */
 	uint64_t first_try_ms;
 };
 #define S3_OP_INIT { .body_fd = -1, .response = BUF_INIT, .request = HTTP_REQUEST_INIT }

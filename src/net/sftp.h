@@ -24,6 +24,7 @@ enum sftp_request {
 	SFTP_READDIR = 12,
 	SFTP_REMOVE = 13,
 	SFTP_MKDIR = 14,
+	SFTP_RMDIR = 15,
 	SFTP_STAT = 17,
 };
 
@@ -56,7 +57,7 @@ void sftp_check_silence(struct sftp *sftp, unsigned seconds);
 int sftp_say_lost(const struct sftp *sftp, struct err *err);
 bool sftp_has_fsync(const struct sftp *sftp);
 
-/* STAT, OPENDIR, REMOVE, MKDIR */
+/* STAT, OPENDIR, REMOVE, MKDIR, RMDIR */
 void sftp_ask_path(struct sftp *sftp, enum sftp_request request, const char *path, sftp_reply_fn *done, void *ctx);
 /* CLOSE, FSTAT, READDIR */
 void sftp_ask_handle(struct sftp *sftp, enum sftp_request request, const struct buf *handle, sftp_reply_fn *done, void *ctx);

@@ -110,3 +110,21 @@ def test_options_of_a_remote_reach_its_requests(gitbox, s3_server, bucket):
     gitbox.mlmake("data", "remote", "modify", "--unset", "top", "grant_read")
     gitbox.mlmake("data", "push")
     assert list((s3_server.root / bucket / "p" / "sub" / "files").rglob("*"))
+
+
+WRONG = [("jobs", "x"), ("jobs", "0"), ("read_timeout", "abc"), ("connect_timeout", "inf"), ("use_ssl", "maybe"), ("verify", "7"), ("checksum_jobs", "z"),
+         ("version_aware", "perhaps"), ("allow_anonymous_login", "ja"), ("listobjects", "no"), ("region", "eu west"), ("endpointurl", "127.0.0.1:9000"), ("port", "ssh")]
+
+
+@pytest.mark.parametrize("option, value", WRONG)
+def test_wrong_values_of_remotes(data, option, value):  # noqa: F811
+    """Refused where they are set; and, where somebody has written them, with the place."""
+    data.mlmake("data", "remote", "add", "-d", "storage", "s3://bucket/x")
+    before = data.read(".dvc/config")
+    for args in (("remote", "modify", "storage", option, value), ("config", f"remote.storage.{option}", value)):
+        said = data.mlmake("data", *args, check=2).stderr
+        assert f"'{option}' of the remote 'storage' must be" in said and f"not '{value}'" in said and "hint: for example" in said
+    assert data.read(".dvc/config") == before
+    data.write(".dvc/config", before.decode() + f"    {option} = {value}\n")
+    said = data.mlmake("data", "push", check=2).stderr
+    assert said.startswith(f".dvc/config:5:5: error: '{option}' of the remote 'storage' must be") and "hint: for example" in said

@@ -400,3 +400,22 @@ def test_it_is_said_where_an_unreadable_record_is(history):
     said = history.mlmake("data", "gc", "-w", "-f", check=3).stderr
     assert "another branch or tag has that record" in said and "--strict leaves other branches and tags out" in said
     history.mlmake("data", "gc", "-w", "-f", "--strict")
+
+
+def test_leftovers_of_killed_pushes_go(stored, tmp_path):
+    """A day after somebody last wrote to them, as a later push has it; not in a dry run, and not without the remote."""
+    stored.mlmake("data", "push")
+    remote, = [path.parent for path in stored.path.parent.rglob("files") if path.is_dir() and ".dvc" not in path.parts]
+    temp = remote / ".mlmake-tmp"
+    for name in ("put-old", "put-young"):
+        (temp / name).mkdir(parents=True)
+        (temp / name / "0").write_bytes(b"part")
+    at = os.stat(temp).st_mtime - 25 * 3600
+    os.utime(temp / "put-old", (at, at))
+    assert "remote_leftovers" not in gc(stored, "-w", "-f")
+    assert gc(stored, "-w", "-c", "--dry")["remote_leftovers"] == 0 and (temp / "put-old").exists()
+    said = stored.mlmake("data", "gc", "-w", "-c", "-f").stderr
+    assert "removed what 1 killed push left on the remote" in said
+    assert [path.name for path in temp.iterdir()] == ["put-young"]
+    os.utime(temp / "put-young", (at, at))
+    assert gc(stored, "-w", "-c", "-f")["remote_leftovers"] == 1 and not temp.exists()

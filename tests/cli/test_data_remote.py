@@ -149,3 +149,54 @@ def test_the_rate_is_kept(data, s3_server, bucket):  # noqa: F811
     refused = data.mlmake("data", "push", check=2)
     assert "mlmake.yaml:2:20: error: 'fast' is no rate" in refused.stderr and "500k, 10M" in refused.stderr
     assert "no rate" in data.mlmake("data", "push", "--limit-rate", "fast", check=2).stderr
+
+
+def test_the_reason_stands_once_for_all_that_did_not_move(data):  # noqa: F811
+    """Where nobody answers: not behind a line for each file, each of which says nothing."""
+    for i in range(12):
+        data.write(f"d/{i:02}", f"content {i}\n")
+    data.mlmake("data", "add", "d")
+    data.mlmake("data", "remote", "add", "-d", "gone", "s3://bucket/x")
+    data.mlmake("data", "remote", "modify", "gone", "endpointurl", "http://127.0.0.1:1")
+    data.env.update(AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b", AWS_MAX_ATTEMPTS="1")
+    said = data.mlmake("data", "push", check=4).stderr.splitlines()
+    assert said[0].startswith("mlmake: error: cannot connect to http://127.0.0.1:1") and "the server running" in said[-1]
+    at = said.index("note: 13 objects were not moved:")
+    assert said[at + 1:at + 4] == ["  d/", "  d/00", "  d/01"] and said[-2] == "  and 3 more, which --json lists"
+    report = json.loads(data.mlmake("data", "push", "--json", check=4).stdout)
+    assert len(report["failed"]) == 13 and all("not moved: cannot connect" in line for line in report["failed"])
+    shutil.rmtree(data.path / ".dvc/cache")
+    shutil.rmtree(data.path / "d")
+    for command in ("push", "fetch", "pull"):
+        said = data.mlmake("data", command, check=4).stderr.splitlines()
+        assert "cannot connect" in said[0] and said[-3:-1] == ["note: 1 object was not moved:", "  d/"], command
+
+
+@pytest.mark.parametrize("aware", [False, True])
+def test_what_the_remote_refuses_to_say_is_not_called_absent(pushed, proxy, aware):
+    """status -c called a directory absent, exit 0, of which one member could not be asked for."""
+    name = "content 7\n"
+    if aware:
+        pushed.mlmake("data", "remote", "modify", "s3", "version_aware", "true")
+        record = (pushed.path / "f.dvc").read_text()
+        (pushed.path / "f.dvc").write_text(record + "  cloud:\n    s3:\n      etag: e\n      version_id: v\n")
+        name = "x/f"
+    rule = Rule("", "x/f?" if aware else on_remote(pushed, name).name, "status", code=403, name="AccessDenied")
+    proxy.rules.append(rule)
+    result = pushed.mlmake("data", "status", "-c", *(["f"] if aware else []), check=4)
+    assert "Not on the remote" not in result.stdout and "AccessDenied" in result.stderr and "check that the credentials" in result.stderr
+    assert result.stderr.count("hint:") == 1
+    report = json.loads(pushed.mlmake("data", "status", "-c", "--json", *(["f"] if aware else []), check=4).stdout)
+    assert len(report["failed"]) == 1 and "not_in_remote" not in report and len(report["hints"]) == 1
+    if aware:
+        return
+    on_remote(pushed, "content 8\n").unlink()
+    assert json.loads(pushed.mlmake("data", "status", "-c", "--json", check=4).stdout)["not_in_remote"] == ["d/"]
+    refused = pushed.mlmake("data", "push", "--verify", check=4)
+    assert refused.stderr.count("hint: check that the credentials") == 1
+
+
+def test_a_remote_whose_url_names_no_remote(data):  # noqa: F811
+    data.mlmake("data", "remote", "add", "-d", "sub", "remote://typo/x")
+    said = data.mlmake("data", "push", check=2).stderr
+    assert "the url of the remote 'sub' leads to 'typo', which has no url" in said and "remote list" in said and "not moved" not in said

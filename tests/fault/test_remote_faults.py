@@ -145,6 +145,26 @@ def test_one_put_always_fails_while_others_do_not(remote, proxy, items):
     assert proxy.count("PUT", items[3].md5[2:]) == 5
 
 
+def test_a_login_page_takes_nothing(remote, proxy, items, tmp_path):
+    """It answers 200 to whatever is sent."""
+    page = tmp_path / "page.html"
+    page.write_text("<html>Who are you?</html>")
+    proxy.rules.append(Rule("", "", "whole", extra=str(page)))
+    for answer in remote.move("put", items):
+        assert answer.state == "failed" and "no ETag" in answer.message and "log in" in answer.hint
+    assert remote.states("check", items) == ["damaged"] * 4
+
+
+@pytest.mark.slow
+def test_a_login_page_completes_nothing(remote, proxy, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text("<html>Who are you?</html>")
+    item = make_object(tmp_path, os.urandom(1 << 20) * 66)
+    proxy.rules.append(Rule("POST", "uploadId", "whole", extra=str(page)))
+    answer, = remote.move("put", [item])
+    assert answer.state == "failed" and "no ETag" in answer.message
+
+
 def test_errors_name_the_request(remote, proxy, items):
     proxy.rules.append(Rule("", "files/", "status", code=403, name="AccessDenied", headers=(("x-amz-request-id", "R2"),)))
     for verb, request in (("put", "R1"), ("check", "R1")):
@@ -164,6 +184,24 @@ def test_a_refused_head_says_why(remote, proxy, items):
         assert (answer.state, "status 400" in answer.message) == ("failed", True), f"{place}: the GET is answered, so that nobody knows"
         remote.move("put", items[:1])
     assert [dict(headers).get("range") for first, headers in proxy.requests if first.startswith("GET")] == ["bytes=0-0"] * 3
+
+
+@pytest.mark.parametrize("code", [400, 403])
+def test_a_refused_head_whose_reason_is_mended_meanwhile(remote, proxy, items, code):
+    """Of many that are under way, one learns the region or gets new keys, and the GETs that ask why are answered."""
+    assert remote.states("put", items[:2]) == ["done"] * 2
+    proxy.rules.append(Rule("HEAD", "files/", "status", times=4, code=code))
+    assert remote.states("check", items) == ["done", "done", "missing", "missing"]
+    proxy.rules.append(Rule("HEAD", items[0].md5[2:], "status", code=code))
+    assert remote.states("check", items) == ["failed", "done", "missing", "missing"]
+
+
+def test_a_wrong_key_is_called_that_in_another_region(remote, proxy, items):
+    """The first reason is mended, the second one is not."""
+    remote.options.update(region="eu-west-3")
+    remote.env["AWS_SECRET_ACCESS_KEY"] = "wrong"
+    answers = remote.move("check", items)
+    assert answers[-1].state == "error" and "SignatureDoesNotMatch" in answers[-1].message and "secret key" in answers[-1].hint
 
 
 @pytest.mark.slow
@@ -259,6 +297,11 @@ def test_abandoned_uploads_are_ended(remote, proxy, tmp_path):
     assert remote.states("put", [small]) == ["done"] and record.exists() and not proxy.count("DELETE")
     os.utime(record, (1, 1))
     assert remote.states("put", [small]) == ["done"] and not record.exists() and proxy.count("DELETE", "uploadId")
+    assert remote.sweep() == 0
+    proxy.rules.append(Rule("PUT", "partNumber=4", "status", code=403, name="AccessDenied"))
+    assert [a.state for a in moved(remote, "put", [item])] == ["failed"]
+    os.utime(next((tmp_path / "uploads").iterdir()), (1, 1))
+    assert remote.sweep() == 1 and not list((tmp_path / "uploads").iterdir())
 
 
 MIB = 1 << 20

@@ -4,6 +4,7 @@
  *     remote_driver check|put|get|remove URL [option=value ...] < "key TAB path TAB size TAB md5 [TAB from]" lines ("-" where unknown;
  *                                                         from: only that part of the object)
  *     remote_driver list URL PREFIX [option=value ...]
+ *     remote_driver sweep URL [option=value ...]       (size: how many leftovers went)
  *     remote_driver credentials [option=value ...]
  *     remote_driver sign SERVICE < requests            (see tests/interop/test_remote_sign.py)
  *
@@ -33,7 +34,7 @@ struct options {
 
 static int usage(void)
 {
-	fputs("usage: remote_driver check|put|get|remove|list|credentials|sign ...\n", stderr);
+	fputs("usage: remote_driver check|put|get|remove|list|sweep|credentials|sign ...\n", stderr);
 	return ERR_CONFIG;
 }
 
@@ -208,6 +209,16 @@ static int list(const struct options *options, const char *prefix, struct err *e
 	return status;
 }
 
+static int sweep(const struct options *options, struct err *err)
+{
+	struct remote *remote;
+	if (remote_open(&options->spec, &remote, err) < 0)
+		return -1;
+	printf("done\t\t%zu\t\t\n", remote_sweep(remote));
+	remote_close(remote);
+	return 0;
+}
+
 static int show_credentials(const struct options *options, struct err *err)
 {
 	struct aws_profile profile;
@@ -287,6 +298,8 @@ int main(int argc, char **argv)
 		if (!take_option(&options, argv[i]))
 			return usage();
 	}
+	if (strcmp(verb, "sweep") == 0)
+		return sweep(&options, &err) < 0 ? print_error(&err) : 0;
 	int status = first == 2 ? show_credentials(&options, &err) : first == 4 ? list(&options, argv[3], &err) : move(verb, &options, &err);
 	return status < 0 ? print_error(&err) : 0;
 }

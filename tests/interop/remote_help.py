@@ -82,6 +82,10 @@ def check_stale_temporaries(remote, root, directory):
         os.utime(path, (time.time() - 25 * 3600,) * 2)
     assert remote.states("put", [make_object(directory, b"second")]) == ["done"]
     assert [path.name for path in temp.iterdir()] == ["put-2-0"]
+    (temp / "put-3-0").write_bytes(b"part")
+    assert remote.sweep() == 0
+    os.utime(temp / "put-3-0", (time.time() - 25 * 3600,) * 2)
+    assert remote.sweep() == 1 and [path.name for path in temp.iterdir()] == ["put-2-0"]
     (temp / "put-2-0").unlink()
 
 
@@ -110,6 +114,11 @@ class Remote:
 
     def states(self, verb, items, **options):
         return [a.state for a in self.move(verb, items, **options)]
+
+    def sweep(self):
+        """How many leftovers of killed puts it removed."""
+        answer, = self.run("sweep", self.url)
+        return answer.size
 
     def list(self, prefix, **options):
         return {a.key: a.size for a in self.run("list", self.url, prefix, **options)}

@@ -224,7 +224,7 @@ def test_credentials_order(tmp_path):
     ("[default]\nrole_arn = arn:aws:iam::1:role/x\nsource_profile = y\n", "'y'"),
     ("[default]\nsso_start_url = https://x\n", "no AWS credentials"),
     ("[default]\nregion = eu-west-1\n", "no AWS credentials"),
-    ("[default]\ncredential_process = exit 3\n", "exit code 3"),
+    ("[default]\ncredential_process = sh -c 'exit 3'\n", "exit code 3"),
     ("[default]\ncredential_process = echo nonsense\n", "credential_process"),
 ])
 def test_credentials_refused(tmp_path, config, word):

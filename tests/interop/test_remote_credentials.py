@@ -114,6 +114,14 @@ CASES = {
     "instance": ("", None, {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": "{url}/"}),
     "services section": (BASE + "[profile r]\nrole_arn = arn:aws:iam::1:role/a\nsource_profile = base\nservices = mine\nregion = eu-west-1\n"
                          "[services mine]\nsts =\n  endpoint_url = {url}\n", "r", {"AWS_ENDPOINT_URL_STS": ""}),
+    "a process gets no shell": ("[profile p]\ncredential_process = {home}/process $HOME a&b * \"c d\" 'e'\\''f' g\\ h\n", "p", {}),
+    "two names of a profile": (BASE + "[profile b2]\naws_access_key_id = B2\naws_secret_access_key = s\n", None,
+                               {"AWS_DEFAULT_PROFILE": "base", "AWS_PROFILE": "b2"}),
+    "colons": ("[profile p]\naws_access_key_id: KEY\naws_secret_access_key: a=b\n", "p", {}),
+    "the old name of a token": ("[profile p]\naws_access_key_id = K\naws_secret_access_key = s\naws_security_token = old\naws_session_token = new\n",
+                                "p", {}),
+    "the old name of a token in the environment": ("", None, {"AWS_ACCESS_KEY_ID": "K", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SECURITY_TOKEN": "old",
+                                                              "AWS_SESSION_TOKEN": "new"}),
     "nothing": ("", None, {}),
 }
 
@@ -129,6 +137,9 @@ def test_same_as_botocore(env, tmp_path, aws, name):
     write_sso(tmp_path, "https://x.awsapps.com/start")
     write_sso(tmp_path, "s")
     (tmp_path / "token").write_text("a.web.token")
+    process = tmp_path / "process"
+    process.write_text("#!/bin/sh\necho \"{\\\"Version\\\": 1, \\\"AccessKeyId\\\": \\\"$#|$*\\\", \\\"SecretAccessKey\\\": \\\"x\\\"}\"\n")
+    process.chmod(0o755)
     env.update({k: fill(v) for k, v in more.items()})
     for variable in [k for k, v in env.items() if k.startswith("AWS_ENDPOINT") and not v]:
         del env[variable]
@@ -152,9 +163,11 @@ def test_same_as_botocore(env, tmp_path, aws, name):
     ("[profile p]\nweb_identity_token_file = /etc/hostname\n", {}, ["role_arn"]),
     ("[profile p]\nsso_session = s\n" + SSO, {}, ["'s'"]),
     ("[profile p]\nsso_start_url = https://y\n" + SSO, {}, ["sso_region", "aws configure sso"]),
-    ("[profile p]\nsso_start_url = https://y\nsso_region = eu-west-1\n" + SSO, {}, ["aws sso login --profile p"]),
+    ("[profile p]\nsso_start_url = https://y\nsso_region = eu-west-1\n" + SSO, {}, ["nobody has signed in", "aws sso login --profile p"]),
     ("[profile p]\nlogin_session = arn\n", {}, ["aws login", "export-credentials"]),
-    ("[profile p]\ncredential_process = exit 3\n", {}, ["exit code 3"]),
+    ("[profile p]\ncredential_process = sh -c 'exit 3'\n", {}, ["exit code 3"]),
+    ("[profile p]\ncredential_process = echo '{\"AccessKeyId\": \"a\", \"SecretAccessKey\": \"b\"}'\n", {}, ["\"Version\": 1"]),
+    ("[profile p]\ncredential_process = echo 'a\n", {}, ["quote is left open"]),
 ])
 def test_refusals_say_what_to_do(env, tmp_path, config, more, words):
     write_aws(tmp_path, config)

@@ -92,10 +92,18 @@ def test_headers_of_uploads_in_parts(remote, proxy, tmp_path):
     ({"acl": "private", "grant_read": "id=a"}, "exclude"), ({"sse_customer_key": "***"}, "base64"),
     ({"sse_customer_key": KEY, "sse_kms_key_id": "k"}, "exclude"), ({"sse_customer_algorithm": "AES256"}, "sse_customer_key"),
     ({"acl": "a\rX-Evil: 1"}, "control characters"),
+    ({"region": "eu west"}, "'eu west' is no region"),
 ])
 def test_options_that_make_no_sense(remote, options, word):
     answers = remote.move("check", [Item("k")], **options)
     assert remote.code == 2 and word in answers[-1].message
+
+
+def test_addressing_style_that_is_none(remote, tmp_path):
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text("[default]\ns3 =\n  addressing_style = sideways\n")
+    answer = remote.move("check", [Item("k")])[-1]
+    assert remote.code == 2 and "'sideways'" in answer.message and "auto, path and virtual" in answer.hint
 
 
 def test_requester_pays(remote, proxy, tmp_path):

@@ -53,22 +53,26 @@ const char *config_get(const struct data_config *config, const char *section, co
 	return NULL;
 }
 
+bool config_parse_bool(const char *text, bool *ret)
+{
+	if (strcasecmp(text, "true") == 0 || strcmp(text, "1") == 0)
+		*ret = true;
+	else if (strcasecmp(text, "false") == 0 || strcmp(text, "0") == 0)
+		*ret = false;
+	else
+		return false;
+	return true;
+}
+
 int config_bool(const struct data_config *config, const char *section, const char *name, bool fallback, bool *ret, struct err *err)
 {
 	enum data_level level;
 	const char *value = config_get(config, section, name, &level);
 	*ret = fallback;
-	if (!value)
+	if (!value || config_parse_bool(value, ret))
 		return 0;
-	if (strcasecmp(value, "true") == 0 || strcmp(value, "1") == 0)
-		*ret = true;
-	else if (strcasecmp(value, "false") == 0 || strcmp(value, "0") == 0)
-		*ret = false;
-	else {
-		err_set(err, ERR_CONFIG, "'%s' of %s must be true or false, not '%s'", name, section, value);
-		return err_at(err, &ini_find(&config->files[level], section, name)->span);
-	}
-	return 0;
+	err_set(err, ERR_CONFIG, "'%s' of %s must be true or false, not '%s'", name, section, value);
+	return err_at(err, &ini_find(&config->files[level], section, name)->span);
 }
 
 char *config_resolve_path(const struct data_config *config, enum data_level level, const char *value)
@@ -216,26 +220,6 @@ char *config_remote_section(const char *name)
 	return mem_printf("remote \"%s\"", name);
 }
 
-/* Options of a remote that dvc knows; any other makes it refuse the whole file. */
-static const char *const option_names[] = {
-	"url", "jobs", "checksum_jobs", "version_aware", "worktree", "verify", "no_traverse", "region", "profile", "credentialpath",
-	"configpath", "endpointurl", "access_key_id", "secret_access_key", "session_token", "use_ssl", "ssl_verify",
-	"allow_anonymous_login", "read_timeout", "connect_timeout", "sse", "sse_kms_key_id", "sse_customer_algorithm",
-	"sse_customer_key", "acl", "grant_read", "grant_read_acp", "grant_write_acp", "grant_full_control", "cache_regions",
-	"listobjects", "user", "password", "ask_password", "auth", "custom_auth_header", "method", "token", "bearer_token_command", "cert_path",
-	"key_path", "timeout", "port", "keyfile", "passphrase", "ask_passphrase", "gss_auth", "allow_agent", "max_sessions", "type",
-};
-
-bool config_remote_knows(const char *option, const char **ret_near)
-{
-	for (size_t i = 0; i < ARRAY_LEN(option_names); i++) {
-		if (strcasecmp(option, option_names[i]) == 0)
-			return true;
-	}
-	*ret_near = text_nearest(option, option_names, ARRAY_LEN(option_names));
-	return false;
-}
-
 void config_remote_unknown(const struct data_config *config, const char *name, struct strlist *ret)
 {
 	const char *chosen = name ? name : config->default_remote, *near;
@@ -281,32 +265,23 @@ static const char *option_path(const struct remote_options *options, const char 
 	return arena_strdup(options->arena, path);
 }
 
-static int option_uint(const struct remote_options *options, const char *name, unsigned *ret, struct err *err)
+/* The next ones take what check_values has found good. */
+static void option_uint(const struct remote_options *options, const char *name, unsigned *ret)
 {
-	enum data_level level;
 	uint64_t number;
-	const char *value = option_text(options, name, &level);
-	if (!value)
-		return 0;
-	if (!text_parse_u64(value, &number) || number > 100000)
-		return err_set(err, ERR_CONFIG, "'%s' of %s must be a number, not '%s'", name, options->sections[0], value);
-	*ret = (unsigned)number;
-	return 0;
+	const char *value = option_text(options, name, NULL);
+	if (value && text_parse_u64(value, &number))
+		*ret = (unsigned)number;
 }
 
 /* Seconds, of which dvc takes fractions. */
-static int option_seconds(const struct remote_options *options, const char *name, unsigned *ret, struct err *err)
+static void option_seconds(const struct remote_options *options, const char *name, unsigned *ret)
 {
-	enum data_level level;
-	const char *value = option_text(options, name, &level);
-	char *end;
+	const char *value = option_text(options, name, NULL);
 	if (!value)
-		return 0;
-	double seconds = strtod(value, &end);
-	if (end == value || *end || !(seconds >= 0 && seconds <= 100000))
-		return err_set(err, ERR_CONFIG, "'%s' of %s must be a number, not '%s'", name, options->sections[0], value);
+		return;
+	double seconds = strtod(value, NULL);
 	*ret = (unsigned)seconds + (seconds > (unsigned)seconds);
-	return 0;
 }
 
 static int option_bool(const struct remote_options *options, const char *name, bool fallback, bool *ret, struct err *err)
@@ -328,6 +303,10 @@ static int remote_url(struct remote_options *options, const char *name, const ch
 		enum data_level level = DATA_PROJECT;
 		const char *url = first ? first : config_get(options->config, section, "url", &level);
 		first = NULL;
+		if (!url && options->len > 1) {
+			err_set(err, ERR_CONFIG, "the url of the remote '%s' leads to '%s', which has no url", name, next);
+			return err_hint(err, "mlmake data remote list shows the remotes that there are");
+		}
 		if (!url)
 			return err_set(err, ERR_CONFIG, "the remote '%s' has no url", next);
 		if (!text_starts(url, "remote://")) {
@@ -349,6 +328,24 @@ static int remote_url(struct remote_options *options, const char *name, const ch
 		next = mem_strndup(rest, len);
 	}
 	return err_set(err, ERR_CONFIG, "the url of the remote '%s' leads through too many remotes", name);
+}
+
+/* All that stands there, also what another file overrides: dvc refuses a file for one bad value. */
+static int check_values(const struct remote_options *options, struct err *err)
+{
+	for (size_t at = 0; at < options->len; at++) {
+		const char *section = options->sections[at];
+		char *name OWNED = mem_strndup(section + strlen("remote \""), strlen(section) - strlen("remote \"\""));
+		for (int level = 0; level < DATA_LEVELS; level++) {
+			const struct ini *ini = &options->config->files[level];
+			for (size_t i = 0; i < ini->keys.len; i++) {
+				const struct ini_key *key = &ini->keys.at[i];
+				if (strcasecmp(key->section, section) == 0 && config_remote_check_value(name, key->name, key->value, err) < 0)
+					return err_at(err, &key->span);
+			}
+		}
+	}
+	return 0;
 }
 
 static void fill_texts(const struct remote_options *options, struct remote_spec *ret)
@@ -397,14 +394,14 @@ static int fill_spec(const struct remote_options *options, struct remote_spec *r
 		return err_hint(err, "set both, or neither and let the environment or ~/.aws/credentials say them");
 	}
 	if (option_bool(options, "use_ssl", true, &use_ssl, err) < 0 ||
-	    option_bool(options, "allow_anonymous_login", false, &ret->anonymous, err) < 0 ||
-	    option_uint(options, "jobs", &ret->jobs, err) < 0 ||
-	    option_uint(options, "port", &ret->port, err) < 0 ||
-	    option_seconds(options, "timeout", &ret->connect_timeout_s, err) < 0 ||
-	    option_seconds(options, "timeout", &ret->read_timeout_s, err) < 0 ||
-	    option_seconds(options, "connect_timeout", &ret->connect_timeout_s, err) < 0 ||
-	    option_seconds(options, "read_timeout", &ret->read_timeout_s, err) < 0)
+	    option_bool(options, "allow_anonymous_login", false, &ret->anonymous, err) < 0)
 		return -1;
+	option_uint(options, "jobs", &ret->jobs);
+	option_uint(options, "port", &ret->port);
+	option_seconds(options, "timeout", &ret->connect_timeout_s);
+	option_seconds(options, "timeout", &ret->read_timeout_s);
+	option_seconds(options, "connect_timeout", &ret->connect_timeout_s);
+	option_seconds(options, "read_timeout", &ret->read_timeout_s);
 	if (!ret->token && option_text(options, "bearer_token_command", &level)) {
 		err_set(err, ERR_CONFIG, "the remote '%s' has a bearer_token_command, which is not run", ret->name);
 		return err_hint(err, "set token to what it prints: mlmake data remote modify --local %s token ...", ret->name);
@@ -503,6 +500,8 @@ int config_remote_any(const struct data_config *config, const char *name, struct
 	ret->name = arena_strdup(arena, chosen);
 	ret->url = arena_strdup(arena, url.data);
 	ret->packed = packed;
+	if (status == 0)
+		status = check_values(&options, err);
 	if (status == 0)
 		status = check_kind(&options, ret, err);
 	ret->version_aware = ret->version_aware && !packed; /* packs have names of their own, and lie beside the files */

@@ -31,6 +31,8 @@ int config_load_foreign(struct data_config *config, const char *root, bool is_he
 
 /* The value that takes effect; NULL if none. *ret_level may be NULL. */
 const char *config_get(const struct data_config *config, const char *section, const char *name, enum data_level *ret_level);
+/* true, false, 1 or 0; false if it is none of them. */
+bool config_parse_bool(const char *text, bool *ret);
 /* A boolean, fallback if absent. */
 int config_bool(const struct data_config *config, const char *section, const char *name, bool fallback, bool *ret, struct err *err)
 	MUST_CHECK;
@@ -53,6 +55,9 @@ bool config_remote_exists(const struct data_config *config, const char *name);
 
 /* Whether a remote can have that option; if not, *ret_near is the one that may be meant, or NULL. */
 bool config_remote_knows(const char *option, const char **ret_near);
+#define CONFIG_NUMBER_MAX 100000
+/* ERR_CONFIG where the value is not what the option takes; what it names may still be wrong. */
+int config_remote_check_value(const char *remote, const char *option, const char *value, struct err *err) MUST_CHECK;
 /* Options in a remote's sections that nobody knows, as warnings. name NULL: the default remote. */
 void config_remote_unknown(const struct data_config *config, const char *name, struct strlist *ret);
 

@@ -141,6 +141,8 @@ struct data_changes {
 };
 struct data_status {
 	struct strlist not_in_cache, not_in_remote;
+	struct strlist not_asked; /* whether the remote has it could not be learnt, and why */
+	struct strlist hints;     /* what to check about that */
 	struct data_changes committed, uncommitted;
 	struct strlist unchanged;
 	struct strlist untracked; /* by git, and not ignored: paths below the root */
@@ -180,7 +182,8 @@ int data_checkout(struct data_repo *repo, const char *const *paths, size_t count
 void data_checkout_report_release(struct data_checkout_report *report);
 
 #define DATA_RATE_ANY UINT64_MAX
-/* push and fetch: returns 0 when every object got its answer; look at missing, damaged and failed. These name what was not moved after -1, too. */
+/* push and fetch: returns 0 when every object got its answer; look at missing, damaged and failed. After -1 they and stopped name what was
+ * not moved. */
 struct data_transfer_options {
 	const char *remote; /* NULL: the default one, and of an output that names its remote, that */
 	unsigned jobs;      /* 0: as configured */
@@ -197,6 +200,8 @@ struct data_transfer_report {
 	struct strlist missing; /* nowhere: "data/x (md5 ...)" */
 	struct strlist damaged; /* bytes that are not what their name says, and where */
 	struct strlist failed;  /* with the reason */
+	struct strlist hints;   /* what to check about them, each once */
+	struct strlist stopped; /* after -1: what was not moved because of that error; names alone */
 	struct strlist broken;
 };
 int data_push(struct data_repo *repo, const char *const *paths, size_t count, const struct data_transfer_options *options,
@@ -328,6 +333,7 @@ struct data_gc_report {
 	size_t objects, remote_objects; /* that are not recorded, or on the remote, too */
 	size_t copied;            /* which of objects are recorded, and on the remote */
 	uint64_t bytes, remote_bytes;
+	size_t leftovers;         /* of killed pushes, removed from the remote */
 	struct strlist names;     /* of the objects, those of the remote last */
 	struct strlist failed;
 	bool deleted;

@@ -359,6 +359,8 @@ static int collect_locked(struct gc *gc, struct err *err)
 	    transfer_open_remote(gc->repo, options->remote, options->jobs, &arena, &remote, &gc->ret->remote, err) < 0)
 		return -1;
 	int status = collect(gc, remote, err);
+	if (status == 0 && options->with_remote && !options->dry && (gc->ret->deleted || !gc->unused.len))
+		gc->ret->leftovers = remote_sweep(remote);
 	remote_close(remote);
 	return status;
 }

@@ -132,7 +132,7 @@ int data_remote_modify(struct data_repo *repo, enum data_level level, const char
 		return near ? err_hint(err, "did you mean '%s'?", near)
 			    : err_hint(err, "there are url, endpointurl, region, profile and the others of DVC's S3 remotes");
 	}
-	if (config_edit_begin(repo, level, err) < 0)
+	if ((value && config_remote_check_value(name, option, value, err) < 0) || config_edit_begin(repo, level, err) < 0)
 		return -1;
 	char *section OWNED = config_remote_section(name);
 	struct ini *ini = &repo->config.files[level];

@@ -496,7 +496,7 @@ int data_status(struct data_repo *repo, const char *const *paths, size_t count, 
 	if (outs_select(repo, &outs, paths, count, &chosen, err) < 0 || selection_check_parts(repo, &chosen, true, err) < 0)
 		return -1;
 	/* Before what stands for content takes its place: no remote has that. */
-	if (options->not_in_remote && transfer_find_not_in_remote(repo, &chosen, options, &ret->not_in_remote, err) < 0)
+	if (options->not_in_remote && transfer_find_not_in_remote(repo, &chosen, options, ret, err) < 0)
 		return -1;
 	describe_partials(&run, &outs);
 	if (look_at_all(&run, &chosen, err) < 0 ||
@@ -526,7 +526,7 @@ static void changes_release(struct data_changes *changes)
 
 void data_status_release(struct data_status *status)
 {
-	struct strlist *lists[] = { &status->not_in_cache, &status->not_in_remote, &status->unchanged, &status->untracked,
+	struct strlist *lists[] = { &status->not_in_cache, &status->not_in_remote, &status->not_asked, &status->hints, &status->unchanged, &status->untracked,
 				    &status->broken, &status->warnings };
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 		strlist_release(lists[i]);

@@ -10,6 +10,7 @@
 #include "features/data/import.h"
 #include "features/data/objects.h"
 #include "features/data/push_known.h"
+#include "features/data/transfer_report.h"
 #include "features/data/versions.h"
 #include "store/state.h"
 #include "store/workdir.h"
@@ -144,17 +145,6 @@ int transfer_open_aware(struct data_repo *repo, const char *name, unsigned jobs,
 	return open_remote(repo, name, jobs, limit_rate, true, arena, ret, ret_name, err);
 }
 
-static void add_failed(struct data_transfer_report *ret, const struct object *object, const struct remote_item *item)
-{
-	const char *why = item->ret_err.message ? item->ret_err.message : item->ret_state == REMOTE_PENDING ? "not moved" : "failed";
-	strlist_take(&ret->failed, mem_printf("%s: %s", object->name, why));
-}
-
-static void add_not_moved(struct data_transfer_report *ret, const struct object *object, const char *why)
-{
-	strlist_take(&ret->failed, mem_printf("%s: %s", object->name, why));
-}
-
 /* Asks for all objects that are not known to be there; on_remote says. */
 static int check_all(struct transfer *transfer, struct err *err)
 {
@@ -172,14 +162,14 @@ static int check_all(struct transfer *transfer, struct err *err)
 	int status = remote_check(transfer->remote, batch.items, batch.count, &sink, err);
 	for (size_t i = 0; status < 0 && transfer->ret && i < batch.count; i++) {
 		if (transfer->objects.list.at[batch.index[i]].wanted)
-			add_not_moved(transfer->ret, &transfer->objects.list.at[batch.index[i]], "not moved");
+			report_stopped(transfer->ret, transfer->objects.list.at[batch.index[i]].name);
 	}
 	for (size_t i = 0; status == 0 && i < batch.count; i++) {
 		struct object *object = &transfer->objects.list.at[batch.index[i]];
 		object->on_remote = batch.items[i].ret_state == REMOTE_DONE;
 		object->asked = batch.items[i].ret_state != REMOTE_FAILED;
 		if (!object->asked && transfer->ret)
-			add_failed(transfer->ret, object, &batch.items[i]);
+			report_failed(transfer->ret, object->name, &batch.items[i]);
 	}
 	return status;
 }
@@ -217,7 +207,7 @@ static void take_put(struct transfer *transfer, const struct batch *batch)
 			break;
 		}
 		default:
-			add_failed(transfer->ret, object, item);
+			report_failed(transfer->ret, object->name, item);
 		}
 	}
 }
@@ -264,7 +254,7 @@ static int put_wanted(struct transfer *transfer, const uint32_t *wanted, size_t 
 		if (put_some(transfer, wanted + at, n, err) == 0)
 			continue;
 		for (size_t i = at + n; i < count; i++)
-			add_not_moved(transfer->ret, &transfer->objects.list.at[wanted[i]], "not moved");
+			report_stopped(transfer->ret, transfer->objects.list.at[wanted[i]].name);
 		return -1;
 	}
 	return 0;
@@ -310,7 +300,7 @@ static int put_manifests(struct transfer *transfer, struct err *err)
 		if (complete)
 			batch_add(&batch, &transfer->objects, dir->manifest, cache_path(transfer, manifest, &transfer->arena));
 		else
-			add_not_moved(transfer->ret, manifest, "withheld until all that it lists is there");
+			report_failed_for(transfer->ret, manifest->name, "withheld until all that it lists is there");
 	}
 	return put(transfer, &batch, err);
 }
@@ -320,7 +310,7 @@ static void name_withheld(struct transfer *transfer)
 	for (size_t i = 0; i < transfer->objects.list.len; i++) {
 		const struct object *object = &transfer->objects.list.at[i];
 		if (object->id.is_dir && object->wanted && !object->on_remote && object->asked)
-			add_not_moved(transfer->ret, object, "withheld until all that it lists is there");
+			report_stopped(transfer->ret, object->name);
 	}
 }
 
@@ -343,6 +333,18 @@ static int add_objects(struct transfer *transfer, const struct selection *chosen
 
 static int get_manifests(struct transfer *transfer, const struct selection *chosen, struct err *err);
 
+/* After a failure before any member was asked for: what of the selection itself is not here; for a push all of it, since nobody knows. */
+static void name_tops(struct transfer *transfer, const struct selection *chosen, bool for_push)
+{
+	for (size_t i = 0; i < chosen->list.len; i++) {
+		size_t before = transfer->objects.list.len;
+		uint32_t index = objects_add_top(transfer->repo, &transfer->objects, &chosen->list.at[i]);
+		const struct object *object = &transfer->objects.list.at[index];
+		if (index >= before && (for_push || !object->cached))
+			report_stopped(transfer->ret, object->name);
+	}
+}
+
 static int push_group(struct data_repo *repo, const struct remote_group *group, const struct data_transfer_options *options,
 		      struct data_transfer_report *ret, struct err *err)
 {
@@ -350,7 +352,11 @@ static int push_group(struct data_repo *repo, const struct remote_group *group, 
 	size_t moved = ret->moved;
 	uint64_t bytes = ret->bytes;
 	if (open_remote(repo, group->remote, options->jobs, options->limit_rate, false, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
-	    get_manifests(&transfer, &group->chosen, err) < 0 || add_objects(&transfer, &group->chosen, err) < 0)
+	    get_manifests(&transfer, &group->chosen, err) < 0) {
+		name_tops(&transfer, &group->chosen, true);
+		return -1;
+	}
+	if (add_objects(&transfer, &group->chosen, err) < 0)
 		return -1;
 	/* A manifest that is neither here nor there was named by get_manifests, one that was fetched to be looked at is not pushed. */
 	ret->moved = moved;
@@ -392,7 +398,7 @@ static int keep(struct transfer *transfer, const struct batch *batch, struct err
 			strlist_take(&transfer->ret->damaged, mem_printf("%s: damaged on the remote '%s'", what, transfer->ret->remote));
 			break;
 		default:
-			add_failed(transfer->ret, object, item);
+			report_failed(transfer->ret, object->name, item);
 		}
 	}
 	return odb_publish(&transfer->repo->odb, publish, count, err);
@@ -433,7 +439,7 @@ static int plan_get(struct transfer *transfer, struct batch *batch, struct err *
 		} else if (item->ret_state == REMOTE_MISSING)
 			strlist_take(&transfer->ret->missing, object_describe(object));
 		else
-			add_failed(transfer->ret, object, item);
+			report_failed(transfer->ret, object->name, item);
 		err_release(&item->ret_err);
 	}
 	batch->count = there;
@@ -466,7 +472,7 @@ static int get_objects(struct transfer *transfer, const uint32_t *wanted, size_t
 		if (get_some(transfer, wanted + at, n, dry, err) == 0)
 			continue;
 		for (size_t i = at + n; i < count; i++)
-			add_not_moved(transfer->ret, &transfer->objects.list.at[wanted[i]], "not moved");
+			report_stopped(transfer->ret, transfer->objects.list.at[wanted[i]].name);
 		return -1;
 	}
 	return 0;
@@ -503,18 +509,6 @@ static int get_manifests(struct transfer *transfer, const struct selection *chos
 	return status;
 }
 
-/* After a failure before any member was asked for: what of the selection itself is not here. */
-static void name_tops(struct transfer *transfer, const struct selection *chosen)
-{
-	for (size_t i = 0; i < chosen->list.len; i++) {
-		size_t before = transfer->objects.list.len;
-		uint32_t index = objects_add_top(transfer->repo, &transfer->objects, &chosen->list.at[i]);
-		const struct object *object = &transfer->objects.list.at[index];
-		if (index >= before && !object->cached)
-			add_not_moved(transfer->ret, object, "not moved");
-	}
-}
-
 static int fetch_group(struct data_repo *repo, const struct remote_group *group, const struct data_transfer_options *options,
 		       struct data_transfer_report *ret, struct err *err)
 {
@@ -522,7 +516,7 @@ static int fetch_group(struct data_repo *repo, const struct remote_group *group,
 	VEC(uint32_t) wanted = { 0 };
 	if (open_remote(repo, group->remote, options->jobs, options->limit_rate, false, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
 	    get_manifests(&transfer, &group->chosen, err) < 0) {
-		name_tops(&transfer, &group->chosen);
+		name_tops(&transfer, &group->chosen, false);
 		return -1;
 	}
 	if (options->dry)
@@ -588,21 +582,33 @@ int data_fetch(struct data_repo *repo, const char *const *paths, size_t count, c
 	return transfer_all(repo, paths, count, options, false, ret, err);
 }
 
-void data_transfer_report_release(struct data_transfer_report *report)
+/* A directory lacks what any of its members lacks. What could not be asked for is said to be neither there nor absent. */
+static void name_absent(const struct transfer *transfer, bool granular, struct strlist *ret)
 {
-	struct strlist *lists[] = { &report->recorded, &report->planned, &report->missing, &report->damaged, &report->failed, &report->broken };
-	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
-		strlist_release(lists[i]);
-	free(report->remote);
-	report->remote = NULL;
+	const struct objects *objects = &transfer->objects;
+	for (size_t i = 0; i < objects->dirs.len; i++) {
+		const struct object_dir *dir = &objects->dirs.at[i];
+		struct object *manifest = &objects->list.at[dir->manifest];
+		for (size_t k = 0; k < dir->members.len; k++) {
+			struct object *member = &objects->list.at[dir->members.at[k]];
+			if (member->asked && !member->on_remote) {
+				manifest->on_remote = false;
+				manifest->asked = true;
+			}
+			member->wanted = member->wanted && granular;
+		}
+	}
+	for (size_t i = 0; i < objects->list.len; i++)
+		if (objects->list.at[i].asked && !objects->list.at[i].on_remote && objects->list.at[i].wanted)
+			strlist_add(ret, objects->list.at[i].name);
 }
 
 static int not_in_group(struct data_repo *repo, const struct remote_group *group, const struct data_status_options *options,
-			struct strlist *ret, struct err *err)
+			struct data_transfer_report *report, struct strlist *ret, struct err *err)
 {
 	struct data_transfer_options plain = { .remote = options->remote, .jobs = options->jobs };
-	struct transfer transfer CLEANUP(transfer_release) = { .repo = repo, .options = &plain, .objects = OBJECTS_INIT };
-	if (transfer_open_remote(repo, group->remote, options->jobs, &transfer.arena, &transfer.remote, NULL, err) < 0)
+	struct transfer transfer CLEANUP(transfer_release) = { .repo = repo, .options = &plain, .ret = report, .objects = OBJECTS_INIT };
+	if (transfer_open_remote(repo, group->remote, options->jobs, &transfer.arena, &transfer.remote, &report->remote, err) < 0)
 		return -1;
 	for (size_t i = 0; i < group->chosen.list.len; i++) {
 		struct err odd CLEANUP(err_release) = ERR_INIT;
@@ -612,29 +618,22 @@ static int not_in_group(struct data_repo *repo, const struct remote_group *group
 	}
 	if (check_all(&transfer, err) < 0)
 		return -1;
-	for (size_t i = 0; i < transfer.objects.dirs.len; i++) {
-		const struct object_dir *dir = &transfer.objects.dirs.at[i];
-		struct object *manifest = &transfer.objects.list.at[dir->manifest];
-		for (size_t k = 0; k < dir->members.len; k++)
-			manifest->on_remote = manifest->on_remote && transfer.objects.list.at[dir->members.at[k]].on_remote;
-		for (size_t k = 0; k < dir->members.len && !options->granular; k++)
-			transfer.objects.list.at[dir->members.at[k]].wanted = false;
-	}
-	for (size_t i = 0; i < transfer.objects.list.len; i++)
-		if (!transfer.objects.list.at[i].on_remote && transfer.objects.list.at[i].wanted)
-			strlist_add(ret, transfer.objects.list.at[i].name);
+	name_absent(&transfer, options->granular, ret);
 	return 0;
 }
 
 int transfer_find_not_in_remote(struct data_repo *repo, const struct selection *chosen, const struct data_status_options *options,
-				struct strlist *ret, struct err *err)
+				struct data_status *ret, struct err *err)
 {
 	struct remote_groups groups CLEANUP(groups_release) = { .list = { 0 } };
+	struct data_transfer_report report CLEANUP(data_transfer_report_release) = { .remote = NULL };
 	groups_make(chosen, options->remote, true, &groups);
 	for (size_t i = 0; i < groups.list.len; i++) {
 		bool aware = config_remote_is_aware(&repo->config, groups.list.at[i].remote);
-		if ((aware ? versions_not_in_remote : not_in_group)(repo, &groups.list.at[i], options, ret, err) < 0)
+		if ((aware ? versions_not_in_remote : not_in_group)(repo, &groups.list.at[i], options, &report, &ret->not_in_remote, err) < 0)
 			return -1;
 	}
+	strlist_add_all(&ret->not_asked, &report.failed);
+	strlist_add_all(&ret->hints, &report.hints);
 	return 0;
 }

@@ -15,8 +15,8 @@ int transfer_open_remote(struct data_repo *repo, const char *name, unsigned jobs
 int transfer_open_aware(struct data_repo *repo, const char *name, unsigned jobs, uint64_t limit_rate, struct arena *arena, struct remote **ret,
 			char **ret_name, struct err *err) MUST_CHECK;
 
-/* Lists what of the selection is not on its remote, or there with a wrong size, as status names it. */
+/* Lists what of the selection is not on its remote, or there with a wrong size, as status names it; and what could not be asked for. */
 int transfer_find_not_in_remote(struct data_repo *repo, const struct selection *chosen, const struct data_status_options *options,
-				struct strlist *ret, struct err *err) MUST_CHECK;
+				struct data_status *ret, struct err *err) MUST_CHECK;
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "features/data/transfer.h"
+#include "features/data/transfer_report.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +27,10 @@ char *version_file_describe(const struct version_file *file)
 
 void version_file_failed(struct versioned *run, const struct version_file *file, const struct remote_item *item)
 {
-	const char *why = item && item->ret_err.message ? item->ret_err.message : "not moved";
-	strlist_take(&run->ret->failed, mem_printf("%s: %s", file->key, why));
+	if (item)
+		report_failed(run->ret, file->key, item);
+	else
+		report_stopped(run->ret, file->key);
 }
 
 /* A name that is not configured any more is taken for this remote's former one: the md5 decides in the end. */
@@ -332,11 +335,10 @@ int versions_fetch(struct data_repo *repo, const struct remote_group *group, con
 /* ---- status -c ---- */
 
 int versions_not_in_remote(struct data_repo *repo, const struct remote_group *group, const struct data_status_options *options,
-			   struct strlist *ret, struct err *err)
+			   struct data_transfer_report *report, struct strlist *ret, struct err *err)
 {
 	struct data_transfer_options plain = { .remote = options->remote, .jobs = options->jobs };
-	struct data_transfer_report report CLEANUP(data_transfer_report_release) = { .remote = NULL };
-	struct versioned run CLEANUP(versioned_release) = { .repo = repo, .ret = &report, .verb = "checking" };
+	struct versioned run CLEANUP(versioned_release) = { .repo = repo, .ret = report, .verb = "checking" };
 	struct version_batch batch CLEANUP(version_batch_release) = { NULL, NULL, 0 };
 	struct remote_sink sink = versioned_sink(&run);
 	if (versioned_begin(&run, group, &plain, false, err) < 0)
@@ -350,14 +352,18 @@ int versions_not_in_remote(struct data_repo *repo, const struct remote_group *gr
 	run.total = batch.count;
 	if (remote_check(run.remote, batch.items, batch.count, &sink, err) < 0)
 		return -1;
-	for (size_t i = 0; i < batch.count; i++)
+	for (size_t i = 0; i < batch.count; i++) {
 		batch.files[i]->on_remote = batch.items[i].ret_state == REMOTE_DONE;
-	struct strlist *const lists[] = { &report.failed, &report.missing };
-	for (size_t k = 0; k < ARRAY_LEN(lists); k++)
-		for (size_t i = 0; i < lists[k]->len; i++)
-			repo_warn(repo, "%s", lists[k]->at[i]);
+		batch.files[i]->tried = batch.items[i].ret_state == REMOTE_FAILED;
+		if (batch.files[i]->tried)
+			version_file_failed(&run, batch.files[i], &batch.items[i]);
+	}
+	for (size_t i = 0; i < report->missing.len; i++)
+		repo_warn(repo, "%s", report->missing.at[i]);
 	for (size_t i = 0; i < run.files.len; i++) {
 		const struct version_file *file = &run.files.at[i];
+		if (file->tried)
+			continue;
 		char *name OWNED = *file->relpath ? mem_printf("%s/", file->tracked->path) : mem_strdup(file->key);
 		if (!file->on_remote && !strlist_has(ret, name))
 			strlist_add(ret, name);

@@ -14,9 +14,9 @@ int versions_push(struct data_repo *repo, const struct remote_group *group, cons
 /* Brings what the cache lacks there by its version. */
 int versions_fetch(struct data_repo *repo, const struct remote_group *group, const struct data_transfer_options *options,
 		   struct data_transfer_report *ret, struct err *err) MUST_CHECK;
-/* Names what has no version there, as status does. */
+/* Names what has no version there, as status does; what could not be asked for goes to the report. */
 int versions_not_in_remote(struct data_repo *repo, const struct remote_group *group, const struct data_status_options *options,
-			   struct strlist *ret, struct err *err) MUST_CHECK;
+			   struct data_transfer_report *report, struct strlist *ret, struct err *err) MUST_CHECK;
 
 /* The files of a directory whose .dvc lists them, after its content became that of the manifest: what is as it was keeps its versions. For
  * writers of records, before they write; data is at path. */

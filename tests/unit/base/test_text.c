@@ -93,6 +93,20 @@ static void test_shell_quoting(void **state)
 	assert_string_equal(out.data, "src/a-b.py 'it'\\''s $HOME' ''");
 }
 
+static void test_words(void **state)
+{
+	struct strlist words CLEANUP(strlist_release) = { 0 };
+	static const char *const expected[] = { "a", "$B&c", "d e", "f'g\"h\\i", "", "j k" };
+	static const char *const open_ended[] = { "a 'b", "\"a", "a\\", "'" };
+	(void)state;
+	assert_true(text_split_words(" a\t$B&c 'd e' \"f'g\\\"h\\\\i\" '' j\\ k\n", &words));
+	assert_int_equal(words.len, ARRAY_LEN(expected));
+	for (size_t i = 0; i < words.len; i++)
+		assert_string_equal(words.at[i], expected[i]);
+	for (size_t i = 0; i < ARRAY_LEN(open_ended); i++)
+		assert_false(text_split_words(open_ended[i], &words));
+}
+
 static void test_hex(void **state)
 {
 	uint8_t bytes[3];
@@ -228,6 +242,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_utf8),
 		cmocka_unit_test(test_nearest),
+		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_sizes_and_durations),
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_for_people),

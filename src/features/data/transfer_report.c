@@ -1,0 +1,35 @@
+#include "features/data/transfer_report.h"
+
+#include "base/mem.h"
+
+void report_failed_for(struct data_transfer_report *report, const char *name, const char *why)
+{
+	strlist_take(&report->failed, mem_printf("%s: %s", name, why));
+}
+
+void report_stopped(struct data_transfer_report *report, const char *name)
+{
+	strlist_add(&report->stopped, name);
+}
+
+void report_failed(struct data_transfer_report *report, const char *name, const struct remote_item *item)
+{
+	const struct err *why = &item->ret_err;
+	if (item->ret_state == REMOTE_PENDING) {
+		report_stopped(report, name);
+		return;
+	}
+	report_failed_for(report, name, why->message ? why->message : "failed");
+	if (why->hint && !strlist_has(&report->hints, why->hint))
+		strlist_add(&report->hints, why->hint);
+}
+
+void data_transfer_report_release(struct data_transfer_report *report)
+{
+	struct strlist *lists[] = { &report->recorded, &report->planned, &report->missing, &report->damaged,
+				    &report->failed, &report->hints, &report->stopped, &report->broken };
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		strlist_release(lists[i]);
+	free(report->remote);
+	report->remote = NULL;
+}

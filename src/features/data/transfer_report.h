@@ -1,0 +1,16 @@
+/*
+ * What push, fetch and status -c say of what could not be moved or asked for.
+ */
+#ifndef FEATURES_DATA_TRANSFER_REPORT_H
+#define FEATURES_DATA_TRANSFER_REPORT_H
+
+#include "features/data/data.h"
+#include "net/remote.h"
+
+/* Of one object: its own reason, with what to check about it. */
+void report_failed(struct data_transfer_report *report, const char *name, const struct remote_item *item);
+void report_failed_for(struct data_transfer_report *report, const char *name, const char *why);
+/* It waited for its turn, or was under way, when something ended the whole: the error that the caller returns. */
+void report_stopped(struct data_transfer_report *report, const char *name);
+
+#endif
