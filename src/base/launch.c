@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
@@ -172,7 +173,7 @@ CHILD_CODE static int child_main(void *ctx)
 		launch->at_dir = true;
 		child_fail(launch, result);
 	}
-	child_call(SYS_close_range, 3, (long)~0u, CLOSE_RANGE_CLOEXEC, 0);
+	child_call(SYS_close_range, 3, UINT_MAX, CLOSE_RANGE_CLOEXEC, 0);
 	for (size_t i = 0; i < launch->keep_count; i++)
 		child_call(SYS_fcntl, launch->keep_fds[i], F_SETFD, 0, 0);
 	if (launch->sets_descriptors)

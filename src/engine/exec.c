@@ -401,7 +401,8 @@ static void try_again(struct job *job, const char *failure)
 		ms = target->settings->backoff_ms < BACKOFF_MAX_MS ? BACKOFF_MAX_MS : target->settings->backoff_ms;
 	text_add_duration(&wait, ms);
 	job->attempt++;
-	run_warn(job->run, target, "'%s' failed (%s); attempt %u of %u%s%s", target->name, failure, job->attempt + 1, target->settings->retries + 1,
+	run_warn(job->run, target, "'%s' failed (%s); attempt %u of %llu%s%s", target->name, failure, job->attempt + 1,
+		 (unsigned long long)target->settings->retries + 1,
 		 ms ? " in " : "", ms ? wait.data : "");
 	drop_timer(job, &job->timeout_timer);
 	if (ms)

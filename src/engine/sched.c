@@ -355,6 +355,7 @@ static void on_signal(void *ctx, int signal_number)
 	bool again = run->summary->signal_number != 0;
 	run->summary->signal_number = signal_number;
 	run->stop = true;
+	standby_drop(run);
 	/* A job without a process goes at once, out of the list that is walked. */
 	for (size_t i = run->jobs.len; i-- > 0;)
 		exec_signal(run->jobs.at[i], again ? SIGKILL : signal_number);

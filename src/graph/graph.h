@@ -103,7 +103,7 @@ struct target_settings {
 	} resources;
 	const struct pool_limit *pool; /* NULL if none */
 	const struct ci_options *ci; /* NULL if none */
-	unsigned retries;
+	uint64_t retries;       /* as wide as the others, so that nothing lies between the members */
 };
 
 struct target {

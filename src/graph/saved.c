@@ -350,11 +350,13 @@ static struct place get_place(struct reader *r)
 
 static struct string_list get_list(struct reader *r)
 {
-	struct string_list list = { .len = get_count(r, 1) };
-	list.at = get_array(r, list.len, sizeof(*list.at));
-	for (size_t i = 0; i < list.len; i++)
-		list.at[i] = get_str(r);
-	return list;
+	const size_t len = get_count(r, 1);
+	if (len == 0)
+		return (struct string_list){ 0 };
+	const char **at = arena_alloc(r->arena, len * sizeof(*at));
+	for (size_t i = 0; i < len; i++)
+		at[i] = get_str(r);
+	return (struct string_list){ at, len };
 }
 
 static struct env_list get_env(struct reader *r)
@@ -460,7 +462,7 @@ static const struct target_settings *get_settings(struct reader *r)
 	uint32_t pool = get_below(r, r->project->pool_count + 1);
 	settings->pool = pool ? &r->project->pools[pool - 1] : NULL;
 	settings->ci = get_ci(r);
-	settings->retries = get_below(r, UINT32_MAX);
+	settings->retries = get(r);
 	return settings;
 }
 

@@ -424,7 +424,7 @@ static int build_scalars(struct builder *b, struct err *err)
 		}
 	}
 	if ((node = get(b, "retries")) != NULL)
-		b->settings.retries = (unsigned)node->integer;
+		b->settings.retries = (uint64_t)node->integer;
 	/* The group of a matrix speaks for its instances there. */
 	if (b->decl->matrix == NULL && (node = get(b, "hook")) != NULL)
 		target->hook = node->boolean ? HOOK_ON : HOOK_OFF;

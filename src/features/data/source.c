@@ -433,6 +433,17 @@ static bool leads_to_own_file(const struct source *source, const char *path, str
 	return root && file && path_inside(root, file) && sys.fstatat(AT_FDCWD, file, ret, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(ret->st_mode);
 }
 
+static void add_path(struct listing *listing, const char *rel, const char *path, const struct stat *st)
+{
+	struct source_file *file = add_file(listing, rel, SOURCE_PATH);
+	if (!file)
+		return;
+	file->at = mem_strdup(path);
+	file->exec = st->st_mode & 0100;
+	file->has_size = true;
+	file->size = (uint64_t)st->st_size;
+}
+
 static int visit_path(void *ctx, const struct fs_entry *entry, struct err *err UNUSED)
 {
 	struct listing *listing = ctx;
@@ -442,13 +453,8 @@ static int visit_path(void *ctx, const struct fs_entry *entry, struct err *err U
 		return 1;
 	struct stat st = *entry->st;
 	bool is_file = S_ISREG(st.st_mode) || (S_ISLNK(st.st_mode) && leads_to_own_file(listing->source, entry->path, &st));
-	if (is_file && ((listing->depth & SOURCE_RECORDS) || !is_record(path)) && !map_has(&listing->seen, entry->rel)) {
-		struct source_file *file = add_file(listing, entry->rel, SOURCE_PATH);
-		file->at = mem_strdup(entry->path);
-		file->exec = st.st_mode & 0100;
-		file->has_size = true;
-		file->size = (uint64_t)st.st_size;
-	}
+	if (is_file && ((listing->depth & SOURCE_RECORDS) || !is_record(path)))
+		add_path(listing, entry->rel, entry->path, &st);
 	/* Below an output its record counts, not what lies there. */
 	const struct source *source = listing->source;
 	const struct tracked *owner = source->projects.len ? outs_find(&source->projects.at[0]->outs, path) : NULL;
@@ -470,13 +476,8 @@ static int add_paths(struct listing *listing, struct err *err)
 		listing->ret->is_dir = true;
 		return fs_walk(abs, visit_path, listing, err);
 	}
-	if (!S_ISREG(st.st_mode))
-		return 0;
-	struct source_file *file = add_file(listing, "", SOURCE_PATH);
-	file->at = mem_strdup(abs);
-	file->exec = st.st_mode & 0100;
-	file->has_size = true;
-	file->size = (uint64_t)st.st_size;
+	if (S_ISREG(st.st_mode))
+		add_path(listing, "", abs, &st);
 	return 0;
 }
 
