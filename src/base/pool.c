@@ -85,17 +85,51 @@ static struct timespec next_tick(void)
 	return at;
 }
 
+struct watched {
+	struct pool_aside work;
+	pthread_mutex_t mutex;
+	pthread_cond_t done;
+	bool is_done;
+};
+
+static void *do_watched(void *arg)
+{
+	struct watched *watched = arg;
+	watched->work.fn(watched->work.ctx, 0);
+	pthread_mutex_lock(&watched->mutex);
+	watched->is_done = true;
+	pthread_cond_signal(&watched->done);
+	pthread_mutex_unlock(&watched->mutex);
+	return NULL;
+}
+
+/* False when it is time for another tick. */
+static bool wait_a_tick(struct watched *watched)
+{
+	struct timespec at = next_tick();
+	pthread_mutex_lock(&watched->mutex);
+	while (!watched->is_done && pthread_cond_timedwait(&watched->done, &watched->mutex, &at) != ETIMEDOUT)
+		;
+	bool is_done = watched->is_done;
+	pthread_mutex_unlock(&watched->mutex);
+	return is_done;
+}
+
 void pool_watch(pool_fn *fn, void *ctx, pool_tick_fn *tick, void *tick_ctx)
 {
-	struct pool_aside work = { .fn = fn, .ctx = ctx };
-	if (pthread_create(&work.thread, NULL, do_aside, &work) != 0) {
+	struct watched watched = { .work = { .fn = fn, .ctx = ctx }, .mutex = PTHREAD_MUTEX_INITIALIZER };
+	pthread_condattr_t monotonic;
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&watched.done, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	if (pthread_create(&watched.work.thread, NULL, do_watched, &watched) == 0) {
+		while (!wait_a_tick(&watched))
+			tick(tick_ctx);
+		pthread_join(watched.work.thread, NULL);
+	} else {
 		fn(ctx, 0);
-		return;
 	}
-	for (;;) {
-		struct timespec at = next_tick();
-		if (pthread_clockjoin_np(work.thread, NULL, CLOCK_MONOTONIC, &at) != ETIMEDOUT)
-			return;
-		tick(tick_ctx);
-	}
+	pthread_cond_destroy(&watched.done);
+	pthread_mutex_destroy(&watched.mutex);
 }
