@@ -129,7 +129,7 @@ static int compare_paths(const void *a, const void *b)
 	return strcmp(((const struct data_listed *)a)->path, ((const struct data_listed *)b)->path);
 }
 
-/* What lies deeper is its directory. */
+/* What lies deeper is its directory; a directory without files stands only for that of the last level, as in dvc. */
 static void keep_levels(struct data_listing *listing, unsigned level)
 {
 	size_t kept = 0;
@@ -140,7 +140,8 @@ static void keep_levels(struct data_listing *listing, unsigned level)
 			free(listed->md5);
 			*listed = (struct data_listed){ .path = listed->path, .is_out = listed->is_out, .is_dir = true };
 		}
-		if (kept && strcmp(listing->list.at[kept - 1].path, listed->path) == 0) {
+		bool above = listed->is_dir && !head_length(listed->path, level);
+		if (above || (kept && strcmp(listing->list.at[kept - 1].path, listed->path) == 0)) {
 			free(listed->path);
 			free(listed->md5);
 		} else
@@ -175,7 +176,7 @@ static int list(struct cli *cli, const struct args *args, const struct ls_flags 
 {
 	struct here here CLEANUP(here_release) = { .repo = NULL };
 	struct data_from_options from = { .rev = flags->ls.rev, .remote = flags->remote, .recursive = flags->ls.recursive,
-					  .sizes = flags->ls.sizes, .data_only = flags->data_only };
+					  .empty = flags->ls.empty, .sizes = flags->ls.sizes, .data_only = flags->data_only };
 	here_open(cli, &here);
 	if (args->len == 2 || (args->len && data_is_other(here.repo, args->at[0])))
 		return data_ls_from(here.repo, &here.ui, args->at[0], args->len == 2 ? args->at[1] : NULL, &from, ret, err);
@@ -209,6 +210,7 @@ static int run_ls(struct cli *cli, int argc, char **argv, struct err *err)
 		return err_set(err, ERR_CONFIG, "--tree and --json exclude each other");
 	flags.ls.sizes = flags.ls.sizes || cli->json;
 	flags.ls.recursive = flags.ls.recursive || flags.tree;
+	flags.ls.empty = flags.tree || flags.level; /* as dvc has it */
 	if (list(cli, &args, &flags, &listing, err) < 0)
 		return -1;
 	cli_progress_clear(cli);

@@ -134,16 +134,38 @@ def test_ls(two):
     assert "no tracked data at nope" in two.mlmake("data", "ls", "nope", check=2).stderr
 
 
+def test_empty_directories_are_listed(two):
+    for name in ("empty", "deep/empty"):
+        (two.path / name).mkdir(parents=True)
+        two.mlmake("data", "add", name)
+    assert listing(two, "empty") == listing(two, "-R", "empty") == []
+    for where in ([], [two.path, "--dvc-only"]):
+        for args in ([], ["-R", "-L", "1"]):
+            assert [e["path"] for e in listing(two, *where, *args) if e["isdir"]] == ["d", "deep", "empty"]
+        for args in (["-R", "-L", "2"], ["-T"]):
+            assert "empty" in two.mlmake("data", "ls", *where, *args).stdout
+        assert not [e for e in listing(two, *where, "-R") if e["isdir"]]
+
+
+def test_diff_without_git_says_what_there_is(box):
+    box.mlmake("data", "init", "--no-scm")
+    said = box.mlmake("data", "diff", check=2).stderr
+    assert "compares with a commit" in said and "mlmake data status" in said
+
+
 @pytest.mark.slow
 def test_ls_says_what_dvc_says(two):
     two.write("deep/er/x", "x", mode=0o755)
-    two.mlmake("data", "add", "deep/er/x")
-    for args in ([], ["-R"], ["d"], ["-R", "d"], ["g"], ["deep"], ["--rev", "HEAD~1"]):
-        path = [a for a in args if a in ("d", "g", "deep")]
+    (two.path / "empty").mkdir()
+    two.mlmake("data", "add", "deep/er/x", "empty")
+    for args in ([], ["-R"], ["d"], ["-R", "d"], ["g"], ["deep"], ["--rev", "HEAD~1"], ["empty"], ["-R", "-L", "1"], ["-R", "-L", "2"]):
+        path = [a for a in args if a in ("d", "g", "deep", "empty")]
         theirs = json.loads(two.dvc("ls", ".", *path, "--dvc-only", "--json", *[a for a in args if a not in path]).stdout)
         ours = listing(two, *args)
         for entry in [*ours, *theirs]:
             del entry["size"], entry["isexec"]  # dvc ls --dvc-only has neither of a member
+            if "-L" in args:
+                del entry["md5"], entry["isout"]  # what is deeper is not looked at by dvc, and is the list of its files here
         assert ours == theirs, args
 
 

@@ -114,6 +114,10 @@ static int list_members(struct listing *listing, const struct tracked *tracked, 
 	struct odb_id top = tracked_id(tracked);
 	if (browse_manifest(listing->repo, tracked, &manifest, err) < 0)
 		return -1;
+	bool itself = text_eq(tracked->path, listing->top);
+	listing->found = listing->found || itself;
+	if (!manifest.len && listing->options->empty && !itself)
+		list_path(listing, tracked->path, &top.digest, true, false, false, 0);
 	for (size_t i = 0; i < manifest.len; i++) {
 		struct odb_id id = odb_member(&top, manifest.entries[i].md5);
 		char *path OWNED = path_joined(tracked->path, manifest.entries[i].relpath);

@@ -97,7 +97,7 @@ int data_ls_from(struct data_repo *repo, const struct data_ui *ui, const char *u
 	*ret = (struct data_listing){ .list = { 0 } };
 	if (open_source(repo, ui, url, options, &source, err) < 0)
 		return -1;
-	unsigned depth = SOURCE_RECORDS | (options->recursive ? SOURCE_FILES : SOURCE_TOPS);
+	unsigned depth = SOURCE_RECORDS | (options->recursive ? SOURCE_FILES : SOURCE_TOPS) | (options->empty ? SOURCE_EMPTY : 0);
 	path_normalize(&normal, path ? path : ".");
 	int status = source_list(source, normal.data, depth, &files, err);
 	struct listing listing = { .source = source, .options = options, .ret = ret };

@@ -235,6 +235,7 @@ void data_verify_report_release(struct data_verify_report *report);
 struct data_ls_options {
 	const char *rev;    /* NULL: the work tree */
 	bool recursive;     /* files alone; else what lies directly in path */
+	bool empty;         /* with recursive: and directories without any */
 	bool sizes;         /* of members, too, as far as the cache has them */
 };
 struct data_listed {
@@ -268,7 +269,7 @@ struct data_from_options {
 	const char *remote; /* NULL: its default one */
 	const char *out;    /* get */
 	bool force;         /* get */
-	bool recursive, sizes, data_only; /* ls */
+	bool recursive, empty, sizes, data_only; /* ls */
 };
 int data_ls_from(struct data_repo *repo, const struct data_ui *ui, const char *url, const char *path, const struct data_from_options *options,
 		 struct data_listing *ret, struct err *err) MUST_CHECK;

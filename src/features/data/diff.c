@@ -275,6 +275,10 @@ int data_diff(struct data_repo *repo, const char *from, const char *to, const ch
 	run.path_count = rels.len;
 	if (repo_git(repo, &git, err) < 0 || (git && git_head_commit(git, &head, err) < 0))
 		return -1;
+	if (!git && !from) {
+		err_set(err, ERR_CONFIG, "%s is not in a git repository, and diff compares with a commit", repo->root);
+		return err_hint(err, "mlmake data status compares the data with the .dvc files");
+	}
 	/* Before the first commit there is nothing to compare with. */
 	if (git && !from && !head.len)
 		return 0;

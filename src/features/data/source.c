@@ -319,8 +319,14 @@ static int add_members(struct listing *listing, const struct source_file *top, c
 		file->pinned = top->pinned;
 		file->member = true;
 	}
-	if (!manifest.len && text_eq(listing->path, full))
+	const char *at = manifest.len ? NULL : below(listing, full);
+	if (at && !*at)
 		listing->ret->is_dir = true;
+	struct source_file *empty = at && *at && (listing->depth & SOURCE_EMPTY) ? add_file(listing, at, SOURCE_OBJECT) : NULL;
+	if (empty) {
+		empty->id = top->id;
+		empty->project = top->project;
+	}
 	return 0;
 }
 

@@ -50,8 +50,8 @@ struct source_files {
 
 /* What is at path: git's files, but no .dvc files and the like, and data. SOURCE_FILES: the files alone, members of data directories included.
  * SOURCE_TOPS: data directories below path stand for their members, so that no manifest is needed. SOURCE_RECORDS, besides: .dvc files and the like,
- * too. ERR_CONFIG if there is nothing. */
-enum source_depth { SOURCE_FILES, SOURCE_TOPS, SOURCE_RECORDS };
+ * too. SOURCE_EMPTY, besides: data directories without files. ERR_CONFIG if there is nothing. */
+enum source_depth { SOURCE_FILES, SOURCE_TOPS, SOURCE_RECORDS, SOURCE_EMPTY = 4 };
 int source_list(struct source *source, const char *path, unsigned depth, struct source_files *ret, struct err *err) MUST_CHECK;
 void source_files_release(struct source_files *files);
 
