@@ -515,6 +515,17 @@ static void name_tops(struct transfer *transfer, const struct selection *chosen)
 	}
 }
 
+/* An import from a URL belongs to the remote like anything else; but where that lacks it, the source may still have it. */
+static void name_sources(struct data_repo *repo, const struct selection *chosen)
+{
+	for (size_t i = 0; i < chosen->list.len; i++) {
+		const struct tracked *tracked = chosen->list.at[i].tracked;
+		struct odb_id id = tracked_id(tracked);
+		if (tracked->has_source && !odb_has(&repo->odb, &id, NULL))
+			repo_warn(repo, "mlmake data update %s takes it from where it was imported, as it is there now", tracked->dvc_path);
+	}
+}
+
 static int fetch_group(struct data_repo *repo, const struct remote_group *group, const struct data_transfer_options *options,
 		       struct data_transfer_report *ret, struct err *err)
 {
@@ -523,6 +534,7 @@ static int fetch_group(struct data_repo *repo, const struct remote_group *group,
 	if (open_remote(repo, group->remote, options->jobs, options->limit_rate, false, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
 	    get_manifests(&transfer, &group->chosen, err) < 0) {
 		name_tops(&transfer, &group->chosen);
+		name_sources(repo, &group->chosen);
 		return -1;
 	}
 	if (options->dry)
@@ -540,6 +552,8 @@ static int fetch_group(struct data_repo *repo, const struct remote_group *group,
 	}
 	int status = get_objects(&transfer, wanted.at, wanted.len, true, err);
 	vec_release(&wanted);
+	if (!options->dry)
+		name_sources(repo, &group->chosen);
 	return status;
 }
 
