@@ -306,7 +306,8 @@ def test_what_the_remote_has_goes_where_that_is_asked_for(half, how):
 def test_what_has_the_name_on_the_remote_is_read_first(half):
     damage(on_remote(half, "content of d/a\n"))
     on_remote(half, "content of d/b\n").unlink()
-    gc(half, "-w", "--not-in-remote", "-f")
+    digest = md5("content of d/a\n")
+    assert gc(half, "-w", "--not-in-remote", "-f", check=3)["damaged_on_remote"] == [f"{digest[:2]}/{digest[2:]}"]
     assert held(half) == ["d/a", "d/b", "new"]
     half.mlmake("data", "verify", "-r", "store", "--repair")
     gc(half, "-w", "--not-in-remote", "-f")

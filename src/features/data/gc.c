@@ -262,7 +262,7 @@ static void consider(struct gc *gc, const struct odb_id *id, uint64_t size, bool
 
 static int consider_copies(struct gc *gc, struct remote *remote, struct err *err)
 {
-	if (gc_find_copies(gc->repo, remote, gc->copies.at, gc->copies.len, gc->options->quick, err) < 0)
+	if (gc_find_copies(gc->repo, remote, gc->copies.at, gc->copies.len, gc->options->quick, &gc->ret->damaged, &gc->ret->unread, err) < 0)
 		return -1;
 	for (size_t i = 0; i < gc->copies.len; i++) {
 		const struct gc_copy *copy = &gc->copies.at[i];
@@ -380,6 +380,8 @@ void data_gc_report_release(struct data_gc_report *report)
 {
 	strlist_release(&report->names);
 	strlist_release(&report->failed);
+	strlist_release(&report->damaged);
+	strlist_release(&report->unread);
 	free(report->remote);
 	report->remote = NULL;
 }
