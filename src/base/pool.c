@@ -89,7 +89,7 @@ struct watched {
 	struct pool_aside work;
 	pthread_mutex_t mutex;
 	pthread_cond_t done;
-	bool is_done;
+	atomic_bool is_done;
 };
 
 static void *do_watched(void *arg)

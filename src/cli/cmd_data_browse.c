@@ -129,7 +129,7 @@ static int compare_paths(const void *a, const void *b)
 	return strcmp(((const struct data_listed *)a)->path, ((const struct data_listed *)b)->path);
 }
 
-/* What lies deeper is its directory. */
+/* What lies deeper is its directory; a directory without files stands only for that of the last level, as in dvc. */
 static void keep_levels(struct data_listing *listing, unsigned level)
 {
 	size_t kept = 0;
@@ -140,7 +140,8 @@ static void keep_levels(struct data_listing *listing, unsigned level)
 			free(listed->md5);
 			*listed = (struct data_listed){ .path = listed->path, .is_out = listed->is_out, .is_dir = true };
 		}
-		if (kept && strcmp(listing->list.at[kept - 1].path, listed->path) == 0) {
+		bool above = listed->is_dir && !head_length(listed->path, level);
+		if (above || (kept && strcmp(listing->list.at[kept - 1].path, listed->path) == 0)) {
 			free(listed->path);
 			free(listed->md5);
 		} else

@@ -77,6 +77,8 @@ static void print_json(struct cli *cli, const struct data_gc_report *report, con
 	}
 	data_json_list(&w, "unused", &report->names);
 	data_json_list(&w, "failed", &report->failed);
+	data_json_list(&w, "damaged_on_remote", &report->damaged);
+	data_json_list(&w, "unread_on_remote", &report->unread);
 	json_end(&w);
 	data_json_print(cli, &text);
 }
@@ -104,7 +106,11 @@ static int show(struct cli *cli, const struct data_gc_report *report, const stru
 		cli_note(cli, "kept %zu %s that only other branches or tags record; --strict deletes them", report->kept,
 			 report->kept == 1 ? "object" : "objects");
 	data_warn_list(cli, "could not be deleted:", &report->failed);
-	if (report->failed.len)
+	data_warn_list(cli, "kept, as the remote's copy is damaged (mlmake data verify -r NAME --repair):", &report->damaged);
+	data_warn_list(cli, "kept, as the remote's copy could not be read:", &report->unread);
+	if (report->damaged.len)
+		return ERR_DATA;
+	if (report->failed.len || report->unread.len)
 		return ERR_NET;
 	return any && !dry && !report->deleted ? ERR_FAILED : 0;
 }
@@ -217,7 +223,8 @@ const struct command cmd_data_gc = {
 		"record. What only other branches, tags, linked worktrees' commits\n"
 		"and stashes record stays, too, unless --strict is given. When a .dvc file, dvc.lock or manifest\n"
 		"cannot be read, nothing is deleted. Repositories that share the cache are named with -p.\n\n"
-		"--not-in-remote makes room: what the remote has goes, too, once each object there was read and found right. Manifests of\n"
+		"--not-in-remote makes room: what the remote has goes, too, once each object there was read and found right (which takes some\n"
+		"room itself; --quick takes none). Manifests of\n"
 		"directories stay, so that status and diff still know what there is, and so does what pull would look for elsewhere: imports,\n"
 		"outputs with a remote of their own, and data of DVC 2; with cache.type symlink also what the work tree links to.\n\n"
 		"Examples:\n"

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 
+#include "base/fs.h"
 #include "base/text.h"
 #include "base/vec.h"
 #include "graph/graph.h"
@@ -188,6 +189,8 @@ static int unknown_option(struct parse *parse, const struct option *common, cons
 		return err_hint(parse->err, "'%s' has no result to print as JSON", parse->cli->full_name);
 	if (near)
 		return err_hint(parse->err, "did you mean '--%s'?", near);
+	if (fs_exists(parse->argv[parse->at]))
+		return err_hint(parse->err, "the file of that name comes behind '--'");
 	return err_hint(parse->err, "'%s --help' lists the options", parse->cli->full_name);
 }
 

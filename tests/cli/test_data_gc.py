@@ -306,7 +306,8 @@ def test_what_the_remote_has_goes_where_that_is_asked_for(half, how):
 def test_what_has_the_name_on_the_remote_is_read_first(half):
     damage(on_remote(half, "content of d/a\n"))
     on_remote(half, "content of d/b\n").unlink()
-    gc(half, "-w", "--not-in-remote", "-f")
+    digest = md5("content of d/a\n")
+    assert gc(half, "-w", "--not-in-remote", "-f", check=3)["damaged_on_remote"] == [f"{digest[:2]}/{digest[2:]}"]
     assert held(half) == ["d/a", "d/b", "new"]
     half.mlmake("data", "verify", "-r", "store", "--repair")
     gc(half, "-w", "--not-in-remote", "-f")
@@ -392,9 +393,10 @@ def test_it_is_said_where_an_unreadable_record_is(history):
     history.write("x.dvc", "")
     history.git("add", "-f", "x.dvc")
     said = history.mlmake("data", "gc", "-w", "-f", check=3).stderr
-    assert "the work tree has that record" in said and "mend or remove it first" in said
+    assert "the work tree has that record" in said and "restore it from git" in said
     (history.path / "x.dvc").unlink()
-    assert "git's index has that record" in history.mlmake("data", "gc", "-w", "-f", check=3).stderr
+    said = history.mlmake("data", "gc", "-w", "-f", check=3).stderr
+    assert "git's index has that record" in said and "mend or remove it first" in said
     history.git("commit", "-qm", "broken")
     history.git("checkout", "-qf", "main")
     said = history.mlmake("data", "gc", "-w", "-f", check=3).stderr

@@ -91,6 +91,13 @@ def test_what_is_to_be_staged_can_be_pasted(data, name, cwd):
     assert untold(data) == []
 
 
+def test_a_name_with_a_dash_is_taken_behind_two(data):
+    data.write("-dash", "x")
+    assert "comes behind '--'" in data.mlmake("data", "add", "-dash", check=2).stderr
+    assert "lists the options" in data.mlmake("data", "add", "-dish", check=2).stderr
+    data.mlmake("data", "add", "--", "-dash")
+
+
 def test_moves_and_removals_of_what_git_never_saw(data):
     data.git("add", "-A")
     data.write("a", "content\n")

@@ -107,6 +107,38 @@ def small_disk(path, size):
         subprocess.run(["umount", path], check=True)
 
 
+def test_killed_while_making_room(repo):
+    """What the cache loses is on the remote."""
+    repo.mlmake("data", "add", "d")
+    repo.mlmake("data", "push")
+    expected = tree(repo.remote / "files")
+    for _ in kill_in_the_middle(repo, "data", "gc", "-w", "--not-in-remote", "-f"):
+        check_objects(repo.path / ".dvc/cache")
+        assert tree(repo.remote / "files") == expected
+    assert len(tree(repo.path / ".dvc/cache/files")) == 1, "the manifest stays"
+    shutil.rmtree(repo.path / "d")
+    repo.mlmake("data", "pull")
+    assert not repo.mlmake("data", "status", "--exit-code").stderr
+    assert not list((repo.path / ".dvc/cache/.mlmake-tmp").iterdir())
+
+
+def test_disk_full_while_making_room(repo, tmp_path):
+    """What cannot be read on the remote stays in the cache, and is named."""
+    with small_disk(tmp_path / "small", "12m"):
+        cache = tmp_path / "small/cache"
+        repo.mlmake("data", "config", "cache.dir", cache)
+        repo.write("large", os.urandom(6_500_000))
+        repo.write("little", b"little")
+        repo.mlmake("data", "add", "large", "little")
+        repo.mlmake("data", "push")
+        said = repo.mlmake("data", "gc", "-w", "--not-in-remote", "-f", check=4).stderr
+        digest = hashlib.md5(repo.read("large")).hexdigest()
+        assert f"{digest[:2]}/{digest[2:]}" in said and "No space left" in said
+        assert list(tree(cache / "files/md5").values()) == [repo.read("large")], "the little one is known to be there"
+        repo.mlmake("data", "gc", "-w", "--not-in-remote", "--quick", "-f")
+        assert not tree(cache)
+
+
 def test_disk_full_while_adding(repo):
     repo.write(".dvc/config", "[cache]\n    dir = ../../small\n")
     with small_disk(repo.path.parent / "small", "2m"):

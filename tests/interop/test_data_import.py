@@ -162,6 +162,20 @@ def test_from_a_remote_of_the_source(tmp_path, source):
     assert not (box.path / "f.dvc").exists() and not (box.path / "f").exists()
 
 
+def test_what_of_an_import_is_not_here_is_had_from_its_source(tmp_path, source):
+    """The remote of this repository never has it, so that is neither asked nor named."""
+    box = make_repo(tmp_path / "box", source)
+    box.mlmake("data", "remote", "add", "-d", "own", tmp_path / "own")
+    box.mlmake("data", "import", box.url, "data")
+    shutil.rmtree(box.path / ".dvc/cache")
+    for command in (["ls", "-R", "data"], ["get", "data/a", "-o", "got"], ["gc", "-w", "-f"]):
+        said = box.mlmake("data", *command, check=3).stderr
+        assert "mlmake data fetch data brings it" in said and "remote" not in said
+    box.mlmake("data", "fetch", "data")
+    box.mlmake("data", "get", "data/a", "-o", "got")
+    box.mlmake("data", "gc", "-w", "-f")
+
+
 def test_a_remote_that_the_source_does_not_have(tmp_path, source):
     """Whatever its cache has: in another clone nothing could be had by that record."""
     box = make_repo(tmp_path / "box", source)

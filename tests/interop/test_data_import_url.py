@@ -2,6 +2,7 @@
 import contextlib
 import http.server
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -136,6 +137,22 @@ def test_http(pair, web):
 def test_a_url_with_a_space(box, web):
     refused = box.mlmake("data", "import-url", f"{web.url}/a b.csv", "x", check=2)
     assert "%20" in refused.stderr and not (box.path / "x.dvc").exists()
+
+
+def test_what_the_own_remote_lacks_is_at_the_source(box, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/a").write_text("a")
+    box.mlmake("data", "import-url", tmp_path / "there", "d")
+    shutil.rmtree(box.path / ".dvc/cache")
+    shutil.rmtree(box.path / "d")
+    assert "data update d.dvc" in box.mlmake("data", "pull", check=2).stderr
+    box.mlmake("data", "remote", "add", "-d", "own", tmp_path / "own")
+    assert "data update d.dvc" in box.mlmake("data", "pull", check=3).stderr
+    box.mlmake("data", "update", "d.dvc")
+    assert box.read("d/a") == b"a"
+    box.mlmake("data", "push")
+    shutil.rmtree(box.path / ".dvc/cache")
+    assert "data update" not in box.mlmake("data", "fetch").stderr
 
 
 def test_http_failures(box, web):

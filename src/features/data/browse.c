@@ -35,6 +35,10 @@ int browse_need(struct data_repo *repo, const struct tracked *tracked, const str
 	struct remote *remote;
 	char hex[DIGEST_HEX_MAX];
 	digest_hex(&id->digest, hex);
+	if (tracked->is_import) { /* which is on no remote of ours */
+		err_set(err, ERR_DATA, "%s (md5 %s) is not in the cache", name, hex);
+		return err_hint(err, "mlmake data fetch %s brings it from where it was imported", tracked->path);
+	}
 	if (!tracked->out->remote && !repo->config.default_remote) {
 		err_set(err, ERR_DATA, "%s (md5 %s) is not in the cache, and no remote is configured", name, hex);
 		return err_hint(err, "mlmake data remote add -d NAME URL says where data is");

@@ -332,6 +332,7 @@ struct data_gc_report {
 	size_t kept;              /* by the branches and tags outside of the scopes, here and on the remote */
 	size_t objects, remote_objects; /* that are not recorded, or on the remote, too */
 	size_t copied;            /* which of objects are recorded, and on the remote */
+	struct strlist damaged, unread; /* not_in_remote: what stays because the remote's copy is damaged, or could not be read */
 	uint64_t bytes, remote_bytes;
 	size_t leftovers;         /* of killed pushes, removed from the remote */
 	struct strlist names;     /* of the objects, those of the remote last */

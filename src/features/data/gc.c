@@ -69,17 +69,19 @@ static enum use use_of(const struct gc *gc, const struct odb_id *id)
 }
 
 /* An unreadable record: the end; or skipped, where that is allowed and the record is neither of the work tree nor of the index. */
-static int unreadable(struct gc *gc, const struct origin *from, const char *what, const char *why, struct err *err)
+static int unreadable(struct gc *gc, const struct origin *from, const char *what, const struct err *why, struct err *err)
 {
 	if (from->may_skip && gc->options->skip_failed) {
-		repo_warn(gc->repo, "skipped: %s: %s", what, why);
+		repo_warn(gc->repo, "skipped: %s: %s", what, why->message);
 		return 0;
 	}
-	err_set(err, ERR_DATA, "%s cannot be read, so nobody can tell what is in use: %s", what, why);
+	err_set(err, ERR_DATA, "%s cannot be read, so nobody can tell what is in use: %s", what, why->message);
 	err_note(err, "%s has that record", from->name);
 	if (from->use == USED_ELSEWHERE)
 		return err_hint(err, "--strict leaves other branches and tags out, --skip-failed goes on as if it recorded nothing");
-	return from->may_skip ? err_hint(err, "--skip-failed goes on as if it recorded nothing") : err_hint(err, "mend or remove it first");
+	if (from->may_skip)
+		return err_hint(err, "--skip-failed goes on as if it recorded nothing");
+	return from->in_tree && why->hint ? err_hint(err, "%s", why->hint) : err_hint(err, "mend or remove it first");
 }
 
 static int mark_members(struct gc *gc, const struct origin *from, const struct tracked *tracked, enum use use, struct err *err)
@@ -88,7 +90,7 @@ static int mark_members(struct gc *gc, const struct origin *from, const struct t
 	struct err failure CLEANUP(err_release) = ERR_INIT;
 	if (browse_manifest(from->owner, tracked, &manifest, &failure) < 0) {
 		char *what OWNED = mem_printf("the manifest of %s", tracked->path);
-		return unreadable(gc, from, what, failure.message, err);
+		return unreadable(gc, from, what, &failure, err);
 	}
 	struct odb_id top = tracked_id(tracked);
 	for (size_t i = 0; i < manifest.len; i++) {
@@ -113,7 +115,7 @@ static enum use use_of_out(const struct gc *gc, const struct origin *from, const
 static int mark_outs(struct gc *gc, const struct origin *from, const struct outs *outs, struct err *err)
 {
 	for (size_t i = 0; i < outs->broken.len; i++)
-		if (unreadable(gc, from, outs->broken.at[i].dvc_path, outs->broken.at[i].err.message, err) < 0)
+		if (unreadable(gc, from, outs->broken.at[i].dvc_path, &outs->broken.at[i].err, err) < 0)
 			return -1;
 	for (size_t i = 0; i < outs->list.len; i++) {
 		const struct tracked *tracked = &outs->list.at[i];
@@ -260,7 +262,7 @@ static void consider(struct gc *gc, const struct odb_id *id, uint64_t size, bool
 
 static int consider_copies(struct gc *gc, struct remote *remote, struct err *err)
 {
-	if (gc_find_copies(gc->repo, remote, gc->copies.at, gc->copies.len, gc->options->quick, err) < 0)
+	if (gc_find_copies(gc->repo, remote, gc->copies.at, gc->copies.len, gc->options->quick, &gc->ret->damaged, &gc->ret->unread, err) < 0)
 		return -1;
 	for (size_t i = 0; i < gc->copies.len; i++) {
 		const struct gc_copy *copy = &gc->copies.at[i];
@@ -380,6 +382,8 @@ void data_gc_report_release(struct data_gc_report *report)
 {
 	strlist_release(&report->names);
 	strlist_release(&report->failed);
+	strlist_release(&report->damaged);
+	strlist_release(&report->unread);
 	free(report->remote);
 	report->remote = NULL;
 }

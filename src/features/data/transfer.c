@@ -509,6 +509,17 @@ static int get_manifests(struct transfer *transfer, const struct selection *chos
 	return status;
 }
 
+/* An import from a URL belongs to the remote like anything else; but where that lacks it, the source may still have it. */
+static void name_sources(struct data_repo *repo, const struct selection *chosen)
+{
+	for (size_t i = 0; i < chosen->list.len; i++) {
+		const struct tracked *tracked = chosen->list.at[i].tracked;
+		struct odb_id id = tracked_id(tracked);
+		if (tracked->has_source && !odb_has(&repo->odb, &id, NULL))
+			repo_warn(repo, "mlmake data update %s takes it from where it was imported, as it is there now", tracked->dvc_path);
+	}
+}
+
 static int fetch_group(struct data_repo *repo, const struct remote_group *group, const struct data_transfer_options *options,
 		       struct data_transfer_report *ret, struct err *err)
 {
@@ -517,6 +528,7 @@ static int fetch_group(struct data_repo *repo, const struct remote_group *group,
 	if (open_remote(repo, group->remote, options->jobs, options->limit_rate, false, &transfer.arena, &transfer.remote, &ret->remote, err) < 0 ||
 	    get_manifests(&transfer, &group->chosen, err) < 0) {
 		name_tops(&transfer, &group->chosen, false);
+		name_sources(repo, &group->chosen);
 		return -1;
 	}
 	if (options->dry)
@@ -534,6 +546,8 @@ static int fetch_group(struct data_repo *repo, const struct remote_group *group,
 	}
 	int status = get_objects(&transfer, wanted.at, wanted.len, true, err);
 	vec_release(&wanted);
+	if (!options->dry)
+		name_sources(repo, &group->chosen);
 	return status;
 }
 
