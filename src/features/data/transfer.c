@@ -315,16 +315,20 @@ static void name_withheld(struct transfer *transfer)
 }
 
 /* What cannot be handled goes to the report. */
-static void add_objects(struct transfer *transfer, const struct selection *chosen)
+static int add_objects(struct transfer *transfer, const struct selection *chosen, struct err *err)
 {
 	for (size_t i = 0; i < chosen->list.len; i++) {
 		const struct selected *selected = &chosen->list.at[i];
 		struct err odd CLEANUP(err_release) = ERR_INIT;
 		if (tracked_check_supported(selected->tracked, &odd) < 0)
 			strlist_add(&transfer->ret->broken, odd.message);
-		else if (objects_add(transfer->repo, &transfer->objects, selected, &odd) < 0)
+		else if (objects_add(transfer->repo, &transfer->objects, selected, &odd) < 0) {
+			if (odd.code == ERR_CONFIG)
+				return err_move(err, &odd);
 			strlist_take(&transfer->ret->damaged, mem_printf("%s/: %s", selected->tracked->path, odd.message));
+		}
 	}
+	return 0;
 }
 
 static int get_manifests(struct transfer *transfer, const struct selection *chosen, struct err *err);
@@ -352,7 +356,8 @@ static int push_group(struct data_repo *repo, const struct remote_group *group, 
 		name_tops(&transfer, &group->chosen, true);
 		return -1;
 	}
-	add_objects(&transfer, &group->chosen);
+	if (add_objects(&transfer, &group->chosen, err) < 0)
+		return -1;
 	/* A manifest that is neither here nor there was named by get_manifests, one that was fetched to be looked at is not pushed. */
 	ret->moved = moved;
 	ret->bytes = bytes;
@@ -516,7 +521,8 @@ static int fetch_group(struct data_repo *repo, const struct remote_group *group,
 	}
 	if (options->dry)
 		ret->moved = ret->bytes = 0;
-	add_objects(&transfer, &group->chosen);
+	if (add_objects(&transfer, &group->chosen, err) < 0)
+		return -1;
 	for (uint32_t i = 0; i < transfer.objects.list.len; i++) {
 		const struct object *object = &transfer.objects.list.at[i];
 		if (object->id.is_dir || !object->wanted)
@@ -605,8 +611,11 @@ static int not_in_group(struct data_repo *repo, const struct remote_group *group
 	for (size_t i = 0; i < group->chosen.list.len; i++) {
 		struct err odd CLEANUP(err_release) = ERR_INIT;
 		if (tracked_check_supported(group->chosen.list.at[i].tracked, &odd) == 0 &&
-		    objects_add(repo, &transfer.objects, &group->chosen.list.at[i], &odd) < 0)
+		    objects_add(repo, &transfer.objects, &group->chosen.list.at[i], &odd) < 0) {
+			if (odd.code == ERR_CONFIG)
+				return err_move(err, &odd);
 			repo_warn(repo, "%s", odd.message);
+		}
 	}
 	if (check_all(&transfer, err) < 0)
 		return -1;
