@@ -200,3 +200,28 @@ def test_a_remote_whose_url_names_no_remote(data):  # noqa: F811
     data.mlmake("data", "remote", "add", "-d", "sub", "remote://typo/x")
     said = data.mlmake("data", "push", check=2).stderr
     assert "the url of the remote 'sub' leads to 'typo', which has no url" in said and "remote list" in said and "not moved" not in said
+
+
+def test_a_directory_that_is_not_there_is_named(data, tmp_path):  # noqa: F811
+    """A disk that is not mounted: everything is missing, and why is said once."""
+    data.write("d/a", "a\n")
+    data.write("f", "f\n")
+    data.mlmake("data", "add", "d", "f")
+    data.mlmake("data", "remote", "add", "-d", "disk", str(tmp_path / "disk/store"))
+    shutil.rmtree(data.path / ".dvc/cache")
+    for command in ("pull", "fetch"):
+        said = data.mlmake("data", command, check=3).stderr
+        assert said.count(f"hint: there is no directory {tmp_path}/disk/store: is what it lies on mounted") == 1, said
+    (tmp_path / "disk/store").mkdir(parents=True)
+    assert "hint:" not in data.mlmake("data", "pull", check=3).stderr
+
+
+def test_version_aware_remotes_name_what_did_not_move(data):  # noqa: F811
+    data.write("f", "f\n")
+    data.mlmake("data", "add", "f")
+    data.mlmake("data", "remote", "add", "-d", "gone", "s3://bucket/x")
+    for option, value in (("endpointurl", "http://127.0.0.1:1"), ("version_aware", "true")):
+        data.mlmake("data", "remote", "modify", "gone", option, value)
+    data.env.update(AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b", AWS_MAX_ATTEMPTS="1")
+    said = data.mlmake("data", "push", check=4).stderr
+    assert said.startswith("mlmake: error: cannot connect") and "note: 1 object was not moved:\n  f\n" in said

@@ -200,7 +200,7 @@ struct data_transfer_report {
 	struct strlist missing; /* nowhere: "data/x (md5 ...)" */
 	struct strlist damaged; /* bytes that are not what their name says, and where */
 	struct strlist failed;  /* with the reason */
-	struct strlist hints;   /* what to check about them, each once */
+	struct strlist hints;   /* what to check about these and what is missing, each once */
 	struct strlist stopped; /* after -1: what was not moved because of that error; names alone */
 	struct strlist broken;
 };

@@ -12,6 +12,12 @@ void report_stopped(struct data_transfer_report *report, const char *name)
 	strlist_add(&report->stopped, name);
 }
 
+void report_hint(struct data_transfer_report *report, const struct remote_item *item)
+{
+	if (item->ret_err.hint && !strlist_has(&report->hints, item->ret_err.hint))
+		strlist_add(&report->hints, item->ret_err.hint);
+}
+
 void report_failed(struct data_transfer_report *report, const char *name, const struct remote_item *item)
 {
 	const struct err *why = &item->ret_err;
@@ -20,8 +26,7 @@ void report_failed(struct data_transfer_report *report, const char *name, const 
 		return;
 	}
 	report_failed_for(report, name, why->message ? why->message : "failed");
-	if (why->hint && !strlist_has(&report->hints, why->hint))
-		strlist_add(&report->hints, why->hint);
+	report_hint(report, item);
 }
 
 void data_transfer_report_release(struct data_transfer_report *report)

@@ -9,6 +9,8 @@
 
 /* Of one object: its own reason, with what to check about it. */
 void report_failed(struct data_transfer_report *report, const char *name, const struct remote_item *item);
+/* What to check about it, if its error says so. */
+void report_hint(struct data_transfer_report *report, const struct remote_item *item);
 void report_failed_for(struct data_transfer_report *report, const char *name, const char *why);
 /* It waited for its turn, or was under way, when something ended the whole: the error that the caller returns. */
 void report_stopped(struct data_transfer_report *report, const char *name);
