@@ -563,8 +563,10 @@ static int transfer_all(struct data_repo *repo, const char *const *paths, size_t
 		const struct remote_group *group = &groups.list.at[i];
 		bool aware = config_remote_is_aware(&repo->config, group->remote);
 		group_fn *move = !aware ? run : for_push ? versions_push : versions_fetch;
-		if (move(repo, group, options, ret, err) < 0)
+		if (move(repo, group, options, ret, err) < 0) {
+			report_ended_by(ret, err);
 			return -1;
+		}
 	}
 	return 0;
 }

@@ -14,5 +14,7 @@ void report_hint(struct data_transfer_report *report, const struct remote_item *
 void report_failed_for(struct data_transfer_report *report, const char *name, const char *why);
 /* It waited for its turn, or was under way, when something ended the whole: the error that the caller returns. */
 void report_stopped(struct data_transfer_report *report, const char *name);
+/* Before that error is returned: what had failed for the same reason by then is part of it. */
+void report_ended_by(struct data_transfer_report *report, const struct err *err);
 
 #endif
