@@ -69,6 +69,7 @@ static void print_json(struct cli *cli, const struct data_gc_report *report)
 	}
 	data_json_list(&w, "unused", &report->names);
 	data_json_list(&w, "failed", &report->failed);
+	data_json_list(&w, "hints", &report->hints);
 	json_end(&w);
 	data_json_print(cli, &text);
 }
@@ -94,6 +95,7 @@ static int show(struct cli *cli, const struct data_gc_report *report, bool dry)
 		cli_note(cli, "kept %zu %s that only other branches or tags record; --strict deletes them", report->kept,
 			 report->kept == 1 ? "object" : "objects");
 	data_warn_list(cli, "could not be deleted:", &report->failed);
+	data_show_hints(cli, &report->hints);
 	if (report->failed.len)
 		return ERR_NET;
 	return any && !dry && !report->deleted ? ERR_FAILED : 0;

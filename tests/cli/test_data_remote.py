@@ -194,8 +194,13 @@ def test_what_the_remote_refuses_to_say_is_not_called_absent(pushed, proxy, awar
         return
     on_remote(pushed, "content 8\n").unlink()
     assert json.loads(pushed.mlmake("data", "status", "-c", "--json", check=4).stdout)["not_in_remote"] == ["d/"]
-    refused = pushed.mlmake("data", "push", "--verify", check=4)
-    assert refused.stderr.count("hint: check that the credentials") == 1
+    for args in (("push", "--verify"), ("verify", "-r", "s3")):
+        refused = pushed.mlmake("data", *args, check=4)
+        assert refused.stderr.count("hint: check that the credentials") == 1, args
+    (pushed.path / "d.dvc").unlink()
+    rule.method = "DELETE"
+    refused = pushed.mlmake("data", "gc", "-w", "-c", "-f", check=4)
+    assert "could not be deleted" in refused.stderr and refused.stderr.count("hint: check that the credentials") == 1
 
 
 def test_a_remote_whose_url_names_no_remote(data):  # noqa: F811

@@ -419,7 +419,7 @@ static int keep(struct transfer *transfer, const struct batch *batch, struct err
 			break;
 		case REMOTE_MISSING:
 			strlist_take(&transfer->ret->missing, mem_strdup(what));
-			report_hint(transfer->ret, item);
+			report_hint(&transfer->ret->hints, item);
 			break;
 		case REMOTE_DAMAGED:
 			strlist_take(&transfer->ret->damaged, mem_printf("%s: damaged on the remote '%s'", what, transfer->ret->remote));

@@ -15,10 +15,10 @@ void report_stopped(struct data_transfer_report *report, const char *name)
 	strlist_add(&report->stopped, name);
 }
 
-void report_hint(struct data_transfer_report *report, const struct remote_item *item)
+void report_hint(struct strlist *hints, const struct remote_item *item)
 {
-	if (item->ret_err.hint && !strlist_has(&report->hints, item->ret_err.hint))
-		strlist_add(&report->hints, item->ret_err.hint);
+	if (item->ret_err.hint && !strlist_has(hints, item->ret_err.hint))
+		strlist_add(hints, item->ret_err.hint);
 }
 
 void report_failed(struct data_transfer_report *report, const char *name, const struct remote_item *item)
@@ -29,7 +29,7 @@ void report_failed(struct data_transfer_report *report, const char *name, const 
 		return;
 	}
 	report_failed_for(report, name, why->message ? why->message : "failed");
-	report_hint(report, item);
+	report_hint(&report->hints, item);
 }
 
 void report_ended_by(struct data_transfer_report *report, const struct err *err)
