@@ -495,16 +495,3 @@ def test_an_empty_directory(data):
     (data.path / "void").rmdir()
     data.mlmake("data", "checkout")
     assert (data.path / "void").is_dir()
-
-
-def test_paths_that_a_directory_does_not_have(stored):
-    """A typing error, or a file that nobody has added yet: nothing would be moved, and exit 0 would say that all is well."""
-    for command in ("push", "fetch", "pull", "checkout", "status -c"):
-        said = stored.mlmake("data", *command.split(), "d/none", check=2).stderr
-        assert "there is no d/none in the directory that d.dvc records" in said and "mlmake data add d/none" in said, command
-    assert "there is no d/none" in stored.mlmake("data", "verify", "d/none", check=3).stderr
-    stored.write("d/new", "new\n")
-    assert "there is no d/new" in stored.mlmake("data", "push", "d/new", check=2).stderr
-    wipe_cache(stored)
-    assert "there is no d/none" in stored.mlmake("data", "pull", "d/none", check=2).stderr
-    stored.mlmake("data", "pull", "d/a")

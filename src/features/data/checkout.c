@@ -95,17 +95,6 @@ static void plan_dir(struct plan *plan, const struct selected *selected, struct 
 	}
 }
 
-/* Whether it names anything, recorded or lying there. */
-static bool means_any(const struct plan *plan, const struct selected *selected)
-{
-	bool any = !selected->sub;
-	for (size_t i = 0; !any && i < plan->manifest.len; i++)
-		any = selected_covers(selected, plan->manifest.entries[i].relpath);
-	for (size_t i = 0; !any && i < plan->walk.files.len; i++)
-		any = selected_covers(selected, plan->walk.files.at[i].rel);
-	return any;
-}
-
 static int make_plan(struct plan *plan, const struct selected *selected, struct strlist *unsafe, struct err *err)
 {
 	const struct tracked *tracked = plan->tracked;
@@ -114,8 +103,6 @@ static int make_plan(struct plan *plan, const struct selected *selected, struct 
 		return -1;
 	if (walk_part(repo, tracked->path, selected->sub, &plan->walk, err) < 0 || walk_hash(repo, &plan->walk, err) < 0)
 		return -1;
-	if (tracked->out->is_dir && !means_any(plan, selected))
-		return selected_not_there(selected, err);
 	bool odd_top = plan->walk.exists && !plan->walk.is_dir && !plan->walk.files.len;
 	if (odd_top)
 		strlist_add(unsafe, plan->walk.odd.at[0]);

@@ -68,17 +68,15 @@ int objects_add(struct data_repo *repo, struct objects *objects, const struct se
 	if (tracked_read_manifest(repo, tracked, &manifest, err) < 0)
 		return -1;
 	struct object_dir dir = { .manifest = top };
-	bool any = !selected->sub;
 	for (size_t i = 0; i < manifest.len; i++) {
 		struct odb_id id = odb_member(&objects->list.at[top].id, manifest.entries[i].md5);
 		const char *rel = manifest.entries[i].relpath;
 		bool wanted = selected_covers(selected, rel);
-		any = any || wanted;
 		if (wanted || !objects->only_wanted)
 			vec_push(&dir.members, add(repo, objects, &id, tracked->path, rel, REMOTE_SIZE_UNKNOWN, wanted));
 	}
 	vec_push(&objects->dirs, dir);
-	return any ? 0 : selected_not_there(selected, err);
+	return 0;
 }
 
 void objects_release(struct objects *objects)

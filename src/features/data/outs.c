@@ -394,14 +394,6 @@ bool selected_covers(const struct selected *selected, const char *member)
 	return !selected->sub || path_inside(selected->sub, member);
 }
 
-int selected_not_there(const struct selected *selected, struct err *err)
-{
-	const struct tracked *tracked = selected->tracked;
-	err_set(err, ERR_CONFIG, "there is no %s/%s in the directory that %s records", tracked->path, selected->sub, tracked->dvc_path);
-	return err_hint(err, "mlmake data ls . %s shows what it records; mlmake data add %s/%s records what is new", tracked->path, tracked->path,
-			selected->sub);
-}
-
 struct odb_id tracked_id(const struct tracked *tracked)
 {
 	return (struct odb_id){ tracked->out->digest, tracked->out->is_dir };

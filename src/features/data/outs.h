@@ -79,8 +79,6 @@ void selection_release(struct selection *selection);
 
 /* Whether the member lies in what was selected. */
 bool selected_covers(const struct selected *selected, const char *member);
-/* The error where it covers no member at all: ERR_CONFIG, as for a path that is not tracked. */
-int selected_not_there(const struct selected *selected, struct err *err);
 
 struct odb_id tracked_id(const struct tracked *tracked);
 /* Of its files: DIGEST_MD5, or DIGEST_MD5_DOS2UNIX where DVC 2 recorded it. */

@@ -339,7 +339,7 @@ static void expect_bytes(struct transfer *transfer, const struct selected *selec
 }
 
 /* What cannot be handled goes to the report. */
-static int add_objects(struct transfer *transfer, const struct selection *chosen, struct err *err)
+static void add_objects(struct transfer *transfer, const struct selection *chosen)
 {
 	for (size_t i = 0; i < chosen->list.len; i++) {
 		const struct selected *selected = &chosen->list.at[i];
@@ -347,14 +347,11 @@ static int add_objects(struct transfer *transfer, const struct selection *chosen
 		size_t before = transfer->objects.list.len, dirs = transfer->objects.dirs.len;
 		if (tracked_check_supported(selected->tracked, &odd) < 0)
 			strlist_add(&transfer->ret->broken, odd.message);
-		else if (objects_add(transfer->repo, &transfer->objects, selected, &odd) < 0) {
-			if (odd.code == ERR_CONFIG)
-				return err_move(err, &odd);
+		else if (objects_add(transfer->repo, &transfer->objects, selected, &odd) < 0)
 			strlist_take(&transfer->ret->damaged, mem_printf("%s/: %s", selected->tracked->path, odd.message));
-		} else
+		else
 			expect_bytes(transfer, selected, before, dirs);
 	}
-	return 0;
 }
 
 static int get_manifests(struct transfer *transfer, const struct selection *chosen, struct err *err);
@@ -382,8 +379,7 @@ static int push_group(struct data_repo *repo, const struct remote_group *group, 
 		name_tops(&transfer, &group->chosen, true);
 		return -1;
 	}
-	if (add_objects(&transfer, &group->chosen, err) < 0)
-		return -1;
+	add_objects(&transfer, &group->chosen);
 	/* A manifest that is neither here nor there was named by get_manifests, one that was fetched to be looked at is not pushed. */
 	ret->moved = moved;
 	ret->bytes = bytes;
@@ -548,8 +544,7 @@ static int fetch_group(struct data_repo *repo, const struct remote_group *group,
 	}
 	if (options->dry)
 		ret->moved = ret->bytes = 0;
-	if (add_objects(&transfer, &group->chosen, err) < 0)
-		return -1;
+	add_objects(&transfer, &group->chosen);
 	for (uint32_t i = 0; i < transfer.objects.list.len; i++) {
 		const struct object *object = &transfer.objects.list.at[i];
 		if (object->id.is_dir || !object->wanted)
@@ -641,11 +636,8 @@ static int not_in_group(struct data_repo *repo, const struct remote_group *group
 	for (size_t i = 0; i < group->chosen.list.len; i++) {
 		struct err odd CLEANUP(err_release) = ERR_INIT;
 		if (tracked_check_supported(group->chosen.list.at[i].tracked, &odd) == 0 &&
-		    objects_add(repo, &transfer.objects, &group->chosen.list.at[i], &odd) < 0) {
-			if (odd.code == ERR_CONFIG)
-				return err_move(err, &odd);
+		    objects_add(repo, &transfer.objects, &group->chosen.list.at[i], &odd) < 0)
 			repo_warn(repo, "%s", odd.message);
-		}
 	}
 	if (check_all(&transfer, err) < 0)
 		return -1;

@@ -67,21 +67,14 @@ static void add_members(struct versioned *run, const struct selected *selected)
 							    failure.message, tracked->dvc_path, run->name));
 		return;
 	}
-	bool any = !selected->sub;
 	for (size_t i = 0; i < manifest.len; i++) {
 		const char *rel = manifest.entries[i].relpath;
 		struct digest digest = { .kind = DIGEST_MD5 };
 		memcpy(digest.bytes, manifest.entries[i].md5, 16);
 		const struct dvc_member *member = dvc_out_member(tracked->out, rel);
-		if (!selected_covers(selected, rel))
-			continue;
-		add_file(run, tracked, rel, &digest, member ? &member->cloud : NULL, member && member->has_size, member ? member->size : 0);
-		any = true;
+		if (selected_covers(selected, rel))
+			add_file(run, tracked, rel, &digest, member ? &member->cloud : NULL, member && member->has_size, member ? member->size : 0);
 	}
-	if (any)
-		return;
-	selected_not_there(selected, &failure);
-	strlist_add(&run->ret->broken, failure.message);
 }
 
 /* NULL: it can be. */
