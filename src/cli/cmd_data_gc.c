@@ -79,6 +79,7 @@ static void print_json(struct cli *cli, const struct data_gc_report *report, con
 	data_json_list(&w, "failed", &report->failed);
 	data_json_list(&w, "damaged_on_remote", &report->damaged);
 	data_json_list(&w, "unread_on_remote", &report->unread);
+	data_json_list(&w, "hints", &report->hints);
 	json_end(&w);
 	data_json_print(cli, &text);
 }
@@ -108,6 +109,7 @@ static int show(struct cli *cli, const struct data_gc_report *report, const stru
 	data_warn_list(cli, "could not be deleted:", &report->failed);
 	data_warn_list(cli, "kept, as the remote's copy is damaged (mlmake data verify -r NAME --repair):", &report->damaged);
 	data_warn_list(cli, "kept, as the remote's copy could not be read:", &report->unread);
+	data_show_hints(cli, &report->hints);
 	if (report->damaged.len)
 		return ERR_DATA;
 	if (report->failed.len || report->unread.len)

@@ -22,6 +22,7 @@ static void print_json(struct cli *cli, const struct data_verify_report *report,
 	data_json_list(&w, "damaged_on_remote", &report->remote_damaged);
 	data_json_list(&w, "repaired", &report->repaired);
 	data_json_list(&w, "failed", &report->failed);
+	data_json_list(&w, "hints", &report->hints);
 	data_json_list(&w, "unreadable", &report->broken);
 	json_end(&w);
 	data_json_print(cli, &text);
@@ -50,6 +51,7 @@ static int show(struct cli *cli, const struct data_verify_report *report, bool w
 	data_warn_list(cli, "missing on the remote (mlmake data push, or --repair, uploads it):", &report->remote_missing);
 	data_warn_list(cli, "damaged on the remote (--repair takes it from the cache):", &report->remote_damaged);
 	data_warn_list(cli, "could not be looked at:", &report->failed);
+	data_show_hints(cli, &report->hints);
 	data_warn_list(cli, "cannot be read:", &report->broken);
 	for (size_t i = 0; i < report->repaired.len && !cli->json; i++)
 		cli_out(cli, "repaired %s\n", report->repaired.at[i]);

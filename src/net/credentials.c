@@ -293,9 +293,9 @@ int credentials_find(const struct remote_spec *spec, const struct aws_profile *p
 	if (found == FOUND_NOT)
 		found = from_servers(ret, err);
 	if (found == FOUND_NOT) {
-		err_set(err, ERR_CONFIG, "there are no AWS credentials%s%s", spec->name ? " for the remote " : "", spec->name ? spec->name : "");
+		err_set(err, ERR_CONFIG, "there are no AWS credentials");
 		err_hint(err, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write %s, or set access_key_id and secret_access_key of the "
-			      "remote in .dvc/config.local", profile->credentials_path);
+			      "remote in .dvc/config.local; a public bucket needs allow_anonymous_login = true", profile->credentials_path);
 	}
 	return found == FOUND ? 0 : -1;
 }

@@ -60,6 +60,9 @@ static void add_hint(struct err *err, CURLcode code)
 	case CURLE_COULDNT_RESOLVE_HOST:
 		err_hint(err, "check the network, and the remote's endpointurl or url; at AWS, its region, too");
 		break;
+	case CURLE_GOT_NOTHING:
+		err_hint(err, "does the server want TLS there, or is a proxy in the way? check the scheme of the remote's endpointurl or url");
+		break;
 	case CURLE_COULDNT_RESOLVE_PROXY:
 		err_hint(err, "check http_proxy, https_proxy and no_proxy");
 		break;

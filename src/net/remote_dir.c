@@ -125,6 +125,8 @@ static void copy_one(void *ctx, size_t index)
 	batch->copies[index] = batch->put ? mem_printf("%s/%zu", batch->temp, index) : mem_strdup(item->path);
 	if (sys.fstatat(AT_FDCWD, source, &st, 0) < 0 && errno == ENOENT) {
 		remote_item_missing(item, batch->put ? "here" : "on the remote");
+		if (!batch->put && !fs_is_dir(batch->dir->root))
+			err_hint(&item->ret_err, "there is no directory %s: is what it lies on mounted, and the remote's url right?", batch->dir->root);
 	} else if (item->part) {
 		copy_part(item, source, &st);
 	} else if (item->size != REMOTE_SIZE_UNKNOWN && S_ISREG(st.st_mode) && (uint64_t)st.st_size != item->size) {

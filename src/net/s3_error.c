@@ -181,7 +181,7 @@ void s3_explain(struct s3_op *op, const char *code, const struct s3_names *names
 		err_hint(&op->ret_err, "check that the credentials (from %s) may do this to the bucket '%s', and this machine's clock",
 			 names->credentials, names->bucket);
 	else if (status >= 500)
-		err_hint(&op->ret_err, "the server is in trouble: try again later");
+		err_hint(&op->ret_err, "the server is in trouble: try again later%s", status == 503 ? ", or set a lower 'jobs' for the remote" : "");
 	else if (status >= 300 && status < 400)
 		err_hint(&op->ret_err, "check the remote's region and endpointurl");
 	else if (status == 400 || status == 405)

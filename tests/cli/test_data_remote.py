@@ -1,10 +1,13 @@
 """push, fetch and pull on S3: what is asked for, what a dry run says, what a clone remembers of a remote."""
 import hashlib
 import json
+import os
 import pathlib
 import shutil
+import subprocess
 import sys
 
+import conftest
 import pytest
 
 from test_data import data  # noqa: F401 (fixture)
@@ -125,7 +128,6 @@ def test_a_listing_that_is_refused_costs_requests_only(pushed, proxy):
 @pytest.mark.slow
 def test_the_rate_is_kept(data, s3_server, bucket):  # noqa: F811
     """Small objects that go from memory, and one that is streamed; both ways."""
-    import os
     import time
     for i in range(10):
         data.write(f"d/{i}", os.urandom(50_000))
@@ -192,11 +194,65 @@ def test_what_the_remote_refuses_to_say_is_not_called_absent(pushed, proxy, awar
         return
     on_remote(pushed, "content 8\n").unlink()
     assert json.loads(pushed.mlmake("data", "status", "-c", "--json", check=4).stdout)["not_in_remote"] == ["d/"]
-    refused = pushed.mlmake("data", "push", "--verify", check=4)
-    assert refused.stderr.count("hint: check that the credentials") == 1
+    for args in (("push", "--verify"), ("verify", "-r", "s3")):
+        refused = pushed.mlmake("data", *args, check=4)
+        assert refused.stderr.count("hint: check that the credentials") == 1, args
+    (pushed.path / "d.dvc").unlink()
+    rule.method = "DELETE"
+    refused = pushed.mlmake("data", "gc", "-w", "-c", "-f", check=4)
+    assert "could not be deleted" in refused.stderr and refused.stderr.count("hint: check that the credentials") == 1
 
 
 def test_a_remote_whose_url_names_no_remote(data):  # noqa: F811
     data.mlmake("data", "remote", "add", "-d", "sub", "remote://typo/x")
     said = data.mlmake("data", "push", check=2).stderr
     assert "the url of the remote 'sub' leads to 'typo', which has no url" in said and "remote list" in said and "not moved" not in said
+
+
+def test_a_directory_that_is_not_there_is_named(data, tmp_path):  # noqa: F811
+    """A disk that is not mounted: everything is missing, and why is said once."""
+    data.write("d/a", "a\n")
+    data.write("f", "f\n")
+    data.mlmake("data", "add", "d", "f")
+    data.mlmake("data", "remote", "add", "-d", "disk", str(tmp_path / "disk/store"))
+    shutil.rmtree(data.path / ".dvc/cache")
+    for command in ("pull", "fetch"):
+        said = data.mlmake("data", command, check=3).stderr
+        assert said.count(f"hint: there is no directory {tmp_path}/disk/store: is what it lies on mounted") == 1, said
+    (tmp_path / "disk/store").mkdir(parents=True)
+    assert "hint:" not in data.mlmake("data", "pull", check=3).stderr
+
+
+def test_version_aware_remotes_name_what_did_not_move(data):  # noqa: F811
+    data.write("f", "f\n")
+    data.mlmake("data", "add", "f")
+    data.mlmake("data", "remote", "add", "-d", "gone", "s3://bucket/x")
+    for option, value in (("endpointurl", "http://127.0.0.1:1"), ("version_aware", "true")):
+        data.mlmake("data", "remote", "modify", "gone", option, value)
+    data.env.update(AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b", AWS_MAX_ATTEMPTS="1")
+    said = data.mlmake("data", "push", check=4).stderr
+    assert said.startswith("mlmake: error: cannot connect") and "note: 1 object was not moved:\n  f\n" in said
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_is_one_reason(data, tmp_path):  # noqa: F811
+    """What was under way has failed by then, while the rest waited."""
+    program, port = conftest.need_peer("versitygw"), conftest.free_port()
+    (tmp_path / "s3/bucket").mkdir(parents=True)
+    for i in range(60):
+        data.write(f"d/{i:02}", os.urandom(100_000))
+    data.mlmake("data", "add", "d")
+    data.mlmake("data", "remote", "add", "-d", "s3", "s3://bucket/x")
+    data.mlmake("data", "remote", "modify", "s3", "endpointurl", f"http://127.0.0.1:{port}")
+    data.env.update(conftest.S3(port).env, AWS_MAX_ATTEMPTS="2")
+    env = {**os.environ, "ROOT_ACCESS_KEY": "testaccess", "ROOT_SECRET_KEY": "testsecretkey"}
+    with conftest.server([program, "--port", f"127.0.0.1:{port}", "--quiet", "posix", str(tmp_path / "s3")], port, env) as gateway:
+        push = data.popen(data.binary, "data", "push", "--json", "--limit-rate", "1M", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        conftest.wait_for(lambda: sum(path.is_file() for path in (tmp_path / "s3/bucket").rglob("files/md5/??/*")) > 5)
+        gateway.kill()
+        out, said = push.communicate(timeout=60)
+    assert push.returncode == 4 and said.count("Failed to connect") <= 1 and "objects were not moved:" in said, said
+    named = {line.split(":")[0] for line in json.loads(out)["failed"]}
+    there = {path.parent.name + path.name for path in (tmp_path / "s3/bucket/x/files/md5").rglob("*") if path.is_file()}
+    missing = {f"d/{i:02}" for i in range(60) if hashlib.md5(data.read(f"d/{i:02}")).hexdigest() not in there}
+    assert missing and {*missing, "d/"} <= named

@@ -1,6 +1,7 @@
 """S3 remotes behind a proxy that breaks things: success after a retry with verified bytes, or a clear error and state; never a
 wrong file left behind; never late."""
 import fcntl
+import hashlib
 import os
 import pathlib
 import re
@@ -443,3 +444,24 @@ def test_what_is_slow_is_named(gitbox, proxy, s3_server, bucket, columns):
     assert code == 0 and (gitbox.path / "big").exists() and all(len(line) < columns for line in drawn)
     assert any("big: no byte for" in line for line in drawn), drawn
     assert "no byte" not in drawn[-1], "it moves again"
+
+
+def test_members_of_a_directory_count_in_bytes(gitbox, proxy, s3_server, bucket):
+    """A manifest has no sizes, the .dvc has their sum: what is left of it is what the time left is computed from."""
+    gitbox.env.update(s3_server.env)
+    gitbox.mlmake("data", "init")
+    gitbox.mlmake("data", "remote", "add", "-d", "store", f"s3://{bucket}/p")
+    gitbox.mlmake("data", "remote", "modify", "store", "endpointurl", f"http://127.0.0.1:{proxy.port}")
+    for name, size in (("big", 300 << 10), ("small", 1 << 10), ("here", 50 << 10)):
+        gitbox.write(f"d/{name}", os.urandom(size))
+    here = hashlib.md5(gitbox.read("d/here")).hexdigest()
+    gitbox.mlmake("data", "add", "d")
+    gitbox.mlmake("data", "push")
+    kept = gitbox.path / ".dvc/cache/files/md5" / here[:2] / here[2:]
+    content = kept.read_bytes()
+    shutil.rmtree(gitbox.path / ".dvc/cache")
+    shutil.rmtree(gitbox.path / "d")
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(content)
+    code, said = on_terminal(gitbox, "data", "pull", columns=100)
+    assert code == 0 and re.search(r"fetching  2/2  301\.\d KiB/301\.\d KiB", said), said

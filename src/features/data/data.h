@@ -200,7 +200,7 @@ struct data_transfer_report {
 	struct strlist missing; /* nowhere: "data/x (md5 ...)" */
 	struct strlist damaged; /* bytes that are not what their name says, and where */
 	struct strlist failed;  /* with the reason */
-	struct strlist hints;   /* what to check about them, each once */
+	struct strlist hints;   /* what to check about these and what is missing, each once */
 	struct strlist stopped; /* after -1: what was not moved because of that error; names alone */
 	struct strlist broken;
 };
@@ -230,6 +230,7 @@ struct data_verify_report {
 	struct strlist cache_missing, cache_damaged, remote_missing, remote_damaged; /* and not repaired */
 	struct strlist repaired;
 	struct strlist failed;   /* could not be looked at, with the reason */
+	struct strlist hints;    /* what to check about these, each once */
 	struct strlist broken;   /* .dvc files that cannot be read, manifests whose members are unknown */
 };
 int data_verify(struct data_repo *repo, const char *const *paths, size_t count, const struct data_verify_options *options,
@@ -337,6 +338,7 @@ struct data_gc_report {
 	size_t leftovers;         /* of killed pushes, removed from the remote */
 	struct strlist names;     /* of the objects, those of the remote last */
 	struct strlist failed;
+	struct strlist hints;     /* what to check about these, each once */
 	bool deleted;
 };
 int data_gc(struct data_repo *repo, const struct data_gc_options *options, struct data_gc_report *ret, struct err *err) MUST_CHECK;

@@ -9,6 +9,7 @@
 #include "features/data/gc_remote.h"
 #include "features/data/objects.h"
 #include "features/data/transfer.h"
+#include "features/data/transfer_report.h"
 #include "vcs/git_revs.h"
 
 #include <string.h>
@@ -318,9 +319,11 @@ static int delete_remote(struct gc *gc, struct remote *remote, bool manifests, s
 	}
 	int status = remote_remove(remote, items, count, NULL, err);
 	for (size_t i = 0; i < count; i++) {
-		if (items[i].ret_state == REMOTE_FAILED)
+		if (items[i].ret_state == REMOTE_FAILED) {
 			strlist_take(&gc->ret->failed, mem_printf("%s: %s", items[i].key,
 								  items[i].ret_err.message ? items[i].ret_err.message : "failed"));
+			report_hint(&gc->ret->hints, &items[i]);
+		}
 		err_release(&items[i].ret_err);
 	}
 	return status;
@@ -384,6 +387,7 @@ void data_gc_report_release(struct data_gc_report *report)
 	strlist_release(&report->failed);
 	strlist_release(&report->damaged);
 	strlist_release(&report->unread);
+	strlist_release(&report->hints);
 	free(report->remote);
 	report->remote = NULL;
 }

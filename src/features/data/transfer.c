@@ -32,6 +32,8 @@ struct transfer {
 	const char *verb;
 	size_t total, before;
 	uint64_t bytes_before, bytes_total; /* total 0: not known */
+	uint64_t expected;                  /* bytes of what is not cached, if unsized is false */
+	bool unsized;
 	const struct batch *moving;         /* NULL: only asking */
 	char *slow;                         /* what holds it up; NULL: nothing */
 };
@@ -314,18 +316,43 @@ static void name_withheld(struct transfer *transfer)
 	}
 }
 
+/* What the cache lacks of an output, by the size that its .dvc records: a manifest has none of its members. Of contents that are there twice, or
+ * in another directory as well, that sum says too much. count, dirs: what was there before it was added. */
+static void expect_bytes(struct transfer *transfer, const struct selected *selected, size_t count, size_t dirs)
+{
+	const struct objects *objects = &transfer->objects;
+	const struct dvc_out *out = selected->tracked->out;
+	uint64_t size = out->size;
+	size_t fresh = objects->list.len - count;
+	if (!out->is_dir && !fresh)
+		return;
+	bool whole = !out->is_dir || (objects->dirs.len > dirs && objects->dirs.at[dirs].members.len <= fresh);
+	if (!out->has_size || out->legacy || selected->sub || !whole) {
+		transfer->unsized = true;
+		return;
+	}
+	for (size_t i = count; i < objects->list.len; i++) {
+		uint64_t cached = objects->list.at[i].cached && !objects->list.at[i].id.is_dir ? objects->list.at[i].size : 0;
+		size -= cached < size ? cached : size;
+	}
+	transfer->expected += size;
+}
+
 /* What cannot be handled goes to the report; what was never there to be had is an error. */
 static int add_objects(struct transfer *transfer, const struct selection *chosen, struct err *err)
 {
 	for (size_t i = 0; i < chosen->list.len; i++) {
 		const struct selected *selected = &chosen->list.at[i];
 		struct err odd CLEANUP(err_release) = ERR_INIT;
+		size_t before = transfer->objects.list.len, dirs = transfer->objects.dirs.len;
 		if (tracked_check_supported(selected->tracked, &odd) < 0)
 			strlist_add(&transfer->ret->broken, odd.message);
 		else if (objects_add(transfer->repo, &transfer->objects, selected, &odd) < 0) {
 			if (odd.code == ERR_CONFIG)
 				return err_move(err, &odd);
 			strlist_take(&transfer->ret->damaged, mem_printf("%s/: %s", selected->tracked->path, odd.message));
+		} else {
+			expect_bytes(transfer, selected, before, dirs);
 		}
 	}
 	return 0;
@@ -393,6 +420,7 @@ static int keep(struct transfer *transfer, const struct batch *batch, struct err
 			break;
 		case REMOTE_MISSING:
 			strlist_take(&transfer->ret->missing, mem_strdup(what));
+			report_hint(&transfer->ret->hints, item);
 			break;
 		case REMOTE_DAMAGED:
 			strlist_take(&transfer->ret->damaged, mem_printf("%s: damaged on the remote '%s'", what, transfer->ret->remote));
@@ -409,9 +437,9 @@ static int get_batch(struct transfer *transfer, struct batch *batch, struct err 
 	struct remote_sink sink = { on_progress, transfer, on_slow };
 	if (!batch->count)
 		return 0;
-	/* Of several batches, those behind this one are not counted in bytes. */
+	/* Of several batches, those behind this one are not counted in bytes, unless the records say how many there are. */
 	uint64_t bytes = batch->count == transfer->total - transfer->before ? bytes_of(batch) : 0;
-	transfer->bytes_total = bytes ? transfer->bytes_before + bytes : 0;
+	transfer->bytes_total = bytes ? transfer->bytes_before + bytes : transfer->unsized ? 0 : transfer->expected;
 	transfer->moving = batch;
 	int status = remote_get(transfer->remote, batch->items, batch->count, &sink, err);
 	transfer->moving = NULL;
@@ -544,6 +572,7 @@ static int fetch_group(struct data_repo *repo, const struct remote_group *group,
 		else
 			vec_push(&wanted, i);
 	}
+	transfer.expected += transfer.bytes_before;
 	int status = get_objects(&transfer, wanted.at, wanted.len, true, err);
 	vec_release(&wanted);
 	if (!options->dry)
@@ -578,8 +607,10 @@ static int transfer_all(struct data_repo *repo, const char *const *paths, size_t
 		const struct remote_group *group = &groups.list.at[i];
 		bool aware = config_remote_is_aware(&repo->config, group->remote);
 		group_fn *move = !aware ? run : for_push ? versions_push : versions_fetch;
-		if (move(repo, group, options, ret, err) < 0)
+		if (move(repo, group, options, ret, err) < 0) {
+			report_ended_by(ret, err);
 			return -1;
+		}
 	}
 	return 0;
 }

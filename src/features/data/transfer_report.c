@@ -1,6 +1,9 @@
 #include "features/data/transfer_report.h"
 
 #include "base/mem.h"
+#include "base/text.h"
+
+#include <string.h>
 
 void report_failed_for(struct data_transfer_report *report, const char *name, const char *why)
 {
@@ -12,6 +15,12 @@ void report_stopped(struct data_transfer_report *report, const char *name)
 	strlist_add(&report->stopped, name);
 }
 
+void report_hint(struct strlist *hints, const struct remote_item *item)
+{
+	if (item->ret_err.hint && !strlist_has(hints, item->ret_err.hint))
+		strlist_add(hints, item->ret_err.hint);
+}
+
 void report_failed(struct data_transfer_report *report, const char *name, const struct remote_item *item)
 {
 	const struct err *why = &item->ret_err;
@@ -20,8 +29,25 @@ void report_failed(struct data_transfer_report *report, const char *name, const 
 		return;
 	}
 	report_failed_for(report, name, why->message ? why->message : "failed");
-	if (why->hint && !strlist_has(&report->hints, why->hint))
-		strlist_add(&report->hints, why->hint);
+	report_hint(&report->hints, item);
+}
+
+void report_ended_by(struct data_transfer_report *report, const struct err *err)
+{
+	char *why OWNED = mem_printf(": %s", err->message);
+	size_t kept = 0;
+	for (size_t i = 0; i < report->failed.len; i++) {
+		char *text = report->failed.at[i];
+		if (!text_ends(text, why)) {
+			report->failed.at[kept++] = text;
+			continue;
+		}
+		text[strlen(text) - strlen(why)] = '\0';
+		strlist_take(&report->stopped, text);
+	}
+	report->failed.len = kept;
+	if (!kept && !report->missing.len)
+		strlist_release(&report->hints);
 }
 
 void data_transfer_report_release(struct data_transfer_report *report)

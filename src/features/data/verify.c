@@ -7,6 +7,7 @@
 #include "features/data/known.h"
 #include "features/data/objects.h"
 #include "features/data/transfer.h"
+#include "features/data/transfer_report.h"
 
 #include <errno.h>
 #include <string.h>
@@ -184,6 +185,7 @@ static void take_state(struct verify *verify, uint32_t index, const struct remot
 		break;
 	default:
 		strlist_take(&verify->ret->failed, mem_printf("%s: %s", what, item->ret_err.message ? item->ret_err.message : "failed"));
+		report_hint(&verify->ret->hints, item);
 	}
 }
 
@@ -526,7 +528,7 @@ int data_verify(struct data_repo *repo, const char *const *paths, size_t count, 
 void data_verify_report_release(struct data_verify_report *report)
 {
 	struct strlist *lists[] = { &report->cache_missing, &report->cache_damaged, &report->remote_missing, &report->remote_damaged,
-				    &report->repaired, &report->failed, &report->broken };
+				    &report->repaired, &report->failed, &report->hints, &report->broken };
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 		strlist_release(lists[i]);
 	free(report->remote);

@@ -253,6 +253,15 @@ static int fetch_batch(struct versioned *run, struct version_batch *batch, struc
 	return status;
 }
 
+static void name_untried(struct versioned *run)
+{
+	for (size_t i = 0; i < run->files.len; i++) {
+		struct odb_id id = version_file_id(&run->files.at[i]);
+		if (!run->files.at[i].tried && run->files.at[i].version && !odb_has(&run->repo->odb, &id, NULL))
+			version_file_failed(run, &run->files.at[i], NULL);
+	}
+}
+
 static int fetch_all(struct versioned *run, struct err *err)
 {
 	for (;;) {
@@ -263,8 +272,10 @@ static int fetch_all(struct versioned *run, struct err *err)
 			return -1;
 		if (!batch.count)
 			return 0;
-		if (fetch_batch(run, &batch, err) < 0)
+		if (fetch_batch(run, &batch, err) < 0) {
+			name_untried(run);
 			return -1;
+		}
 	}
 }
 

@@ -131,7 +131,14 @@ int versions_push(struct data_repo *repo, const struct remote_group *group, cons
 		  struct data_transfer_report *ret, struct err *err)
 {
 	struct versioned run CLEANUP(versioned_release) = { .repo = repo, .ret = ret };
-	if (versioned_begin(&run, group, options, true, err) < 0 || remote_check_versions(run.remote, err) < 0 || check_all(&run, err) < 0)
+	if (versioned_begin(&run, group, options, true, err) < 0)
+		return -1;
+	if (remote_check_versions(run.remote, err) < 0) {
+		for (size_t i = 0; i < run.files.len; i++)
+			version_file_failed(&run, &run.files.at[i], NULL);
+		return -1;
+	}
+	if (check_all(&run, err) < 0)
 		return -1;
 	int status = put_all(&run, options->dry, err);
 	struct err late CLEANUP(err_release) = ERR_INIT;
