@@ -5,10 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -33,7 +31,6 @@ struct launch {
 	pid_t parent;
 	struct rlimit descriptors;
 	bool sets_descriptors;
-	_Atomic uint32_t may_go; /* a futex */
 	volatile bool at_dir;   /* what failed is going to dir */
 	volatile int failed;    /* errno of what failed in the child */
 	_Alignas(16) char stack[STACK_BYTES];
@@ -162,8 +159,6 @@ CHILD_CODE static int child_main(void *ctx)
 	child_call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
 	if (child_call(SYS_getppid, 0, 0, 0, 0) != launch->parent)
 		child_exit();
-	while (!atomic_load_explicit(&launch->may_go, memory_order_acquire))
-		child_call(SYS_futex, (long)&launch->may_go, FUTEX_WAIT_PRIVATE, 0, 0);
 	if (launch->own_group)
 		child_call(SYS_setpgid, 0, 0, 0, 0);
 	for (int i = 0; i < 3; i++)
@@ -184,22 +179,10 @@ CHILD_CODE static int child_main(void *ctx)
 
 /* In the parent. */
 
-bool launch_can_hold(void)
-{
-	return CHILD_MAY_RUN_ASIDE;
-}
-
-void launch_go(struct launch *launch)
-{
-	atomic_store_explicit(&launch->may_go, 1, memory_order_release);
-	syscall(SYS_futex, &launch->may_go, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-}
-
-pid_t launch_child(struct launch *launch, enum launch_how how)
+pid_t launch_child(struct launch *launch, bool wait)
 {
 	sigset_t all, previous;
-	int flags = CLONE_VM | SIGCHLD | (how == LAUNCH_WAIT || !CHILD_MAY_RUN_ASIDE ? CLONE_VFORK : 0);
-	atomic_init(&launch->may_go, how != LAUNCH_HELD);
+	int flags = CLONE_VM | SIGCHLD | (wait || !CHILD_MAY_RUN_ASIDE ? CLONE_VFORK : 0);
 	launch->parent = getpid();
 	/* No handler of this process may run in the child. It starts with nothing blocked, whatever this process blocks for its signalfd. */
 	sigfillset(&all);

@@ -71,7 +71,7 @@ static const char *path_of_env(const char *const *env)
 	return "/usr/local/bin:/usr/bin:/bin";
 }
 
-static int start(const struct proc_spec *spec, enum launch_how how, struct launch **ret_launch, pid_t *ret_pid, struct err *err)
+static int start(const struct proc_spec *spec, bool wait, struct launch **ret_launch, pid_t *ret_pid, struct err *err)
 {
 	struct buf program CLEANUP(buf_release) = BUF_INIT;
 	int null_fd CLEANUP(fs_close_fd) = -1;
@@ -86,7 +86,7 @@ static int start(const struct proc_spec *spec, enum launch_how how, struct launc
 		null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	struct launch *launch = launch_new(spec, spec->program ? spec->program : program.data, spec->stdin_fd < 0 ? null_fd : spec->stdin_fd);
 	launch_limit(launch, started_with.rlim_max ? &started_with : NULL);
-	*ret_pid = launch_child(launch, how);
+	*ret_pid = launch_child(launch, wait);
 	*ret_launch = launch;
 	if (*ret_pid >= 0)
 		return 0;
@@ -100,7 +100,7 @@ int proc_spawn(const struct proc_spec *spec, struct proc *ret, struct err *err)
 	struct launch *launch;
 	pid_t pid;
 	*ret = (struct proc)PROC_INIT;
-	if (start(spec, LAUNCH_WAIT, &launch, &pid, err) < 0)
+	if (start(spec, true, &launch, &pid, err) < 0)
 		return -1;
 	int failed = launch_failure(launch, err);
 	launch_free(launch);
@@ -114,17 +114,7 @@ int proc_spawn(const struct proc_spec *spec, struct proc *ret, struct err *err)
 int proc_begin(const struct proc_spec *spec, struct proc *ret, struct err *err)
 {
 	*ret = (struct proc)PROC_INIT;
-	return start(spec, spec->held ? LAUNCH_HELD : LAUNCH_GO, &ret->launch, &ret->pid, err);
-}
-
-bool proc_can_hold(void)
-{
-	return launch_can_hold();
-}
-
-void proc_go(const struct proc *proc)
-{
-	launch_go(proc->launch);
+	return start(spec, false, &ret->launch, &ret->pid, err);
 }
 
 int proc_begun(const struct proc *proc, struct err *err)

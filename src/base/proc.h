@@ -27,7 +27,6 @@ struct proc_spec {
 	int stdout_fd, stderr_fd;  /* -1: this process's own */
 	const int *keep_fds;
 	size_t keep_count;
-	bool held;                 /* proc_begin: the child does nothing before proc_go; only where proc_can_hold */
 };
 #define PROC_SPEC_INIT { .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1 }
 
@@ -44,8 +43,6 @@ int proc_spawn(const struct proc_spec *spec, struct proc *ret, struct err *err) 
  * child has ended, before it is waited for: proc_begun gives -1 then. Nothing of spec is used after the return. */
 int proc_begin(const struct proc_spec *spec, struct proc *ret, struct err *err) MUST_CHECK;
 int proc_begun(const struct proc *proc, struct err *err) MUST_CHECK;
-bool proc_can_hold(void);
-void proc_go(const struct proc *proc);
 
 /* Without waiting, and without reaping: its process group is still its own. */
 bool proc_has_ended(const struct proc *proc);

@@ -65,7 +65,6 @@ static void on_settled(void *ctx)
 	const struct run_changes *changes = run->options->changes;
 	const struct project *now = NULL;
 	run->change_timer = NULL;
-	standby_drop(run); /* it was found to be due by what was there before */
 	listen(run);
 	forget(run, changes->peek(changes->ctx, &now));
 	/* Targets that run go on by what they were; the next run begins with the new configuration. */

@@ -57,7 +57,6 @@ static void drop_process(struct job *job)
 
 void exec_free(struct job *job)
 {
-	standby_forget(job);
 	drop_process(job);
 	ahead_free(job->ahead);
 	drop_timer(job, &job->lock_timer);
@@ -134,39 +133,16 @@ static void warn_unmatched(struct job *job)
 	run_warn(job->run, target, "%s:%u:%u: the input '%s' of '%s' matches no file", at.file, at.line, at.col, input->glob, target->name);
 }
 
-static void begin(struct job *job)
-{
-	struct run_event event = { .kind = RUN_STARTED, .target = job->node->target };
-	warn_unmatched(job);
-	if (job->run->options->explain) {
-		event.reasons = (const char *const *)job->reasons.at;
-		event.reason_count = job->reasons.len;
-	}
-	run_emit(job->run, &event);
-	start_attempt(job);
-}
-
-void exec_go(struct job *job, const struct claim *claim)
-{
-	job->claim = *claim;
-	job->started_ms = loop_now_ms();
-	begin(job);
-}
-
 static void start_running(struct job *job)
 {
 	struct err err CLEANUP(err_release) = ERR_INIT;
-	bool has_claim = job->claim.cpus > 0;
 	if (job->claim.lacks_gpus) {
 		OWNED char *message = mem_printf("it wants %u GPUs, and this machine has %u; MLMAKE_GPUS=%u lets it run all the same",
 						 job->node->target->settings->resources.gpus, job->claim.gpu_total, job->node->target->settings->resources.gpus);
 		finish_failure(job, message);
 		return;
 	}
-	if (!has_claim && job->fp.absent.len) {
-		standby_give_up(job);
-		return;
-	}
+	warn_unmatched(job);
 	if (finish_can_track(job->run, job->node->target, false, &err) < 0 || materialize(job, &err) < 0) {
 		job_error(job, &err);
 		return;
@@ -175,10 +151,13 @@ static void start_running(struct job *job)
 	if (job->claim.gpus)
 		environment_set(&job->env, "CUDA_VISIBLE_DEVICES", job->claim.gpus);
 	slots_offer(job);
-	if (has_claim)
-		begin(job);
-	else
-		standby_keep(job);
+	struct run_event event = { .kind = RUN_STARTED, .target = job->node->target };
+	if (job->run->options->explain) {
+		event.reasons = (const char *const *)job->reasons.at;
+		event.reason_count = job->reasons.len;
+	}
+	run_emit(job->run, &event);
+	start_attempt(job);
 }
 
 static void with_lock(struct job *job)
@@ -221,14 +200,7 @@ static void with_lock(struct job *job)
 
 static void wait_for_lock(struct job *job, const char *name, const struct lock_holder *holder)
 {
-	if (!job->claim.cpus) {
-		standby_give_up(job);
-		return;
-	}
-	/* Not of what is over at once, as where another run had it standing by. */
-	if (job->has_waited)
-		said_busy(job, name, holder);
-	job->has_waited = true;
+	said_busy(job, name, holder);
 	state_refresh(job->run->state);
 	job->lock_timer = loop_add_timer(job->run->loop, LOCK_RETRY_MS, try_lock, job);
 }
@@ -335,10 +307,7 @@ static void start_attempt(struct job *job)
 	drop_timer(job, &job->timeout_timer);
 	if (target->settings->timeout_ms)
 		job->timeout_timer = loop_add_timer(job->run->loop, target->settings->timeout_ms, on_timeout, job);
-	if (job->proc.pid > 0)
-		proc_go(&job->proc);
-	else
-		start_command(job);
+	start_command(job);
 }
 
 /* ": warnings, conventions", by what the target says of its exit codes. */
@@ -441,7 +410,6 @@ static void command_ended(struct job *job, int status)
 		}
 		drop_timer(job, &job->timeout_timer);
 		job->ended_ms = loop_now_ms();
-		job->run->last_took_ms = job->ended_ms - job->started_ms;
 		if (!ahead_begin(job))
 			run_job_ended(job->run, job);
 		return;
@@ -522,7 +490,7 @@ static const char *find_shell(struct job *job)
 	return entry->value;
 }
 
-static int spawn(struct job *job, bool held, struct err *err)
+static int spawn(struct job *job, struct err *err)
 {
 	const struct target *target = job->node->target;
 	int keep[3] = { lock_fd(job->lock) };
@@ -546,20 +514,14 @@ static int spawn(struct job *job, bool held, struct err *err)
 	spec.stderr_fd = job->streams[1].write_fd;
 	spec.keep_fds = keep;
 	spec.keep_count = 1 + slots_fds(job, keep + 1);
-	spec.held = held;
 	int failed = proc_begin(&spec, &job->proc, err);
 	vec_release(&argv);
 	return failed;
 }
 
-int exec_hold(struct job *job, struct err *err)
-{
-	return spawn(job, true, err);
-}
-
 static void start_command(struct job *job)
 {
 	struct err err CLEANUP(err_release) = ERR_INIT;
-	if (spawn(job, false, &err) < 0)
+	if (spawn(job, &err) < 0)
 		cannot_start(job, &err);
 }

@@ -7,7 +7,6 @@
  *     belief.c   which targets need no look
  *     exec.c     the processes of a job: commands, timeouts, signals
  *     output.c   what they print
- *     standby.c  the next job, kept ready for the moment when there is room for it
  *     slots.c    the jobserver and the load average
  *     sharing.c  results of others, and for others
  *     changes.c  what --watch sees while targets run
@@ -41,7 +40,6 @@ struct node {
 	bool read_ahead;  /* its large inputs were read once; what changed since then is read where it is met */
 	struct run *asked_by; /* set once the remote was asked for its result */
 	bool shared;      /* and had it */
-	bool no_standby;  /* it was tried */
 	unsigned waiting; /* for so many others */
 	size_t position;  /* in the plan */
 	uint64_t expected; /* ms, by its last success; with run->knows_critical */
@@ -67,7 +65,7 @@ struct job {
 	size_t read_locked;          /* so many of makes_inputs are held, where that is needed */
 	VEC(struct lock *) reading;  /* shared, of those that always run and whose outputs it reads */
 	struct loop_timer *lock_timer;
-	bool has_waited, said_waiting;
+	bool said_waiting;
 	bool restored;
 	uint64_t saved_ms;           /* restored: what making it took */
 	struct ahead *ahead;         /* its large outputs are being read; NULL: not */
@@ -155,9 +153,6 @@ struct run {
 	unsigned started_now, started_before;
 	VEC(struct job *) jobs;
 	size_t ended;                /* of them, so many */
-	struct job *standby;         /* of them; NULL: none */
-	struct loop_timer *standby_timer;
-	uint64_t last_took_ms;       /* the job whose last command ended last */
 	size_t done;
 	bool stop;                   /* start nothing new */
 	struct loop_timer *tick_timer, *flush_timer, *cache_timer;
@@ -222,22 +217,11 @@ int sharing_finish(struct run *run, struct err *err) MUST_CHECK;
 void sharing_end(struct run *run);
 
 /* exec.c */
-void exec_start(struct run *run, struct node *node, const struct claim *claim); /* takes a job and the claim; begins with the lock. With an empty claim it ends up standing by. */
-int exec_hold(struct job *job, struct err *err) MUST_CHECK; /* starts its first command, held */
-void exec_go(struct job *job, const struct claim *claim); /* takes the claim */
+void exec_start(struct run *run, struct node *node, const struct claim *claim); /* takes a job and the claim; begins with the lock */
 void exec_signal(struct job *job, int signal_number); /* of the user: ends the job as interrupted */
 void exec_reap(struct run *run); /* after SIGCHLD: goes on with the jobs whose process has ended */
 void exec_end(struct job *job); /* its process: as a timeout does */
 void exec_free(struct job *job);
-
-/* standby.c */
-/* True if the node, for which there is no room now, was taken: it stands by, is done, or is in the ready queue again. */
-bool standby_prepare(struct run *run, struct node *node);
-void standby_keep(struct job *job);    /* which is due, and holds no claim */
-void standby_give_up(struct job *job); /* it cannot be kept ready: back to the queue, as if it had not been looked at */
-bool standby_go(struct run *run);      /* false if one stands by, and there is no room for it still */
-void standby_drop(struct run *run);    /* gives up the one that stands by, if any */
-void standby_forget(struct job *job);  /* which goes away */
 
 /* output.c */
 void output_init(struct job *job);

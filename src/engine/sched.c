@@ -355,7 +355,6 @@ static void on_signal(void *ctx, int signal_number)
 	bool again = run->summary->signal_number != 0;
 	run->summary->signal_number = signal_number;
 	run->stop = true;
-	standby_drop(run);
 	/* A job without a process goes at once, out of the list that is walked. */
 	for (size_t i = run->jobs.len; i-- > 0;)
 		exec_signal(run->jobs.at[i], again ? SIGKILL : signal_number);
@@ -373,10 +372,6 @@ static void start_ready(struct run *run)
 {
 	if (run->ready.len)
 		find_critical(run);
-	if (!run->stop && !standby_go(run)) {
-		slots_wait(run);
-		return;
-	}
 	while (!run->stop && run->ready.len && !slots_load_is_high(run)) {
 		struct node *node = pop_ready(run);
 		struct claim claim;
@@ -386,8 +381,7 @@ static void start_ready(struct run *run)
 			exec_start(run, node, &claim);
 			break;
 		case TAKE_WAIT:
-			if (!standby_prepare(run, node))
-				run_ready(run, node);
+			run_ready(run, node);
 			slots_wait(run);
 			return;
 		case TAKE_PARKED:
@@ -407,8 +401,6 @@ static void finish_ended(struct run *run)
 static int run_loop(struct run *run, struct err *err)
 {
 	while (has_work(run)) {
-		if (run->stop)
-			standby_drop(run);
 		start_ready(run);
 		finish_ended(run);
 		bool decided = decide_undecided(run), left = !run->stop && run->next_undecided < run->undecided.len;
@@ -580,8 +572,7 @@ static int run_all(struct run *run, struct err *err)
 int engine_run(const struct project *project, const struct plan *plan, const struct run_options *options, const struct run_sink *sink,
 	       struct run_summary *ret, struct err *err)
 {
-	struct run run = { .project = project, .plan = plan, .options = options, .sink = sink, .summary = ret, .err = err, .null_fd = -1,
-			   .last_took_ms = UINT64_MAX };
+	struct run run = { .project = project, .plan = plan, .options = options, .sink = sink, .summary = ret, .err = err, .null_fd = -1 };
 	*ret = (struct run_summary){ 0 };
 	run.fp = (struct fingerprint)FINGERPRINT_INIT;
 	run.record = (struct record)RECORD_INIT;
