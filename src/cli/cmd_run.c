@@ -44,7 +44,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct request *ret, st
 {
 	struct args args;
 	const struct option options[] = {
-		{ 'j', "jobs", "N", "run up to N targets at once (default: one a processor)", OPTION_UINT, &ret->jobs },
+		{ 'j', "jobs", "N", "run up to N targets at once (default: one a processor, and one more)", OPTION_UINT, &ret->jobs },
 		{ 'l', "load-average", "LOAD", "start nothing new beside others while the load average is above LOAD", OPTION_DECIMAL, &ret->max_load },
 		{ 'k', "keep-going", NULL, "after a failure go on with what does not need the failed target", OPTION_FLAG, &ret->keep_going },
 		{ 'n', "dry-run", NULL, "say what would run and why; run nothing", OPTION_FLAG, &ret->dry_run },

@@ -30,7 +30,7 @@ struct run_changes {
 };
 
 struct run_options {
-	unsigned jobs;        /* 0: as many as jobserver has slots, else one a processor */
+	unsigned jobs;        /* 0: as many as jobserver has slots, else one a processor and one more */
 	struct jobserver *jobserver; /* that was joined; the caller's. NULL: the run has one of its own */
 	double max_load;      /* nothing new starts beside others above that load average; 0: any */
 	bool keep_going;      /* -k */

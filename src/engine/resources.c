@@ -184,7 +184,7 @@ enum take resources_take(struct resources *res, struct node *node, struct claim 
 	unsigned cpus = target->settings->resources.cpus ? target->settings->resources.cpus : 1;
 	uint64_t memory = target->settings->resources.memory;
 	*ret = (struct claim){
-		.cpus = cpus < res->cpus ? cpus : res->cpus,
+		.cpus = cpus < res->cpus && (!res->machine || cpus < res->machine) ? cpus : res->cpus,
 		.memory = memory < res->memory ? memory : res->memory,
 		.pool = pool_of(res, target),
 	};

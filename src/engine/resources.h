@@ -42,6 +42,7 @@ struct gpu {
 };
 struct resources {
 	unsigned cpus, cpus_used;
+	unsigned machine;        /* processors: a target that wants all of them has all of cpus; 0: only one that wants those */
 	uint64_t memory, memory_used;
 	VEC(struct pool_use) pools;
 	VEC(struct gpu) gpus;

@@ -32,8 +32,10 @@ void slots_open(struct run *run)
 	const struct run_options *options = run->options;
 	struct jobserver *server = options->jobserver;
 	unsigned slots = options->jobs ? options->jobs : server ? jobserver_slots(server) : 0;
-	if (!slots)
-		slots = pool_processors();
+	bool by_default = !slots;
+	/* One more than processors: while what a command made is looked at and recorded, another one can use its processor. */
+	if (by_default)
+		slots = pool_processors() + 1;
 	slots = bounded(run, slots);
 	/* Without one, targets are limited as ever; only what runs below them does not know. */
 	if (!server && !options->dry_run) {
@@ -42,6 +44,9 @@ void slots_open(struct run *run)
 		server = run->own_server;
 	}
 	resources_init(&run->resources, run->project, slots, options->dry_run ? NULL : server);
+	/* That one is nobody's who asks for a number of processors, unless one is all there is. */
+	if (by_default && pool_processors() > 1)
+		run->resources.machine = pool_processors();
 }
 
 void slots_close(struct run *run)

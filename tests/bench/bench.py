@@ -217,8 +217,8 @@ def fill_mlmake(tree, count):
 
 
 def runners(bench):
-    """{tool: (argv, what writes its file)} of what is installed, the one to compare with first. All run as many commands at once as mlmake does
-    of itself, one a processor: ninja's own default is more, which would compare numbers of jobs."""
+    """{tool: (argv, what writes its file)} of what is installed, the one to compare with first. ninja and make run one command a processor, which on
+    two is faster than more, ninja's own default included (docs/benchmarks.md); mlmake is left to itself: one more."""
     jobs = f"-j{os.cpu_count()}"
     asked = {
         "ninja": (bench.peer("ninja"), ["--quiet", jobs], fill_ninja),

@@ -1,5 +1,6 @@
 """What runs beside what: order, processors, memory, GPUs, pools; and how failures are retried."""
 import json
+import os
 import signal
 import time
 
@@ -57,6 +58,25 @@ def test_processors(box):
     assert trail(box)[1]["w"] == 4
     box.mlmake("-j1", "all")
     assert trail(box)[1]["w"] == 1, "more than there is: alone"
+
+
+@pytest.mark.slow
+def test_how_many_by_default(box):
+    """One more than there are processors; but what wants all of these is alone."""
+    count = len(os.sched_getaffinity(0))
+    targets = {f"w{n}": job(f"w{n}", 0.6) for n in range(2 * count + 2)}
+    targets["all"] = {"needs": [*targets]}
+    project(box, targets)
+    box.mlmake("all")
+    assert trail(box)[1]["w"] == count + 1
+    if count == 1:
+        return
+    targets = {"x": job("x", resources={"cpu": count}), **{f"w{n}": job(f"w{n}") for n in range(3)}}
+    targets["all"] = {"needs": [*targets]}
+    project(box, targets)
+    box.mlmake("all")
+    lines = box.read("trail").decode().split()
+    assert lines.index("-x") == lines.index("+x") + 1
 
 
 @pytest.mark.slow

@@ -72,6 +72,25 @@ static void processors_and_memory_are_waited_for(void **state)
 	end(&m);
 }
 
+static void all_processors_are_all_places(void **state)
+{
+	struct machine m;
+	(void)state;
+	begin(&m, 5, 1);
+	m.res.machine = 4;
+	m.settings[0].resources.cpus = 4;
+	m.settings[2].resources.cpus = 3;
+	assert_int_equal(take(&m, 0), TAKE_DONE);
+	assert_int_equal(take(&m, 1), TAKE_WAIT);
+	give(&m, 0);
+	assert_int_equal(take(&m, 2), TAKE_DONE);
+	assert_int_equal(take(&m, 1), TAKE_DONE);
+	assert_int_equal(take(&m, 3), TAKE_DONE); /* beside them, the one more */
+	give(&m, 1), give(&m, 2), give(&m, 3);
+	assert_int_equal(m.res.cpus_used, 0);
+	end(&m);
+}
+
 static void a_pool_wakes_one_for_each_place(void **state)
 {
 	struct machine m;
@@ -155,6 +174,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(processors_and_memory_are_waited_for),
+		cmocka_unit_test(all_processors_are_all_places),
 		cmocka_unit_test(a_pool_wakes_one_for_each_place),
 		cmocka_unit_test(gpus_are_given_by_id),
 		cmocka_unit_test_setup_teardown(history_survives, scratch_setup, scratch_teardown),
