@@ -342,7 +342,7 @@ static void a_series_lies_together(void **ctx)
 	(void)ctx;
 	uint64_t least = UINT64_MAX, most = 0;
 	for (int i = 0; i < 1000; i++) {
-		char name[16];
+		char name[32];
 		snprintf(name, sizeof(name), "train@%d", 5000 + i);
 		uint64_t key = state_key(name);
 		least = key < least ? key : least;
