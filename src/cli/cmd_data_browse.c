@@ -138,7 +138,9 @@ static void keep_levels(struct data_listing *listing, unsigned level)
 		if (head_length(listed->path, level + 1)) {
 			listed->path[head_length(listed->path, level)] = '\0';
 			free(listed->md5);
-			*listed = (struct data_listed){ .path = listed->path, .is_out = listed->is_out, .is_dir = true };
+			listed->md5 = NULL;
+			listed->is_dir = true;
+			listed->exec = listed->has_size = false;
 		}
 		bool above = listed->is_dir && !head_length(listed->path, level);
 		if (above || (kept && strcmp(listing->list.at[kept - 1].path, listed->path) == 0)) {

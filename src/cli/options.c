@@ -98,6 +98,13 @@ static int refuse(struct parse *parse, const struct option *option, const char *
 	return err_hint(parse->err, "%s", option->help);
 }
 
+static int wants_value(struct parse *parse, const struct option *option, const char *shown)
+{
+	err_set(parse->err, ERR_CONFIG, "option '%s' wants a value (%s)", shown, option->arg_name);
+	return err_hint(parse->err, "'%s --help' shows how to use it", parse->cli->full_name);
+}
+
+/* value is NULL for what takes none. */
 static int take_value(struct parse *parse, const struct option *option, const char *shown, const char *value)
 {
 	uint64_t number;
@@ -124,7 +131,7 @@ static int take_value(struct parse *parse, const struct option *option, const ch
 	case OPTION_REFUSED:
 		return refuse(parse, option, shown);
 	case OPTION_DECIMAL:
-		return take_decimal(parse, option, shown, value);
+		return value ? take_decimal(parse, option, shown, value) : wants_value(parse, option, shown);
 	case OPTION_UINT:
 		break;
 	}
@@ -144,10 +151,8 @@ static int next_value(struct parse *parse, const struct option *option, const ch
 		return 0;
 	if (option->kind == OPTION_CHOICE && (parse->at + 1 >= parse->argc || !find_choice(option, parse->argv[parse->at + 1])))
 		return 0;
-	if (parse->at + 1 >= parse->argc) {
-		err_set(parse->err, ERR_CONFIG, "option '%s' wants a value (%s)", shown, option->arg_name);
-		return err_hint(parse->err, "'%s --help' shows how to use it", parse->cli->full_name);
-	}
+	if (parse->at + 1 >= parse->argc)
+		return wants_value(parse, option, shown);
 	*ret = parse->argv[++parse->at];
 	return 0;
 }
