@@ -81,7 +81,10 @@ static int run_unprotect(struct cli *cli, int argc, char **argv, struct err *err
 	if (data_cli_open(cli, &repo, err) < 0 ||
 	    data_unprotect(repo, args.at, args.len, &files, err) < 0)
 		return -1;
-	cli_note(cli, "%zu %s now", files, files == 1 ? "file is a copy" : "files are copies");
+	if (files)
+		cli_note(cli, "%zu %s now", files, files == 1 ? "file is a copy" : "files are copies");
+	else
+		cli_note(cli, "no links were there: nothing to copy");
 	return 0;
 }
 
