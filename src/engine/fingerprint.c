@@ -100,10 +100,13 @@ static int take_err(struct hash_item *items, size_t count, struct err *err)
 	return 0;
 }
 
-static void watch(struct fingerprint *fp, const char *path, bool follow, const struct fs_stamp *stamp)
+static void watch(struct fingerprint *fp, const char *path, const struct hash_item *item)
 {
-	if (fp->keeps_watch)
-		vec_push(&fp->watched, (struct watched){ .path = arena_strdup(&fp->arena, path), .follow = follow, .stamp = *stamp });
+	if (!fp->keeps_watch)
+		return;
+	vec_push(&fp->watched, ((struct watched){ .path = arena_strdup(&fp->arena, path), .follow = item->follow, .stamp = item->stamp }));
+	if (item->racy)
+		fp->watched.at[fp->watched.len - 1].racy = item->digest;
 }
 
 /* A link is content itself, and what it leads to is read through it. */
@@ -120,7 +123,7 @@ static int add_link(struct fingerprints *ctx, const struct hash_item *link, stru
 	codec_add_digest(&both, &behind.digest);
 	digest_bytes(DIGEST_SHA256, both.data, both.len, &digest);
 	components_add_digest(&fp->components, COMPONENT_INPUT, link->path, 'l', &digest);
-	watch(fp, link->path, true, &behind.stamp);
+	watch(fp, link->path, &behind);
 	return 0;
 }
 
@@ -141,7 +144,7 @@ static int add_item(struct fingerprints *ctx, const struct hash_item *item, stru
 		components_add_text(&fp->components, COMPONENT_INPUT, item->path, item->type == HASH_DIR ? "directory" : "special file");
 		return 0;
 	}
-	watch(fp, item->path, false, &item->stamp);
+	watch(fp, item->path, item);
 	return 0;
 }
 
@@ -158,7 +161,7 @@ static int hash_tracked_dir(struct fingerprints *ctx, const char *path, struct f
 		if (tree.at[i].type == HASH_DIR)
 			continue;
 		dvc_dir_add(&dir, tree.at[i].path, tree.at[i].digest.bytes);
-		watch(fp, member, false, &tree.at[i].stamp);
+		watch(fp, member, &tree.at[i]);
 	}
 	if (dvc_dir_sort(&dir, &ignored) == 0)
 		dvc_dir_digest(&dir, ret, NULL);
@@ -188,7 +191,7 @@ static int add_tracked_file(struct fingerprints *ctx, const struct input_file *f
 		struct hash_item itself = { .path = file->path };
 		if (hashes_lookup(ctx->hashes, DIGEST_MD5, &itself, err) < 0)
 			return -1;
-		watch(fp, file->path, false, &itself.stamp);
+		watch(fp, file->path, &itself);
 	}
 	components_add_digest(&fp->components, COMPONENT_INPUT, file->path, 'f', &digest);
 	return 0;
@@ -326,18 +329,25 @@ static const char *added_since(struct fingerprints *ctx, const struct target *ta
 	return added;
 }
 
+static bool is_as_it_was(struct fingerprints *ctx, const struct watched *watched)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct hash_item item = { .path = watched->path, .follow = watched->follow };
+	struct fs_stamp now = { 0 };
+	struct stat st;
+	OWNED char *path = path_joined(ctx->project->root, watched->path);
+	if (sys.fstatat(AT_FDCWD, path, &st, watched->follow ? 0 : AT_SYMLINK_NOFOLLOW) == 0)
+		fs_stamp_of(&now, &st);
+	if (!fs_stamp_same(&now, &watched->stamp) || watched->racy.kind == DIGEST_NONE)
+		return fs_stamp_same(&now, &watched->stamp);
+	return hashes_lookup(ctx->hashes, watched->racy.kind, &item, &ignored) == 0 && digest_eq(&item.digest, &watched->racy);
+}
+
 const char *fingerprint_changed_since(struct fingerprints *ctx, const struct target *target, const struct fingerprint *fp)
 {
-	for (size_t i = 0; i < fp->watched.len; i++) {
-		const struct watched *watched = &fp->watched.at[i];
-		struct fs_stamp now = { 0 };
-		struct stat st;
-		OWNED char *path = path_joined(ctx->project->root, watched->path);
-		if (sys.fstatat(AT_FDCWD, path, &st, watched->follow ? 0 : AT_SYMLINK_NOFOLLOW) == 0)
-			fs_stamp_of(&now, &st);
-		if (!fs_stamp_same(&now, &watched->stamp))
-			return watched->path;
-	}
+	for (size_t i = 0; i < fp->watched.len; i++)
+		if (!is_as_it_was(ctx, &fp->watched.at[i]))
+			return fp->watched.at[i].path;
 	const char *param = changed_param(ctx, target, fp);
 	return param ? param : added_since(ctx, target, fp);
 }

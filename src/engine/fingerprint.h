@@ -37,6 +37,7 @@ struct watched {
 	const char *path; /* in the fingerprint's arena */
 	bool follow;      /* what a link at path leads to */
 	struct fs_stamp stamp;
+	struct digest racy; /* what it held, where its stamp does not tell; else DIGEST_NONE */
 };
 
 struct fingerprint {

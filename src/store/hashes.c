@@ -175,7 +175,7 @@ static void stat_item(const struct hashes *hashes, struct hash_item *item)
 {
 	struct stat st;
 	item->type = HASH_ABSENT;
-	item->executable = item->was_read = false;
+	item->executable = item->was_read = item->racy = false;
 	item->digest = (struct digest){ .kind = DIGEST_NONE };
 	item->stamp = (struct fs_stamp){ 0 };
 	item->err = NULL;
@@ -269,6 +269,7 @@ static void hash_link(struct hashes *hashes, struct hash_item *item)
 		return;
 	}
 	free(err);
+	item->racy = true;
 	digest_bytes(DIGEST_SHA256, target.data, target.len, &item->digest);
 }
 
@@ -311,7 +312,8 @@ static void settle_job(struct hashes *hashes, enum digest_kind kind, struct hash
 	item->stamp = job->ret_stamp;
 	item->was_read = true;
 	set_type(item, (mode_t)job->ret_stamp.mode);
-	if (!hashes_is_racy(&item->stamp, clock))
+	item->racy = hashes_is_racy(&item->stamp, clock);
+	if (!item->racy)
 		remember(hashes, kind, item->path, &item->digest, &item->stamp, false);
 }
 

@@ -35,6 +35,7 @@ struct hash_item {
 	enum hash_type type;
 	bool executable;       /* a regular file with the owner's x bit */
 	bool was_read;         /* the file's bytes were read for this answer */
+	bool racy;             /* it could have changed since, or can, and have the same stamp */
 	struct digest digest;  /* HASH_FILE and HASH_LINK; DIGEST_NONE for the others */
 	struct fs_stamp stamp; /* as it was before reading; zero for HASH_ABSENT */
 	struct err *err;       /* owned; NULL unless this one failed (unreadable; changing all the time) */

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import PATIENCE, wait_for, wait_for_line
+from conftest import BUILD, PATIENCE, wait_for, wait_for_line
 
 PLAIN = """\
 version: 1
@@ -586,6 +586,25 @@ def test_an_input_that_changes_meanwhile_is_not_recorded(box):
     one(box, "cp in out; printf new > in ", inputs=["in"], outputs=["out"])
     assert "nothing to do" not in box.mlmake("t").stderr
     assert box.read("out") == b"new"
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "tracked file", "below a tracked directory"])
+def test_an_input_that_changes_within_a_tick_of_the_clock_is_not_recorded(box, kind):
+    """Stamps do not tell then, however often they are compared: in place and as long as before, on a file system with coarse times."""
+    box.write("in/side" if "below" in kind else "in", "old")
+    edit = "in/side" if "below" in kind else "in"
+    if "tracked" in kind:
+        box.mlmake("data", "init", "--no-scm")
+        box.mlmake("data", "add", "in")
+    if kind == "link":
+        (box.path / "link").symlink_to("in")
+    one(box, f"cp {edit} out; printf new > {edit}", inputs=["link" if kind == "link" else "in"], outputs=["out"])
+    faulty = BUILD / "mlmake-fault"
+    tick = {"MLMAKE_FAULT_TICK_MS": 10 ** 11}
+    first = box.run(faulty, "t", check=0, **tick)
+    assert "changed while 't' ran" in first.stderr and box.read("out") == b"old"
+    box.write(edit, "old")
+    box.run(faulty, "-q", "t", check=1, **tick)
 
 
 def test_an_input_that_comes_back_meanwhile_is_not_recorded(box):

@@ -56,7 +56,7 @@ def test_a_target_that_takes_longer_than_a_collection_waits(box, remote, tmp_pat
     project(box, remote)
     box.write("mlmake.yaml", json.dumps({"version": 1, "rules": [], "cache": {"remote": "storage"}, "targets": {
         "short": {"inputs": ["src"], "outputs": ["s"], "run": "head -c 300000 /dev/zero > s"},
-        "long": {"inputs": ["s"], "outputs": ["l"], "run": "rm -rf $HOME/.cache/mlmake/v1/tmp; head -c 400000 /dev/zero > l; cat src >> l"}}}))
+        "long": {"inputs": ["s"], "outputs": ["l"], "run": f"until [ -n \"$(find {remote}/mlmake/v1/actions -type f -size +0)\" ]; do sleep 0.1; done; rm -rf $HOME/.cache/mlmake/v1/tmp; head -c 400000 /dev/zero > l; cat src >> l"}}}))
     end, warnings = summary(box, "--cache-push", "long")
     assert end["succeeded"] == end["shared"] == 2 and not warnings
     (box.path / "l").unlink()

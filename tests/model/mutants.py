@@ -26,6 +26,8 @@ MUTATIONS = {
              "return stamp->mtime_ns >= clock || stamp->ctime_ns >= clock;", "return stamp->mtime_ns > clock + 1000000000000;"),
     "racy-tick": ("a file of the clock's own tick is remembered", "src/store/hashes.c",
                   "return stamp->mtime_ns >= clock || stamp->ctime_ns >= clock;", "return stamp->mtime_ns > clock || stamp->ctime_ns > clock;"),
+    "racy-finish": ("inputs are compared by their stamps alone after the command", "src/engine/fingerprint.c",
+                    "\tif (item->racy)\n", "\tif (item->racy && false)\n"),
     "stamp-ctime": ("ctime is not compared", "src/base/fs.c", "(linked || a->ctime_ns == b->ctime_ns)", "(linked || true)"),
     "snapshot-files": ("a snapshot does not look at files", "src/store/snapshot_ask.c", "return codec_done(in) && !asking.differs;",
                        "if (changes)\n\t\tchanges->files.len = 0;\n\treturn codec_done(in);"),
