@@ -3,10 +3,11 @@
 
 #include "base/path.h"
 #include "engine/components.h"
-#include "formats/ignore.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define PARAMS_MAX ((size_t)64 << 20)
 
 struct string_list check_paths(const struct target *target)
 {
@@ -175,51 +176,78 @@ static int restore_action(struct run *run, struct job *job, struct action *actio
 	return finish_record(job, &action->manifest, action->duration_ms, err);
 }
 
-void check_foresee(struct run *run, struct node *node, struct manifest *manifest)
-{
-	node->foreseen = true;
-	for (size_t i = 0; i < manifest->len; i++)
-		if (manifest->at[i].type == HASH_FILE)
-			map_set(&run->fps.expected, manifest->at[i].path, &manifest->at[i]);
-	vec_push(&run->foreseen, *manifest);
-	*manifest = (struct manifest){ 0 };
-}
-
+/* What DVC tracks counts by another digest. */
 static bool is_tracked(const struct run *run, const char *path)
 {
 	const struct tracked_list *tracked = project_files_tracked(run->fps.files);
 	for (size_t i = 0; i < tracked->len; i++)
-		if (path_inside(tracked->at[i].path, path))
+		if (path_inside(tracked->at[i].path, path) || path_inside(path, tracked->at[i].path))
 			return true;
 	return false;
 }
 
-/* Whether what a pattern stands for depends on what is at an output's place: a named file that is foreseen does not. */
-static bool must_look(const struct run *run, const struct input_pattern *input, const char *output)
+int check_foresee(struct run *run, const struct target *target, struct manifest *manifest, struct err *err)
 {
-	if (!input->named)
-		return glob_match(input->glob, output) || glob_may_match_below(input->glob, output);
-	if (!path_inside(input->glob, output) && !path_inside(output, input->glob))
-		return false;
-	return !map_has(&run->fps.expected, input->glob) || is_tracked(run, input->glob);
+	bool tracked = false;
+	for (size_t i = 0; i < target->outputs.len; i++)
+		tracked = tracked || target->outputs.at[i].track || is_tracked(run, target->outputs.at[i].path);
+	if (tracked)
+		return 0;
+	struct string_list paths = check_paths(target);
+	int failed = foresight_add(&run->fps.foresight, run->fps.files, paths.at, paths.len, manifest, err);
+	free(paths.at);
+	return failed;
 }
 
-bool check_is_foreseen(const struct run *run, const struct target *target, const struct node *maker)
+static bool foresee_params(struct run *run, const char *file)
 {
-	if (!maker->foreseen)
-		return false;
-	for (size_t k = 0; k < maker->target->outputs.len; k++) {
-		const struct output *output = &maker->target->outputs.at[k];
-		if (output->track)
-			return false;
-		for (size_t i = 0; i < target->inputs.len; i++)
-			if (target->inputs.at[i].exclude || must_look(run, &target->inputs.at[i], output->path))
-				return false;
-		for (size_t i = 0; i < target->params.len; i++)
-			if (path_inside(output->path, target->params.at[i].file))
-				return false;
+	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	const struct manifest_entry *entry = foresight_find(&run->fps.foresight, file);
+	bool whole;
+	return params_are_foreseen(run->fps.params, file) ||
+	       (entry && run->cache && outputs_read(run->cache, entry, PARAMS_MAX, &bytes, &whole, &ignored) == 0 && whole &&
+		params_foresee(run->fps.params, file, bytes.data, bytes.len, &ignored) == 0);
+}
+
+/* Whether what makes the path would be restored, and its outputs are not known before. */
+static const struct target *unforeseen_maker(const struct run *run, const char *path)
+{
+	const struct target *maker = project_maker(run->project, path);
+	return maker && run->nodes[maker->id].would_write && !foresight_covers(&run->fps.foresight, path) ? maker : NULL;
+}
+
+static const struct target *unforeseen_program(const struct run *run, const struct target *target)
+{
+	struct strlist words CLEANUP(strlist_release) = { 0 };
+	const struct target *maker = NULL;
+	for (size_t i = 0; i < target->run.len; i++)
+		tools_words(target->run.at[i], &words);
+	for (size_t i = 0; i < words.len && !maker; i++) {
+		struct buf joined CLEANUP(buf_release) = BUF_INIT, path CLEANUP(buf_release) = BUF_INIT;
+		path_join(&joined, target->dir, words.at[i]);
+		path_normalize(&path, joined.data);
+		maker = strchr(words.at[i], '/') ? unforeseen_maker(run, path.data) : NULL;
 	}
-	return true;
+	return maker;
+}
+
+const struct target *check_unforeseen(struct run *run, const struct target *target)
+{
+	const struct foresight *foresight = &run->fps.foresight;
+	for (size_t i = 0; i < target->makes_inputs.len; i++) {
+		const struct target *maker = run->nodes[target->makes_inputs.at[i]].target;
+		for (size_t k = 0; k < maker->outputs.len; k++)
+			if (unforeseen_maker(run, maker->outputs.at[k].path))
+				return maker;
+	}
+	for (size_t i = 0; i < target->params.len; i++) {
+		const char *file = target->params.at[i].file;
+		if (unforeseen_maker(run, file) || (foresight_covers(foresight, file) && !foresee_params(run, file)))
+			return project_maker(run->project, file);
+	}
+	OWNED char *version_of = tools_unknown(run->fps.tools, target);
+	return version_of ? project_maker(run->project, version_of) : unforeseen_program(run, target);
 }
 
 int check_restore(struct run *run, struct job *job, bool *ret_restored, struct err *err)
@@ -238,7 +266,7 @@ int check_restore(struct run *run, struct job *job, bool *ret_restored, struct e
 	if (run->options->dry_run) {
 		*ret_restored = true;
 		check_result(run, target, &action.manifest, &run->results[target->id]);
-		check_foresee(run, job->node, &action.manifest);
+		failed = check_foresee(run, target, &action.manifest, err);
 	} else {
 		failed = restore_action(run, job, &action, ret_restored, err);
 	}

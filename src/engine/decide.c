@@ -7,15 +7,12 @@
 #define DECIDE_MS 1     /* before it is looked whether something may start, where something is ready */
 
 /* -n: what is not known before it has run. NULL if all is known. */
-static const struct target *unknown_before(const struct run *run, const struct target *target)
+static const struct target *unknown_before(struct run *run, const struct target *target)
 {
 	for (size_t i = 0; i < target->needs.len; i++)
 		if (run->nodes[target->needs.at[i]].would_run)
 			return run->nodes[target->needs.at[i]].target;
-	for (size_t i = 0; i < target->makes_inputs.len; i++)
-		if (run->nodes[target->makes_inputs.at[i]].would_write && !check_is_foreseen(run, target, &run->nodes[target->makes_inputs.at[i]]))
-			return run->nodes[target->makes_inputs.at[i]].target;
-	return NULL;
+	return check_unforeseen(run, target);
 }
 
 static void finish_dry(struct run *run, struct node *node, struct strlist *reasons)
@@ -112,7 +109,7 @@ static void decide(struct run *run, struct node *node)
 		finish_at_once(run, node, RUN_UP_TO_DATE);
 	} else if (unknown) {
 		node->would_run = true;
-		strlist_take(&reasons, mem_printf("'%s' would run first", unknown->name));
+		strlist_take(&reasons, mem_printf("'%s' would %s first", unknown->name, run->nodes[unknown->id].would_run ? "run" : "be restored"));
 		finish_dry(run, node, &reasons);
 	} else {
 		decide_checked(run, node, &reasons);

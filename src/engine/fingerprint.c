@@ -18,8 +18,8 @@ int fingerprints_init(struct fingerprints *ctx, const struct project *project, s
 	*ctx = (struct fingerprints){ .project = project, .hashes = hashes };
 	if (project_files_new(project, &ctx->files, err) < 0)
 		return -1;
-	ctx->tools = tools_new(project->root, state, hashes);
-	ctx->params = params_new(project);
+	ctx->tools = tools_new(project->root, state, hashes, &ctx->foresight);
+	ctx->params = params_new(project, &ctx->foresight);
 	ctx->platform = uname(&name) == 0 ? mem_printf("%s %s", name.sysname, name.machine) : mem_strdup("unknown");
 	return 0;
 }
@@ -31,7 +31,7 @@ void fingerprints_release(struct fingerprints *ctx)
 	if (ctx->files)
 		project_files_free(ctx->files);
 	vec_release(&ctx->items);
-	map_release(&ctx->expected);
+	foresight_release(&ctx->foresight);
 	free(ctx->platform);
 	*ctx = (struct fingerprints){ 0 };
 }
@@ -109,13 +109,30 @@ static void watch(struct fingerprint *fp, const char *path, const struct hash_it
 		fp->watched.at[fp->watched.len - 1].racy = item->digest;
 }
 
+/* As it will be, which is not what is looked at. */
+static bool take_foreseen(const struct fingerprints *ctx, struct hash_item *item)
+{
+	if (!foresight_covers(&ctx->foresight, item->path))
+		return false;
+	const struct manifest_entry *entry = foresight_find(&ctx->foresight, item->path);
+	item->type = entry ? entry->type : HASH_ABSENT;
+	item->executable = entry && entry->type == HASH_FILE && (entry->mode & 0100);
+	item->digest = entry ? entry->digest : (struct digest){ .kind = DIGEST_NONE };
+	return true;
+}
+
 /* A link is content itself, and what it leads to is read through it. */
 static int add_link(struct fingerprints *ctx, const struct hash_item *link, struct fingerprint *fp, struct err *err)
 {
 	struct hash_item behind = { .path = link->path, .follow = true };
 	struct buf both CLEANUP(buf_release) = BUF_INIT;
+	struct buf real CLEANUP(buf_release) = BUF_INIT;
 	struct digest digest;
-	if (hashes_lookup(ctx->hashes, DIGEST_SHA256, &behind, err) < 0)
+	if (ctx->foresight.outputs.len) {
+		foresight_follow(&ctx->foresight, ctx->project->root, link->path, &real);
+		behind.path = real.data;
+	}
+	if (!take_foreseen(ctx, &behind) && hashes_lookup(ctx->hashes, DIGEST_SHA256, &behind, err) < 0)
 		return -1;
 	codec_add_digest(&both, &link->digest);
 	codec_add_u8(&both, (uint8_t)behind.type);
@@ -205,36 +222,38 @@ static int add_tracked(struct fingerprints *ctx, const struct input_files *files
 	return 0;
 }
 
+/* What is foreseen goes to the end of items: *ret_looked is how many are looked at. */
+static void part_foreseen(const struct fingerprints *ctx, struct hash_item *items, size_t count, size_t *ret_looked)
+{
+	*ret_looked = count;
+	for (size_t i = 0; i < *ret_looked;) {
+		struct hash_item item = items[i];
+		if (!take_foreseen(ctx, &item)) {
+			i++;
+			continue;
+		}
+		items[i] = items[--*ret_looked];
+		items[*ret_looked] = item;
+	}
+}
+
 static int compare_items(const void *a, const void *b)
 {
 	const struct hash_item *x = a, *y = b;
 	return strcmp(x->path, y->path);
 }
 
-/* Files that will be there, as they will be. Those that are not there yet were not found. */
-static void expect_files(struct fingerprints *ctx, const struct target *target)
+static int look_up_items(struct fingerprints *ctx, struct err *err)
 {
-	bool any = false;
-	for (size_t i = 0; i < target->inputs.len; i++) {
-		const char *path = target->inputs.at[i].glob;
-		const struct manifest_entry *entry = target->inputs.at[i].named ? map_get(&ctx->expected, path) : NULL;
-		if (!entry)
-			continue;
-		/* Instead of itself, or of what is in the directory that is there now. */
-		size_t kept = 0;
-		for (size_t k = 0; k < ctx->items.len; k++)
-			if (!path_inside(path, ctx->items.at[k].path))
-				ctx->items.at[kept++] = ctx->items.at[k];
-		ctx->items.len = kept;
-		vec_push(&ctx->items, (struct hash_item){ .path = path });
-		struct hash_item *item = &ctx->items.at[kept];
-		item->type = HASH_FILE;
-		item->executable = (entry->mode & 0100) != 0;
-		item->digest = entry->digest;
-		any = true;
-	}
-	if (any)
+	size_t looked = ctx->items.len;
+	if (ctx->foresight.outputs.len)
+		part_foreseen(ctx, ctx->items.at, ctx->items.len, &looked);
+	hashes_lookup_many(ctx->hashes, DIGEST_SHA256, ctx->items.at, looked);
+	if (take_err(ctx->items.at, looked, err) < 0)
+		return -1;
+	if (looked < ctx->items.len)
 		vec_sort(&ctx->items, compare_items);
+	return 0;
 }
 
 static int add_inputs(struct fingerprints *ctx, const struct target *target, struct fingerprint *fp, struct err *err)
@@ -253,10 +272,7 @@ static int add_inputs(struct fingerprints *ctx, const struct target *target, str
 		if (!files.at[i].tracked)
 			vec_push(&ctx->items, (struct hash_item){ .path = files.at[i].path });
 	}
-	hashes_lookup_many(ctx->hashes, DIGEST_SHA256, ctx->items.at, ctx->items.len);
-	int failed = take_err(ctx->items.at, ctx->items.len, err);
-	if (ctx->expected.len && !failed)
-		expect_files(ctx, target);
+	int failed = look_up_items(ctx, err);
 	for (size_t i = 0; i < ctx->items.len && !failed; i++)
 		failed = add_item(ctx, &ctx->items.at[i], fp, err);
 	if (!failed && any_tracked)

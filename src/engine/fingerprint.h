@@ -15,7 +15,7 @@
 #ifndef ENGINE_FINGERPRINT_H
 #define ENGINE_FINGERPRINT_H
 
-#include "base/map.h"
+#include "engine/foresight.h"
 #include "engine/params.h"
 #include "engine/tools.h"
 #include "graph/graph.h"
@@ -30,7 +30,7 @@ struct fingerprints {
 	struct params *params;
 	char *platform;
 	VEC(struct hash_item) items;   /* scratch */
-	struct map expected;           /* path -> const struct manifest_entry *: files that will be so, whatever they are now (-n) */
+	struct foresight foresight;    /* -n: files that will be so, whatever they are now */
 };
 
 struct watched {

@@ -9,7 +9,9 @@
 
 struct params {
 	const struct project *project;
-	struct map files; /* path -> struct param_file */
+	const struct foresight *foresight;
+	struct map files;    /* path -> struct param_file */
+	struct map foreseen; /* the same of what is not there yet */
 };
 
 struct param_file {
@@ -17,10 +19,11 @@ struct param_file {
 	struct yaml_doc doc;
 };
 
-struct params *params_new(const struct project *project)
+struct params *params_new(const struct project *project, const struct foresight *foresight)
 {
 	struct params *params = mem_alloc(sizeof(*params));
 	params->project = project;
+	params->foresight = foresight;
 	return params;
 }
 
@@ -36,7 +39,27 @@ void params_free(struct params *params)
 	if (!params)
 		return;
 	map_release_values(&params->files, free_file);
+	map_release_values(&params->foreseen, free_file);
 	free(params);
+}
+
+bool params_are_foreseen(const struct params *params, const char *file)
+{
+	return foresight_covers(params->foresight, file) && map_has(&params->foreseen, file);
+}
+
+int params_foresee(struct params *params, const char *file, const void *bytes, size_t len, struct err *err)
+{
+	struct param_file *foreseen = mem_alloc(sizeof(*foreseen));
+	if (yaml_parse(&foreseen->doc, file, bytes, len, err) < 0) {
+		free(foreseen);
+		return -1;
+	}
+	struct map_entry *entry = map_entry(&params->foreseen, file);
+	if (entry->value)
+		free_file(entry->value);
+	entry->value = foreseen;
+	return 0;
 }
 
 static int find_file(struct params *params, const struct param_ref *ref, const struct yaml_node **ret, struct err *err)
@@ -45,6 +68,10 @@ static int find_file(struct params *params, const struct param_ref *ref, const s
 	struct stat st;
 	struct fs_stamp stamp;
 	bool exists;
+	if (params_are_foreseen(params, ref->file)) {
+		*ret = ((const struct param_file *)map_get(&params->foreseen, ref->file))->doc.root;
+		return 0;
+	}
 	if (fs_lstat(path, &st, &exists, err) < 0)
 		return -1;
 	if (!exists) {

@@ -36,7 +36,6 @@ struct node {
 	unsigned restarts; /* --watch */
 	bool would_run;   /* -n: its result is not known */
 	bool would_write; /* -n: its files are not what they will be */
-	bool foreseen;    /* -n: but what they will be is known */
 	bool read_ahead;  /* its large inputs were read once; what changed since then is read where it is met */
 	struct run *asked_by; /* set once the remote was asked for its result */
 	bool shared;      /* and had it */
@@ -127,7 +126,6 @@ struct run {
 	struct sharing sharing;
 	struct reading reading;
 	struct fingerprints fps;
-	VEC(struct manifest) foreseen; /* -n: what would be restored; fps.expected points into it */
 	struct fingerprint fp;       /* scratch of the check */
 	struct record record;        /* scratch of the check */
 	struct locks *locks;         /* NULL with dry_run */
@@ -190,10 +188,10 @@ int check_restore(struct run *run, struct job *job, bool *ret_restored, struct e
 struct string_list check_paths(const struct target *target);
 /* Outputs that were made or taken away since directories were listed, maybe by another process. Costs nothing where none was. */
 void check_look_anew(struct run *run, const struct target *target);
-/* -n: takes a manifest that would be restored; what names files of it as inputs is then checked by that. */
-void check_foresee(struct run *run, struct node *node, struct manifest *manifest);
-/* Whether all that the target reads of the maker's outputs is foreseen. */
-bool check_is_foreseen(const struct run *run, const struct target *target, const struct node *maker);
+/* -n: takes the manifest of outputs that would be restored; what reads them is then checked by that, as far as it can be. */
+int check_foresee(struct run *run, const struct target *target, struct manifest *manifest, struct err *err) MUST_CHECK;
+/* -n: a target whose outputs would be restored, and what this one reads of them is not known before; NULL if all is. */
+const struct target *check_unforeseen(struct run *run, const struct target *target);
 void check_result(const struct run *run, const struct target *target, const struct manifest *outputs, struct digest *ret);
 
 /* decide.c */

@@ -507,9 +507,6 @@ static void close_stores(struct run *run)
 	fingerprint_release(&run->fp);
 	record_release(&run->record);
 	fingerprints_release(&run->fps);
-	for (size_t i = 0; i < run->foreseen.len; i++)
-		manifest_release(&run->foreseen.at[i]);
-	vec_release(&run->foreseen);
 	outputs_close(run->cache);
 	hashes_free(run->hashes);
 	state_close(run->state);

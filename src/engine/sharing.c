@@ -73,6 +73,18 @@ static bool is_known_here(struct run *run, struct fingerprint *fp)
 	return found;
 }
 
+/* -n */
+static void foresee(struct run *run, struct node *node, const struct action *action)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct manifest manifest;
+	check_result(run, node->target, &action->manifest, &run->results[node->target->id]);
+	manifest_copy(&action->manifest, &manifest);
+	if (check_foresee(run, node->target, &manifest, &err) < 0)
+		run_fail(run, &err);
+	manifest_release(&manifest);
+}
+
 static void on_answer(void *ctx, bool found, const struct action *action)
 {
 	struct node *node = ctx;
@@ -80,7 +92,7 @@ static void on_answer(void *ctx, bool found, const struct action *action)
 	run->sharing.asking--;
 	node->shared = found;
 	if (found && run->options->dry_run)
-		check_result(run, node->target, &action->manifest, &run->results[node->target->id]);
+		foresee(run, node, action);
 	run_undecide(run, node);
 }
 

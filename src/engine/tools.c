@@ -17,6 +17,7 @@ struct tools {
 	const char *root;
 	struct state *state;
 	struct hashes *hashes;
+	const struct foresight *foresight;
 	struct map known;   /* "PATH\0word" folded into one string -> struct tool */
 	struct map plain;   /* word -> what known has for it in our own PATH; not owned */
 	struct buf word;    /* scratch */
@@ -30,12 +31,13 @@ struct tool {
 	char *version;
 };
 
-struct tools *tools_new(const char *root, struct state *state, struct hashes *hashes)
+struct tools *tools_new(const char *root, struct state *state, struct hashes *hashes, const struct foresight *foresight)
 {
 	struct tools *tools = mem_alloc(sizeof(*tools));
 	tools->root = root;
 	tools->state = state;
 	tools->hashes = hashes;
+	tools->foresight = foresight;
 	buf_init(&tools->word);
 	return tools;
 }
@@ -198,6 +200,25 @@ static bool resolve(const struct tools *tools, const char *word, const char *dir
 	return true;
 }
 
+/* Where a program of the project, named by its path, will be (-n); false if that is not foreseen. */
+static bool follow_foreseen(const struct tools *tools, const char *program, const char *dir, struct buf *ret_real)
+{
+	struct buf joined CLEANUP(buf_release) = BUF_INIT, path CLEANUP(buf_release) = BUF_INIT;
+	if (!tools->foresight->outputs.len || !strchr(program, '/') || program[0] == '/')
+		return false;
+	path_join(&joined, dir, program);
+	path_normalize(&path, joined.data);
+	return foresight_follow(tools->foresight, tools->root, path.data, ret_real);
+}
+
+static void take_foreseen(const struct tools *tools, const char *path, struct tool *tool)
+{
+	const struct manifest_entry *entry = foresight_find(tools->foresight, path);
+	tool->found = entry && entry->type == HASH_FILE;
+	if (tool->found)
+		tool->digest = entry->digest;
+}
+
 static int hash_program(struct tools *tools, const char *file, struct tool *tool, struct err *err)
 {
 	struct hash_item item = { .path = file, .follow = true };
@@ -315,6 +336,11 @@ static int find_tool(struct tools *tools, const struct target *target, const cha
 	struct tool *tool = mem_alloc(sizeof(*tool));
 	entry->value = tool;
 	*ret = tool;
+	if (follow_foreseen(tools, program, dir, &file)) {
+		take_foreseen(tools, file.data, tool);
+		return 0;
+	}
+	buf_reset(&file);
 	if (!resolve(tools, program, dir, path.data, &file))
 		return 0;
 	/* Found in a directory that a need provides: its result counts already. */
@@ -424,4 +450,16 @@ int tools_add(struct tools *tools, const struct target *target, struct buf *list
 		if (add_script(tools, target, target->run.at[i], list, err) < 0)
 			return -1;
 	return 0;
+}
+
+char *tools_unknown(const struct tools *tools, const struct target *target)
+{
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	for (size_t i = 0; i < target->settings->tools.len; i++) {
+		const struct tool_ref *ref = &target->settings->tools.at[i];
+		buf_reset(&path);
+		if (ref->version_argv.len && follow_foreseen(tools, ref->version_argv.at[0], "", &path))
+			return buf_detach(&path);
+	}
+	return NULL;
 }

@@ -71,6 +71,11 @@ void project_files_forget(struct project_files *files, const char *path)
 		err_release(&err);
 }
 
+int project_files_pretend(struct project_files *files, const char *path, bool is_dir, struct err *err)
+{
+	return tree_pretend(files->tree, path, is_dir, err);
+}
+
 /* One target's collection. */
 struct collector {
 	struct project_files *files;

@@ -276,6 +276,8 @@ int project_files_new(const struct project *project, struct project_files **ret,
 void project_files_free(struct project_files *files);
 /* Looks at path again, and at all below it: a target has just written there. */
 void project_files_forget(struct project_files *files, const char *path);
+/* -n: from now on path is a directory, with nothing in it yet, or a file, whatever is there. */
+int project_files_pretend(struct project_files *files, const char *path, bool is_dir, struct err *err) MUST_CHECK;
 /* Asks the provider again what is tracked: a target's output has just been versioned. Input lists made before are void. */
 int project_files_reload_tracked(struct project_files *files, struct err *err) MUST_CHECK;
 /* A named input that does not exist, is not tracked and that no target makes is an error with its position. Paths live as long as

@@ -359,6 +359,38 @@ struct tree_node *tree_nearest(struct tree *tree, const char *path, bool *ret_ex
 	return node;
 }
 
+static void remove_child(struct tree_dir *dir, size_t at)
+{
+	drop_children(dir->at[at]);
+	memmove(dir->at + at, dir->at + at + 1, (--dir->len - at) * sizeof(*dir->at));
+}
+
+int tree_pretend(struct tree *tree, const char *path, bool is_dir, struct err *err)
+{
+	struct tree_node *node = &tree->top;
+	while (*path != 0) {
+		size_t len = strcspn(path, "/"), at;
+		bool last = path[len] == 0, dir_here = !last || is_dir;
+		char *name OWNED = mem_strndup(path, len);
+		if (tree_list(tree, node, err) < 0)
+			return -1;
+		bool found = find_child(node, path, len, &at);
+		if (found && (last || !node->in->at[at]->is_dir)) {
+			remove_child(node->in, at);
+			found = false;
+		}
+		if (!found && never_listed(name, dir_here))
+			return 0;
+		if (!found) {
+			add_child(node->in, new_node(tree, node, name, dir_here), at);
+			node->in->at[at]->listed = true;
+		}
+		node = node->in->at[at];
+		path += len + !last;
+	}
+	return 0;
+}
+
 int tree_refresh(struct tree *tree, const char *path, struct err *err)
 {
 	struct tree_node *dir = &tree->top;
@@ -382,10 +414,8 @@ int tree_refresh(struct tree *tree, const char *path, struct err *err)
 		buf_addf(&full, "/%s", name);
 		if (fs_lstat(full.data, &st, &exists, err) < 0)
 			return -1;
-		if (found) {
-			drop_children(dir->in->at[at]);
-			memmove(dir->in->at + at, dir->in->at + at + 1, (--dir->in->len - at) * sizeof(*dir->in->at));
-		}
+		if (found)
+			remove_child(dir->in, at);
 		if (exists && !never_listed(name, S_ISDIR(st.st_mode)))
 			add_child(dir->in, new_node(tree, dir, name, S_ISDIR(st.st_mode)), at);
 		return 0;

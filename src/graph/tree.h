@@ -54,4 +54,7 @@ struct tree_node *tree_nearest(struct tree *tree, const char *path, bool *ret_ex
 /* Looks at path again, and at all that is below it when that is next asked for. */
 int tree_refresh(struct tree *tree, const char *path, struct err *err) MUST_CHECK;
 
+/* From now on path is an empty directory, or a file, whatever is there, and the directories above it are there. */
+int tree_pretend(struct tree *tree, const char *path, bool is_dir, struct err *err) MUST_CHECK;
+
 #endif

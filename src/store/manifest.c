@@ -13,6 +13,18 @@ void manifest_release(struct manifest *manifest)
 	arena_release(&manifest->arena);
 }
 
+void manifest_copy(const struct manifest *manifest, struct manifest *ret)
+{
+	*ret = (struct manifest){ 0 };
+	for (size_t i = 0; i < manifest->len; i++) {
+		struct manifest_entry entry = manifest->at[i];
+		entry.path = arena_strdup(&ret->arena, entry.path);
+		if (entry.target)
+			entry.target = arena_strdup(&ret->arena, entry.target);
+		vec_push(ret, entry);
+	}
+}
+
 /* For what another mlmake, which restores the target, has replaced since it was looked at: 1 instead of the error. */
 static int gone_or_failed(struct err *err)
 {

@@ -34,6 +34,7 @@ int manifest_scan_seen(struct hashes *hashes, const char *root, const char *cons
 int manifest_scan(struct hashes *hashes, const char *root, const char *const *paths, size_t count, struct manifest *ret,
 		  size_t *ret_missing, struct err *err) MUST_CHECK;
 void manifest_release(struct manifest *manifest);
+void manifest_copy(const struct manifest *manifest, struct manifest *ret);
 
 /* The digest of the whole: paths, types, executable bits and contents. */
 void manifest_digest(const struct manifest *manifest, struct digest *ret);

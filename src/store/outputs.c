@@ -394,6 +394,28 @@ static int stage_file(struct outputs *cache, const struct manifest_entry *entry,
 	return 0;
 }
 
+int outputs_read(struct outputs *cache, const struct manifest_entry *entry, size_t max, struct buf *out, bool *ret_whole, struct err *err)
+{
+	struct buf place CLEANUP(buf_release) = BUF_INIT;
+	struct digest digest;
+	size_t before = out->len;
+	*ret_whole = false;
+	if (entry->type != HASH_FILE || entry->size > max)
+		return 0;
+	if (entry->size > OUTPUTS_SMALL_MAX || !outputs_index_get(cache, STATE_OBJECTS, &entry->digest, out)) {
+		add_place(cache, "objects", &entry->digest, &place);
+		if (fs_read_file(place.data, max, out, err) < 0) {
+			if (!is_gone(err))
+				return -1;
+			err_release(err);
+			return 0;
+		}
+	}
+	digest_bytes(DIGEST_SHA256, out->data + before, out->len - before, &digest);
+	*ret_whole = digest_eq(&digest, &entry->digest);
+	return 0;
+}
+
 /* Which of the paths an entry belongs to, and where it waits: "<staging>/<number of the path>" and what is below. */
 static void add_staged(struct buf *out, const char *staging, const char *const *paths, size_t count, const char *path)
 {

@@ -67,6 +67,9 @@ void outputs_brought(struct outputs *cache, uint64_t bytes);
 /* Fills *ret if there is a record of that key; whether its objects are still whole shows on restoring. */
 int outputs_find(struct outputs *cache, const struct digest *key, struct action *ret, bool *ret_found, struct err *err) MUST_CHECK;
 
+/* Appends the bytes of a file that a record names. *ret_whole is false if its object is missing or damaged, or has more than max bytes. */
+int outputs_read(struct outputs *cache, const struct manifest_entry *entry, size_t max, struct buf *out, bool *ret_whole, struct err *err) MUST_CHECK;
+
 /* Puts exactly the recorded outputs where the count paths are, replacing what is there. *ret_restored is false (and the work tree as
  * it was) if an object is missing or damaged. The record is dropped then. */
 int outputs_restore(struct outputs *cache, const char *root, const struct action *action, const char *const *paths, size_t count,

@@ -66,6 +66,7 @@ def test_a_target_that_takes_longer_than_a_collection_waits(box, remote, tmp_pat
 
 def test_what_is_said(first, tmp_path):
     second = clone(first, tmp_path, "second")
+    assert second.mlmake("-n", "train").stdout.count("(its outputs would come from the remote 'storage')") == 2
     dry = second.mlmake("-n", "prep")
     assert "(its outputs would come from the remote 'storage')" in dry.stdout and ran(second) == [] and not (second.path / "mid").exists()
     told = second.mlmake("-v", "train").stderr
