@@ -1,5 +1,6 @@
-/* Large files, read beside the loop: inputs before their target is decided, and outputs of a job that has succeeded, which are copied into the
- * output cache as well. What is found out is told to hashes and cache, which then do as they always do, with nothing left to read. */
+/* Large files, read beside the loop: inputs before their target is decided, outputs of a job that has succeeded, which are copied into the
+ * output cache as well, and files of the output cache that are wanted in the work tree. What is found out is told to hashes and cache, which then do as
+ * they always do, with nothing left to read. */
 #include "engine/run.h"
 
 #include "base/path.h"
@@ -25,12 +26,14 @@ struct ahead_file {
 	int64_t clock;
 	bool known;
 	uint64_t brought; /* bytes that the cache did not have */
+	uint64_t size;    /* of what is taken out of the cache */
+	char *to;         /* where it goes; NULL: it is not taken */
 };
 
 struct ahead {
 	struct pool_aside aside;
 	struct run *run;
-	struct job *job; /* whose outputs they are; NULL: inputs */
+	struct job *job; /* whose outputs they are, or will be (then the files have a to); NULL: inputs */
 	struct loop_source *source;
 	int event_fd, clock_fd;
 	const char *root;
@@ -93,10 +96,8 @@ static bool stamp_fd(int fd, struct fs_stamp *ret)
 	return true;
 }
 
-static void read_one(void *ctx, size_t index)
+static void read_one(const struct ahead *ahead, struct ahead_file *file)
 {
-	const struct ahead *ahead = ctx;
-	struct ahead_file *file = &ahead->files.at[index];
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
 	struct fs_stamp after;
 	OWNED char *path = path_joined(ahead->root, file->path);
@@ -112,6 +113,25 @@ static void read_one(void *ctx, size_t index)
 		err_release(&ignored);
 }
 
+static void take_one(const struct ahead *ahead, struct ahead_file *file)
+{
+	const struct manifest_entry entry = { .type = HASH_FILE, .size = file->size, .digest = file->digest };
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	/* What goes wrong is found, and told, when the loop does it. */
+	if (outputs_take(ahead->cache, &entry, file->to, &ahead->stop, &file->known, &ignored) < 0)
+		file->known = false;
+}
+
+static void do_one(void *ctx, size_t index)
+{
+	struct ahead *ahead = ctx;
+	struct ahead_file *file = &ahead->files.at[index];
+	if (file->to)
+		take_one(ahead, file);
+	else
+		read_one(ahead, file);
+}
+
 static void read_them(void *ctx, size_t index)
 {
 	struct ahead *ahead = ctx;
@@ -122,7 +142,7 @@ static void read_them(void *ctx, size_t index)
 		if (fs_walk(path, take_file, ahead, &ignored) < 0)
 			break;
 	}
-	pool_each(0, ahead->files.len, read_one, ahead);
+	pool_each(0, ahead->files.len, do_one, ahead);
 	(void)eventfd_write(ahead->event_fd, 1);
 }
 
@@ -160,8 +180,13 @@ void ahead_free(struct ahead *ahead)
 		loop_remove_fd(ahead->run->loop, ahead->source);
 	fs_close_fd(&ahead->event_fd);
 	fs_close_fd(&ahead->clock_fd);
-	for (size_t i = 0; i < ahead->files.len; i++)
-		free(ahead->files.at[i].path);
+	for (size_t i = 0; i < ahead->files.len; i++) {
+		struct ahead_file *file = &ahead->files.at[i];
+		if (file->to)
+			(void)sys.unlinkat(AT_FDCWD, file->to, 0);
+		free(file->to);
+		free(file->path);
+	}
 	vec_release(&ahead->files);
 	strlist_release(&ahead->dirs);
 	free(ahead);
@@ -179,6 +204,17 @@ static void inputs_are_read(struct run *run)
 		start_reading(run);
 }
 
+/* What was not copied whole has no file. */
+static void hand_over(struct job *job, struct ahead_file *file)
+{
+	char hex[DIGEST_HEX_MAX];
+	if (!file->known)
+		return;
+	digest_hex(&file->digest, hex);
+	map_set(&job->taken.paths, hex, file->to);
+	file->to = NULL;
+}
+
 static void on_done(void *ctx, int fd, uint32_t events)
 {
 	struct ahead *ahead = ctx;
@@ -188,20 +224,28 @@ static void on_done(void *ctx, int fd, uint32_t events)
 	(void)events;
 	pool_aside_join(&ahead->aside);
 	ahead->aside.started = false;
+	bool taking = ahead->files.len && ahead->files.at[0].to;
 	for (size_t i = 0; i < ahead->files.len; i++) {
-		const struct ahead_file *file = &ahead->files.at[i];
+		struct ahead_file *file = &ahead->files.at[i];
+		if (taking) {
+			hand_over(job, file);
+			continue;
+		}
 		if (file->known)
 			hashes_learn(run->hashes, file->kind, file->path, &file->digest, &file->stamp, file->clock);
 		if (file->brought)
 			outputs_brought(run->cache, file->brought);
 	}
 	ahead_free(ahead);
-	if (job) {
-		job->ahead = NULL;
-		finish_success(job);
-	} else {
+	if (!job) {
 		inputs_are_read(run);
+		return;
 	}
+	job->ahead = NULL;
+	if (taking)
+		exec_taken(job);
+	else
+		finish_success(job);
 }
 
 static struct ahead *new_ahead(struct run *run, struct job *job)
@@ -239,6 +283,47 @@ bool ahead_begin(struct job *job)
 		return false;
 	}
 	job->seen.len = 0;
+	if (!start(ahead))
+		return false;
+	job->ahead = ahead;
+	return true;
+}
+
+/* Each content once. */
+static int list_large(struct ahead *ahead, const struct manifest *manifest, struct err *err)
+{
+	struct map seen CLEANUP(map_release) = MAP_INIT;
+	for (size_t i = 0; i < manifest->len; i++) {
+		const struct manifest_entry *entry = &manifest->at[i];
+		struct ahead_file file = { .digest = entry->digest, .size = entry->size };
+		char hex[DIGEST_HEX_MAX];
+		digest_hex(&entry->digest, hex);
+		if (entry->type != HASH_FILE || entry->size < AHEAD_FROM || !map_set(&seen, hex, NULL))
+			continue;
+		if (outputs_waiting_place(ahead->run->cache, ahead->root, &file.to, err) < 0)
+			return -1;
+		vec_push(&ahead->files, file);
+	}
+	return 0;
+}
+
+bool ahead_take(struct job *job)
+{
+	struct run *run = job->run;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	struct action action;
+	bool found;
+	if (!check_may_restore(run, job->node->target, &job->fp) ||
+	    outputs_find(run->cache, fingerprint_key(&job->fp), &action, &found, &ignored) < 0 || !found)
+		return false;
+	struct ahead *ahead = new_ahead(run, job);
+	ahead->cache = run->cache;
+	int failed = list_large(ahead, &action.manifest, &ignored);
+	action_release(&action);
+	if (failed || !ahead->files.len) {
+		ahead_free(ahead);
+		return false;
+	}
 	if (!start(ahead))
 		return false;
 	job->ahead = ahead;

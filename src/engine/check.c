@@ -159,7 +159,7 @@ static int restore_action(struct run *run, struct job *job, struct action *actio
 {
 	const struct target *target = job->node->target;
 	struct string_list paths = check_paths(target);
-	int failed = outputs_restore(run->cache, run->project->root, action, paths.at, paths.len, ret_restored, err);
+	int failed = outputs_restore(run->cache, run->project->root, action, paths.at, paths.len, &job->taken, ret_restored, err);
 	free(paths.at);
 	check_look_anew(run, target);
 	if (failed || !*ret_restored)
@@ -250,13 +250,18 @@ const struct target *check_unforeseen(struct run *run, const struct target *targ
 	return version_of ? project_maker(run->project, version_of) : unforeseen_program(run, target);
 }
 
+bool check_may_restore(const struct run *run, const struct target *target, const struct fingerprint *fp)
+{
+	return check_uses_cache(run, target) && !run->options->force && !check_always_runs(run, target, fp);
+}
+
 int check_restore(struct run *run, struct job *job, bool *ret_restored, struct err *err)
 {
 	const struct target *target = job->node->target;
 	struct action action;
 	bool found;
 	*ret_restored = false;
-	if (!check_uses_cache(run, target) || run->options->force || check_always_runs(run, target, &job->fp))
+	if (!check_may_restore(run, target, &job->fp))
 		return 0;
 	if (outputs_find(run->cache, fingerprint_key(&job->fp), &action, &found, err) < 0)
 		return -1;

@@ -59,6 +59,7 @@ void exec_free(struct job *job)
 {
 	drop_process(job);
 	ahead_free(job->ahead);
+	outputs_taken_release(&job->taken);
 	drop_timer(job, &job->lock_timer);
 	drop_timer(job, &job->timeout_timer);
 	drop_timer(job, &job->retry_timer);
@@ -164,7 +165,6 @@ static void with_lock(struct job *job)
 {
 	struct err err CLEANUP(err_release) = ERR_INIT;
 	struct run *run = job->run;
-	bool restored;
 	state_refresh(run->state);
 	job->started_ms = loop_now_ms();
 	switch (check_target(run, job->node, &job->fp, &job->record, &job->reasons, &err)) {
@@ -185,6 +185,15 @@ static void with_lock(struct job *job)
 		finish_accept(job);
 		return;
 	}
+	if (!ahead_take(job))
+		exec_taken(job);
+}
+
+void exec_taken(struct job *job)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct run *run = job->run;
+	bool restored;
 	if (check_restore(run, job, &restored, &err) < 0) {
 		/* What the cache has is not worth more than a warning: the command can make it anew. */
 		run_warn(run, job->node->target, "the output cache could not be used for '%s': %s", job->node->target->name, err.message);

@@ -67,7 +67,8 @@ struct job {
 	bool said_waiting;
 	bool restored;
 	uint64_t saved_ms;           /* restored: what making it took */
-	struct ahead *ahead;         /* its large outputs are being read; NULL: not */
+	struct ahead *ahead;         /* its large outputs are being read, or copied out of the cache; NULL: not */
+	struct outputs_taken taken;  /* out of the cache, large ones */
 	VEC(struct fs_stamp) seen;   /* of its outputs, looked at just now */
 
 	struct proc proc;
@@ -182,6 +183,8 @@ enum verdict check_target(struct run *run, struct node *node, struct fingerprint
 bool check_uses_cache(const struct run *run, const struct target *target);
 /* As in make: where nothing says what a target depends on or makes, it is wanted for what it does. */
 bool check_always_runs(const struct run *run, const struct target *target, const struct fingerprint *fp);
+/* Whether outputs that the cache has may be taken from there. */
+bool check_may_restore(const struct run *run, const struct target *target, const struct fingerprint *fp);
 /* Outputs from the cache, if its key is known there: *ret_restored. With dry_run nothing is touched. */
 int check_restore(struct run *run, struct job *job, bool *ret_restored, struct err *err) MUST_CHECK;
 /* The paths that must be there after a success: outputs, then the stamp file. at: free it. */
@@ -217,6 +220,7 @@ void sharing_end(struct run *run);
 /* exec.c */
 void exec_start(struct run *run, struct node *node, const struct claim *claim); /* takes a job and the claim; begins with the lock */
 void exec_signal(struct job *job, int signal_number); /* of the user: ends the job as interrupted */
+void exec_taken(struct job *job); /* restores, or runs, what ahead_take was begun for */
 void exec_reap(struct run *run); /* after SIGCHLD: goes on with the jobs whose process has ended */
 void exec_end(struct job *job); /* its process: as a timeout does */
 void exec_free(struct job *job);
@@ -241,6 +245,9 @@ void slots_offer(struct job *job); /* puts MAKEFLAGS into its environment */
 size_t slots_fds(const struct job *job, int ret[2]); /* that its processes must inherit: 0 or 2 */
 
 /* ahead.c */
+/* True if large files of a result that the output cache has are copied out of it by another thread: exec_taken is called when that is done,
+ * with those in job->taken. False if there is nothing to wait for. */
+bool ahead_take(struct job *job);
 /* True if large outputs of the job, whose commands have ended, are read by another thread: finish_success is called when that is done.
  * False if there is nothing to wait for. */
 bool ahead_begin(struct job *job);

@@ -29,15 +29,6 @@ int outputs_open(struct outputs **ret, struct err *err)
 	return 0;
 }
 
-static void close_staging(struct outputs *cache)
-{
-	if (cache->staging)
-		(void)sys.unlinkat(AT_FDCWD, cache->staging, AT_REMOVEDIR);
-	free(cache->staging);
-	free(cache->staging_root);
-	cache->staging = cache->staging_root = NULL;
-}
-
 static void forget_dirs(struct outputs *cache)
 {
 	if (cache->tmp)
@@ -51,14 +42,14 @@ void outputs_close(struct outputs *cache)
 {
 	if (!cache)
 		return;
-	close_staging(cache);
+	outputs_close_staging(cache);
 	outputs_index_close(cache);
 	forget_dirs(cache);
 	free(cache->dir);
 	free(cache);
 }
 
-static void add_place(const struct outputs *cache, const char *kind, const struct digest *digest, struct buf *out)
+void outputs_add_place(const struct outputs *cache, const char *kind, const struct digest *digest, struct buf *out)
 {
 	char hex[DIGEST_HEX_MAX];
 	digest_hex(digest, hex);
@@ -96,7 +87,7 @@ static int put_object(struct outputs *cache, const char *root, const struct mani
 	struct buf staged CLEANUP(buf_release) = BUF_INIT;
 	struct stat st;
 	bool exists;
-	add_place(cache, "objects", &entry->digest, &place);
+	outputs_add_place(cache, "objects", &entry->digest, &place);
 	if (fs_lstat(place.data, &st, &exists, err) < 0)
 		return -1;
 	if (exists && S_ISREG(st.st_mode) && (uint64_t)st.st_size == entry->size)
@@ -148,7 +139,7 @@ int outputs_bring(const struct outputs *cache, const char *from, const struct di
 	*ret_bytes = 0;
 	if (size <= OUTPUTS_SMALL_MAX)
 		return 0;
-	add_place(cache, "objects", digest, &place);
+	outputs_add_place(cache, "objects", digest, &place);
 	if (fs_lstat(place.data, &st, &exists, err) < 0)
 		return -1;
 	if (exists && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size)
@@ -198,7 +189,7 @@ static int store_record(struct outputs *cache, const struct digest *key, const s
 	if (record->len <= OUTPUTS_RECORD_MAX && outputs_index(cache, true))
 		return outputs_index_put_action(cache, key, record->data, record->len, err);
 	cache->shelves[key->bytes[0]] = SHELF_UNKNOWN;
-	add_place(cache, "actions", key, &place);
+	outputs_add_place(cache, "actions", key, &place);
 	if (fs_mkdirs_for(place.data, err) < 0 || fs_write_file(place.data, record->data, record->len, 0644, FS_VOLATILE, err) < 0)
 		return -1;
 	/* What is in the index is looked at first. */
@@ -252,7 +243,7 @@ bool outputs_read_action(const void *record, size_t record_len, const struct dig
 }
 
 /* Its time is when it was last used: what has not been for longest goes first (store/outputs_gc.h). */
-static void mark_used(struct outputs *cache, const struct digest *key)
+void outputs_mark_used(struct outputs *cache, const struct digest *key)
 {
 	struct buf place CLEANUP(buf_release) = BUF_INIT;
 	struct err ignored CLEANUP(err_release) = ERR_INIT;
@@ -265,7 +256,7 @@ static void mark_used(struct outputs *cache, const struct digest *key)
 		(void)failed;
 		return;
 	}
-	add_place(cache, "actions", key, &place);
+	outputs_add_place(cache, "actions", key, &place);
 	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, place.data, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
 	if (fd >= 0)
 		(void)sys.futimens(fd, NULL);
@@ -288,7 +279,7 @@ static int find_in_index(struct outputs *cache, const struct digest *key, struct
 }
 
 /* What was looked at just now may be removed by a collection: then it was not there. */
-static bool is_gone(struct err *err)
+bool outputs_is_gone(struct err *err)
 {
 	bool gone = err->sys_errno == ENOENT;
 	if (gone)
@@ -315,13 +306,13 @@ static int find_file(struct outputs *cache, const struct digest *key, struct act
 	bool exists;
 	if (!has_shelf(cache, key))
 		return 0;
-	add_place(cache, "actions", key, &place);
+	outputs_add_place(cache, "actions", key, &place);
 	if (fs_lstat(place.data, &st, &exists, err) < 0)
 		return -1;
 	if (!exists)
 		return 0;
 	if (fs_read_file(place.data, ACTION_MAX, &record, err) < 0)
-		return is_gone(err) ? 0 : -1;
+		return outputs_is_gone(err) ? 0 : -1;
 	*ret_found = outputs_read_action(record.data, record.len, key, ret);
 	if (*ret_found)
 		return 0;
@@ -335,231 +326,4 @@ int outputs_find(struct outputs *cache, const struct digest *key, struct action 
 	*ret = (struct action)ACTION_INIT;
 	int failed = find_in_index(cache, key, ret, ret_found, err);
 	return failed || *ret_found ? failed : find_file(cache, key, ret, ret_found, err);
-}
-
-static int write_new(const char *to, const void *bytes, size_t len, struct err *err)
-{
-	int fd CLEANUP(fs_close_fd) = sys.openat(AT_FDCWD, to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0 || fs_write_all(fd, bytes, len) < 0)
-		return err_set_errno(err, ERR_FAILED, errno, "cannot write '%s'", to);
-	return 0;
-}
-
-/* From the index, as one entry below. *ret_found is false if it is not there. */
-static int stage_small(struct outputs *cache, const struct manifest_entry *entry, const char *to, bool *ret_found, bool *ret_whole, struct err *err)
-{
-	struct buf bytes CLEANUP(buf_release) = BUF_INIT;
-	struct digest digest;
-	*ret_found = entry->size <= OUTPUTS_SMALL_MAX && outputs_index_get(cache, STATE_OBJECTS, &entry->digest, &bytes);
-	if (!*ret_found)
-		return 0;
-	digest_bytes(DIGEST_SHA256, bytes.data, bytes.len, &digest);
-	*ret_whole = digest_eq(&digest, &entry->digest);
-	return *ret_whole ? write_new(to, bytes.data, bytes.len, err) : outputs_index_remove(cache, STATE_OBJECTS, &entry->digest, err);
-}
-
-/* One entry into the staging directory. *ret_whole is false if its object is missing or damaged. */
-static int stage_object(struct outputs *cache, const struct manifest_entry *entry, const char *to, bool *ret_whole, struct err *err)
-{
-	struct buf place CLEANUP(buf_release) = BUF_INIT;
-	struct stat st;
-	struct digest digest;
-	struct fs_stamp stamp;
-	bool stable;
-	add_place(cache, "objects", &entry->digest, &place);
-	if (fs_lstat(place.data, &st, ret_whole, err) < 0)
-		return -1;
-	*ret_whole = *ret_whole && S_ISREG(st.st_mode) && (uint64_t)st.st_size == entry->size;
-	if (*ret_whole && fs_copy_file(place.data, to, 0600, err) < 0) {
-		if (fs_exists(place.data) || !is_gone(err))
-			return -1;
-		*ret_whole = false;
-	} else if (*ret_whole) {
-		if (digest_file(DIGEST_SHA256, to, &digest, &stamp, &stable, err) < 0)
-			return -1;
-		*ret_whole = digest_eq(&digest, &entry->digest);
-	}
-	return *ret_whole ? 0 : fs_remove(place.data, err);
-}
-
-static int stage_file(struct outputs *cache, const struct manifest_entry *entry, const char *to, bool *ret_whole, struct err *err)
-{
-	bool is_small;
-	if (stage_small(cache, entry, to, &is_small, ret_whole, err) < 0 || (!is_small && stage_object(cache, entry, to, ret_whole, err) < 0))
-		return -1;
-	if (!*ret_whole)
-		return 0;
-	if (sys.fchmodat(AT_FDCWD, to, (mode_t)entry->mode, 0) < 0)
-		return err_set_errno(err, ERR_FAILED, errno, "cannot set the mode of '%s'", to);
-	return 0;
-}
-
-int outputs_read(struct outputs *cache, const struct manifest_entry *entry, size_t max, struct buf *out, bool *ret_whole, struct err *err)
-{
-	struct buf place CLEANUP(buf_release) = BUF_INIT;
-	struct digest digest;
-	size_t before = out->len;
-	*ret_whole = false;
-	if (entry->type != HASH_FILE || entry->size > max)
-		return 0;
-	if (entry->size > OUTPUTS_SMALL_MAX || !outputs_index_get(cache, STATE_OBJECTS, &entry->digest, out)) {
-		add_place(cache, "objects", &entry->digest, &place);
-		if (fs_read_file(place.data, max, out, err) < 0) {
-			if (!is_gone(err))
-				return -1;
-			err_release(err);
-			return 0;
-		}
-	}
-	digest_bytes(DIGEST_SHA256, out->data + before, out->len - before, &digest);
-	*ret_whole = digest_eq(&digest, &entry->digest);
-	return 0;
-}
-
-/* Which of the paths an entry belongs to, and where it waits: "<staging>/<number of the path>" and what is below. */
-static void add_staged(struct buf *out, const char *staging, const char *const *paths, size_t count, const char *path)
-{
-	size_t best = 0, best_len = SIZE_MAX;
-	for (size_t i = 0; i < count; i++) {
-		size_t len = strlen(paths[i]);
-		if (path_inside(paths[i], path) && len < best_len) {
-			best = i;
-			best_len = len;
-		}
-	}
-	buf_addf(out, "%s-%zu%s", staging, best, best_len == SIZE_MAX ? "" : path + best_len);
-}
-
-static int stage_entry(struct outputs *cache, const struct manifest_entry *entry, const char *to, bool *ret_whole, struct err *err)
-{
-	switch (entry->type) {
-	case HASH_DIR:
-		return fs_mkdirs(to, err);
-	case HASH_LINK:
-		if (sys.symlinkat(entry->target, AT_FDCWD, to) < 0)
-			return err_set_errno(err, ERR_FAILED, errno, "cannot create the link '%s'", to);
-		return 0;
-	default:
-		return stage_file(cache, entry, to, ret_whole, err);
-	}
-}
-
-struct restoring {
-	struct outputs *cache;
-	const char *staging; /* beginning of the names of what waits */
-	const char *root;
-	const struct action *action;
-	const char *const *paths;
-	size_t count;
-};
-
-/* Modes of directories come last: one that is read-only could not be filled. */
-static int set_dir_modes(const struct restoring *r, struct err *err)
-{
-	const struct manifest *manifest = &r->action->manifest;
-	for (size_t i = manifest->len; i-- > 0;) {
-		struct buf path CLEANUP(buf_release) = BUF_INIT;
-		if (manifest->at[i].type != HASH_DIR)
-			continue;
-		add_staged(&path, r->staging, r->paths, r->count, manifest->at[i].path);
-		if (sys.fchmodat(AT_FDCWD, path.data, (mode_t)manifest->at[i].mode, 0) < 0)
-			return err_set_errno(err, ERR_FAILED, errno, "cannot set the mode of '%s'", path.data);
-	}
-	return 0;
-}
-
-static bool lies_in_another(const char *const *paths, size_t count, size_t index)
-{
-	for (size_t i = 0; i < count; i++)
-		if (i != index && strcmp(paths[i], paths[index]) != 0 && path_inside(paths[i], paths[index]))
-			return true;
-	return false;
-}
-
-static int put_in_place(const struct restoring *r, struct err *err)
-{
-	for (size_t i = 0; i < r->count; i++) {
-		struct buf from CLEANUP(buf_release) = BUF_INIT;
-		OWNED char *to = path_joined(r->root, r->paths[i]);
-		struct stat st;
-		bool exists;
-		if (lies_in_another(r->paths, r->count, i))
-			continue;
-		buf_addf(&from, "%s-%zu", r->staging, i);
-		if (fs_remove_tree(to, err) < 0 || fs_lstat(from.data, &st, &exists, err) < 0)
-			return -1;
-		if (exists && (fs_mkdirs_for(to, err) < 0 || fs_rename(from.data, to, err) < 0))
-			return -1;
-	}
-	return 0;
-}
-
-static int restore_through(const struct restoring *r, bool *ret_restored, struct err *err)
-{
-	const struct manifest *manifest = &r->action->manifest;
-	bool whole = true;
-	for (size_t i = 0; i < manifest->len && whole; i++) {
-		struct buf to CLEANUP(buf_release) = BUF_INIT;
-		add_staged(&to, r->staging, r->paths, r->count, manifest->at[i].path);
-		if (stage_entry(r->cache, &manifest->at[i], to.data, &whole, err) < 0)
-			return -1;
-	}
-	if (!whole) {
-		struct buf place CLEANUP(buf_release) = BUF_INIT;
-		add_place(r->cache, "actions", &r->action->key, &place);
-		return outputs_index_remove(r->cache, STATE_ACTIONS, &r->action->key, err) < 0 ? -1 : fs_remove(place.data, err);
-	}
-	if (set_dir_modes(r, err) < 0 || put_in_place(r, err) < 0)
-		return -1;
-	*ret_restored = true;
-	return 0;
-}
-
-/* What stays behind is in nobody's way; the outcome is that of the restoring. */
-static void sweep(const struct restoring *r)
-{
-	for (size_t i = 0; i < r->count; i++) {
-		struct err ignored CLEANUP(err_release) = ERR_INIT;
-		OWNED char *path = mem_printf("%s-%zu", r->staging, i);
-		int left = fs_remove_tree(path, &ignored);
-		(void)left;
-	}
-}
-
-/* A directory of this object's own in the project, on the file system that the outputs go to; kept for all that is restored. */
-static int open_staging(struct outputs *cache, const char *root, struct err *err)
-{
-	struct buf parent CLEANUP(buf_release) = BUF_INIT;
-	struct buf staging CLEANUP(buf_release) = BUF_INIT;
-	if (cache->staging && strcmp(cache->staging_root, root) == 0)
-		return 0;
-	if (workdir_path(root, "staging", &parent, err) < 0 || fs_temp_dir(parent.data, "restore-", &staging, err) < 0)
-		return -1;
-	close_staging(cache);
-	cache->staging = buf_detach(&staging);
-	cache->staging_root = mem_strdup(root);
-	return 0;
-}
-
-int outputs_restore(struct outputs *cache, const char *root, const struct action *action, const char *const *paths, size_t count,
-		    bool *ret_restored, struct err *err)
-{
-	*ret_restored = false;
-	if (manifest_check(&action->manifest, paths, count, err) < 0)
-		return -1;
-	if (count == 0) {
-		*ret_restored = true;
-		mark_used(cache, &action->key);
-		return 0;
-	}
-	if (open_staging(cache, root, err) < 0)
-		return -1;
-	OWNED char *staging = mem_printf("%s/%u", cache->staging, cache->serial++);
-	const struct restoring restoring = { cache, staging, root, action, paths, count };
-	int failed = restore_through(&restoring, ret_restored, err);
-	if (failed || !*ret_restored)
-		sweep(&restoring);
-	else
-		mark_used(cache, &action->key);
-	return failed;
 }

@@ -27,7 +27,10 @@
 #ifndef STORE_OUTPUTS_H
 #define STORE_OUTPUTS_H
 
+#include "base/map.h"
 #include "store/manifest.h"
+
+#include <stdatomic.h>
 
 struct outputs;
 
@@ -70,9 +73,22 @@ int outputs_find(struct outputs *cache, const struct digest *key, struct action 
 /* Appends the bytes of a file that a record names. *ret_whole is false if its object is missing or damaged, or has more than max bytes. */
 int outputs_read(struct outputs *cache, const struct manifest_entry *entry, size_t max, struct buf *out, bool *ret_whole, struct err *err) MUST_CHECK;
 
+/* Large files copied out of the cache ahead of outputs_restore, which then finds them there: by their digest in hex, the path where each waits. */
+struct outputs_taken {
+	struct map paths; /* values are owned, NULL once used */
+};
+void outputs_taken_release(struct outputs_taken *taken);
+
+/* Where a file may wait, on the file system of root. */
+int outputs_waiting_place(struct outputs *cache, const char *root, char **ret, struct err *err) MUST_CHECK;
+/* Copies the bytes of a file that a record names, verified, to such a place, as long as *stop is false. For any thread: of the cache it reads the
+ * place alone. *ret_whole is false, and no file left, if the object is missing or damaged, or if it was stopped. */
+int outputs_take(const struct outputs *cache, const struct manifest_entry *entry, const char *to, const atomic_bool *stop, bool *ret_whole,
+		 struct err *err) MUST_CHECK;
+
 /* Puts exactly the recorded outputs where the count paths are, replacing what is there. *ret_restored is false (and the work tree as
- * it was) if an object is missing or damaged. The record is dropped then. */
+ * it was) if an object is missing or damaged. The record is dropped then. taken may be NULL. */
 int outputs_restore(struct outputs *cache, const char *root, const struct action *action, const char *const *paths, size_t count,
-		    bool *ret_restored, struct err *err) MUST_CHECK;
+		    struct outputs_taken *taken, bool *ret_restored, struct err *err) MUST_CHECK;
 
 #endif

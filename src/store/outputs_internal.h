@@ -24,6 +24,14 @@ struct outputs {
 	size_t notices_taken;  /* of the index */
 };
 
+/* Where a file of the cache lies: kind is "objects" or "actions". */
+void outputs_add_place(const struct outputs *cache, const char *kind, const struct digest *digest, struct buf *out);
+/* Whether err says that something is not there; it is released then. */
+bool outputs_is_gone(struct err *err);
+/* A record was of use: it stays longer than others. */
+void outputs_mark_used(struct outputs *cache, const struct digest *key);
+void outputs_close_staging(struct outputs *cache);
+
 /* All objects of one directory share the index's database, which is for one thread only: these functions take turns. */
 
 /* Whether there is an index: false if there is none yet and may_create is false, or if there can be none. */

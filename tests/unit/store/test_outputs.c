@@ -68,7 +68,7 @@ static bool restore(struct scratch *s, struct fixture *f)
 	OK(outputs_find(f->cache, &f->action.key, &found, &is_found, &s->err));
 	if (!is_found)
 		return false;
-	OK(outputs_restore(f->cache, s->root.data, &found, paths, 2, &restored, &s->err));
+	OK(outputs_restore(f->cache, s->root.data, &found, paths, 2, NULL, &restored, &s->err));
 	action_release(&found);
 	return restored;
 }
