@@ -256,3 +256,25 @@ def test_a_server_that_goes_away_is_one_reason(data, tmp_path):  # noqa: F811
     there = {path.parent.name + path.name for path in (tmp_path / "s3/bucket/x/files/md5").rglob("*") if path.is_file()}
     missing = {f"d/{i:02}" for i in range(60) if hashlib.md5(data.read(f"d/{i:02}")).hexdigest() not in there}
     assert missing and {*missing, "d/"} <= named
+
+
+def test_a_part_of_a_directory_says_what_is_still_due(data):  # noqa: F811
+    for name in ("a", "b", "c"):
+        data.write(f"d/{name}", name * 3)
+    data.mlmake("data", "add", "d")
+    data.mlmake("data", "remote", "add", "-d", "store", "../store")
+    for args in (("--dry-run",), ()):
+        refused = data.mlmake("data", "push", *args, "d/a", check=3).stderr
+        assert "d/: 2 of its 3 members are not there; this push was of other paths" in refused and "failed" not in refused
+        assert "to send the rest: mlmake data push d\n" in refused
+    assert "pushed 0 objects" in data.mlmake("data", "push", "d/a", check=3).stderr
+    told = json.loads(data.mlmake("data", "push", "--json", "d/b", check=3).stdout)
+    assert told["pushed"] == 1 and "failed" not in told and told["withheld"] == ["d/: 1 of its 3 members is not there; this push was of other paths"]
+    assert "mlmake data push .\n" in data.mlmake("data", "push", "-C", "d", "a", check=3).stderr
+    (data.path / ".dvc/cache/files/md5" / hashlib.md5(b"ccc").hexdigest()[:2] / hashlib.md5(b"ccc").hexdigest()[2:]).unlink()
+    lost = data.mlmake("data", "push", "d/a", check=3).stderr
+    assert "the cache lacks some of them, too" in lost and "to send the rest" not in lost
+    missing = data.mlmake("data", "push", check=3).stderr
+    assert "d/c" in missing and "d/: 1 of its 3 members is not there\n" in missing
+    data.mlmake("data", "add", "d")
+    assert "pushed 2 objects" in data.mlmake("data", "push", "d/c").stderr, "the last part brings the manifest"

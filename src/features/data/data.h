@@ -200,6 +200,7 @@ struct data_transfer_report {
 	struct strlist missing; /* nowhere: "data/x (md5 ...)" */
 	struct strlist damaged; /* bytes that are not what their name says, and where */
 	struct strlist failed;  /* with the reason */
+	struct strlist withheld; /* push: manifests that stay here, since the remote lacks some of what they list; with what that is */
 	struct strlist hints;   /* what to check about these and what is missing, each once */
 	struct strlist stopped; /* after -1: what was not moved because of that error; names alone */
 	struct strlist broken;

@@ -302,7 +302,7 @@ static int put_manifests(struct transfer *transfer, struct err *err)
 		if (complete)
 			batch_add(&batch, &transfer->objects, dir->manifest, cache_path(transfer, manifest, &transfer->arena));
 		else
-			report_failed_for(transfer->ret, manifest->name, "withheld until all that it lists is there");
+			report_withheld(transfer->ret, transfer->repo, &transfer->objects, dir);
 	}
 	return put(transfer, &batch, err);
 }
