@@ -246,6 +246,7 @@ const struct command cmd_data_push = {
 		"\n\n  mlmake data push\n  mlmake data push --dry-run\n  mlmake data push --limit-rate 10M\n  mlmake data push --verify        # also finds what others deleted\n  mlmake data push -r archive models",
 	.has_json = true,
 	.most = MANY,
+	.locks = true,
 	.run = run_push,
 };
 
@@ -268,5 +269,6 @@ const struct command cmd_data_pull = {
 		"\n\n  mlmake data pull\n  mlmake data pull --dry-run\n  mlmake data pull data/raw/train.csv",
 	.has_json = true,
 	.most = MANY,
+	.locks = true,
 	.run = run_pull,
 };
