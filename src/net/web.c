@@ -325,7 +325,8 @@ static void try_later(struct web_op *op)
 {
 	struct web *web = op->web;
 	uint64_t pause = http_pause_ms(&op->request, op->tries, FIRST_PAUSE_MS, MAX_PAUSE_MS, &web->random);
-	if (op->tries >= MAX_TRIES || loop_now_ms() + pause - op->first_try_ms > web->try_for_ms) {
+	op->moving_ms += op->request.ret_moving_ms;
+	if (op->tries >= MAX_TRIES || loop_now_ms() + pause - op->first_try_ms - op->moving_ms > web->try_for_ms) {
 		fail(op, web->last_success_ms < op->first_try_ms);
 		return;
 	}
@@ -418,6 +419,7 @@ void web_start(struct web *web, struct web_op *op)
 	op->tries = op->redirects = 0;
 	op->ret_hopeless = false;
 	op->first_try_ms = loop_now_ms();
+	op->moving_ms = 0;
 	err_release(&op->ret_err);
 	buf_reset(&op->url);
 	if (op->of_host)
