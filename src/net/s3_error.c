@@ -177,9 +177,13 @@ void s3_explain(struct s3_op *op, const char *code, const struct s3_names *names
 	const struct meaning *meaning = meaning_of(code);
 	if (meaning && meaning->hint)
 		err_hint(&op->ret_err, "%s", meaning->hint);
+	else if ((status == 401 || status == 403) && !names->credentials)
+		err_hint(&op->ret_err, "the remote is asked without keys (allow_anonymous_login), and the bucket '%s' does not let everybody do this",
+			 names->bucket);
 	else if (status == 401 || status == 403)
-		err_hint(&op->ret_err, "check that the credentials (from %s) may do this to the bucket '%s', and this machine's clock",
-			 names->credentials, names->bucket);
+		err_hint(&op->ret_err, "check that the credentials (from %s) may do this to the bucket '%s', and this machine's clock%s",
+			 names->credentials, names->bucket,
+			 strcmp(op->method, "HEAD") == 0 ? "; to those who may not list it (s3:ListBucket), S3 says this of what is not there, too" : "");
 	else if (status >= 500)
 		err_hint(&op->ret_err, "the server is in trouble: try again later%s", status == 503 ? ", or set a lower 'jobs' for the remote" : "");
 	else if (status >= 300 && status < 400)

@@ -189,6 +189,39 @@ def test_expired_keys_that_nobody_renews(remote, proxy, tmp_path):
     assert remote.code == 4 and "ExpiredToken" in answers[-1].message and "sign in again" in answers[-1].hint
 
 
+def test_without_keys(moto, remote, proxy, tmp_path):
+    """Nothing is signed, though there are keys; and who may not come in is told that he came without them."""
+    item = make_object(tmp_path, b"public")
+    public, public_proxy = moto
+    public.env.update(AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b", AWS_SESSION_TOKEN="c")
+    assert public.states("put", [item], acl="public-read") == ["done"]
+    public_proxy.requests.clear()
+    assert public.states("check", [item], anonymous=1) == ["done"]
+    assert public.states("get", [item.at(tmp_path / "to")], anonymous=1) == ["done"]
+    names = {k.lower() for _, headers in public_proxy.requests for k, _ in headers}
+    assert len(public_proxy.requests) == 2 and not names & {"authorization", "x-amz-security-token", "x-amz-date"}, names
+    for verb in ("put", "check"):
+        answers = remote.move(verb, [item], anonymous=1)
+        assert "AccessDenied" in answers[0].message and "without keys (allow_anonymous_login)" in answers[0].hint, answers
+
+
+def test_what_may_not_be_listed(remote, proxy, tmp_path):
+    """S3 calls what is not there forbidden, where listing is not allowed: the hint says so."""
+    proxy.rules.append(Rule("", "", "status", code=403, name="AccessDenied"))
+    answer, = remote.move("check", [make_object(tmp_path, b"x")])
+    assert answer.state == "failed" and "s3:ListBucket" in answer.hint
+
+
+def test_plain_http_to_amazon(proxy, tmp_path):
+    """use_ssl = false without an endpoint: the request shows at a proxy what address and which Host it is for."""
+    env = {**clean(tmp_path), "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "http_proxy": f"http://127.0.0.1:{proxy.port}"}
+    proxy.rules.append(Rule("", "", "status", code=404, name="NoSuchKey"))
+    remote = Remote("s3://bkt/p", env, no_ssl=1, region="eu-west-1")
+    assert remote.states("get", [make_object(tmp_path, b"x").at(tmp_path / "to")]) == ["missing"]
+    (first, headers), = proxy.requests
+    assert first.startswith("GET http://bkt.s3.eu-west-1.amazonaws.com/p/files/md5/") and ("Host", "bkt.s3.eu-west-1.amazonaws.com") in headers
+
+
 # TLS and host names.
 
 @pytest.fixture(scope="module")
