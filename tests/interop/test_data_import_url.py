@@ -15,12 +15,20 @@ from conftest import Sandbox, S3, free_port, need_peer, server
 class Handler(http.server.BaseHTTPRequestHandler):
     """What is answered is in the name: /etag/x, /weak, /md5, /plain, /redir, /nohead, /nolen, /type, /404."""
     content = b"hello\n"
+    trouble = []
 
     def answer(self):
         path = self.path
         if path.startswith("/redir") or path.startswith("/loop"):
             self.send_response(302)
             self.send_header("Location", "../etag/x" if path.startswith("/redir") else path)
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
+        if self.trouble and self.command == "GET":
+            status, more = self.trouble.pop()
+            self.send_response(status)
+            for pair in more.items():
+                self.send_header(*pair)
             self.send_header("Content-Length", "0")
             return self.end_headers()
         status = 404 if path.startswith("/404") else 405 if "nohead" in path and self.command == "HEAD" else 200
@@ -163,6 +171,15 @@ def test_http_failures(box, web):
     assert "kind that cannot" in box.mlmake("data", "import-url", "gs://bucket/x", check=2).stderr
     assert "cannot import" in box.mlmake("data", "import-url", "nothing/x", check=2).stderr
     assert not records(box) and not list((box.path / ".dvc/cache").rglob("*.dvc"))
+
+
+def test_http_trouble_is_waited_for(box, web):
+    web.handler.trouble = [(503, {}), (429, {"Retry-After": "1"})]
+    start = time.monotonic()
+    box.mlmake("data", "import-url", f"{web.url}/etag/x")
+    assert not web.handler.trouble and time.monotonic() - start >= 1 and box.read("x") == b"hello\n"
+    web.handler.trouble = [(503, {})] * 9
+    assert "answers 503" in box.mlmake("data", "import-url", f"{web.url}/etag/y", "y", check=4).stderr
 
 
 @contextlib.contextmanager
