@@ -5,6 +5,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "cli/commands.h"
+#include "graph/graph.h"
 
 #include <string.h>
 
@@ -26,9 +27,40 @@ static void show_warning(void *ctx, const char *text)
 	cli_warn(ctx, "%s", text);
 }
 
+/* Of an alias, such as the target of a matrix, those of what it stands for. */
+static void add_outputs(const struct project *project, const struct target *target, bool tracked_only, struct strlist *ret)
+{
+	for (size_t i = 0; target->is_alias && i < target->needs.len; i++)
+		add_outputs(project, &project->targets[target->needs.at[i]], tracked_only, ret);
+	for (size_t i = 0; i < target->outputs.len; i++) {
+		const struct output *output = &target->outputs.at[i];
+		if (output->track || !tracked_only)
+			strlist_take(ret, mem_printf("%s/%s", project->root, output->path));
+	}
+}
+
+/* What a target's name stands for: its outputs that are versioned, or, where none says so, all, which may be recorded all the same. */
+static int find_outputs(void *ctx, const char *word, struct strlist *ret, struct err *err)
+{
+	struct cli *cli = ctx;
+	struct project *project CLEANUP(cli_drop_project) = NULL;
+	if (cli_load(cli, &project, err) < 0)
+		return err_note(err, "while looking whether '%s', which no .dvc file records, is a target", word);
+	const struct target *target = project_find(project, word);
+	if (!target)
+		return 0;
+	add_outputs(project, target, true, ret);
+	if (!ret->len)
+		add_outputs(project, target, false, ret);
+	if (ret->len)
+		return 0;
+	err_set(err, ERR_CONFIG, "the target '%s' has no outputs, and no .dvc file records a path of that name", word);
+	return err_hint(err, "mlmake data ls -R shows what is tracked");
+}
+
 struct data_ui data_cli_ui(struct cli *cli)
 {
-	return (struct data_ui){ show_progress, show_note, show_warning, cli };
+	return (struct data_ui){ show_progress, show_note, show_warning, find_outputs, cli };
 }
 
 int data_cli_open(struct cli *cli, struct data_repo **ret, struct err *err)

@@ -232,6 +232,7 @@ static int run_pull(struct cli *cli, int argc, char **argv, struct err *err)
 }
 
 #define COMMON_HELP                                                                                                          \
+	"PATH is tracked data, a part of a tracked directory, or a target, which stands for its outputs.\n\n"                \
 	"Every object is verified by size and md5. The exit code is 3 if something is missing or damaged, 4 if the remote\n" \
 	"refused or could not be reached, and never 0 unless all of the data is where it belongs."
 

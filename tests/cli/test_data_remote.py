@@ -278,3 +278,50 @@ def test_a_part_of_a_directory_says_what_is_still_due(data):  # noqa: F811
     assert "d/c" in missing and "d/: 1 of its 3 members is not there\n" in missing
     data.mlmake("data", "add", "d")
     assert "pushed 2 objects" in data.mlmake("data", "push", "d/c").stderr, "the last part brings the manifest"
+
+
+TARGETS = """\
+version: 1
+targets:
+  train:
+    outputs: [{path: model.bin, track: true}, log.txt]
+    run: echo model >model.bin; echo log >log.txt
+  each:
+    matrix: {n: [1, 2]}
+    outputs: [{path: "each-${matrix.n}", track: true}]
+    run: echo ${matrix.n} >each-${matrix.n}
+  plain:
+    outputs: [plain.txt]
+    run: echo plain >plain.txt
+  lint:
+    run: "true"
+"""
+
+
+def test_targets_stand_for_their_outputs(data):  # noqa: F811
+    data.write("mlmake.yaml", TARGETS)
+    data.write("other", "other")
+    data.mlmake("data", "remote", "add", "-d", "store", "../store")
+    data.mlmake("train", "each", "plain")
+    data.mlmake("data", "add", "other")
+    assert push(data, "train")["pushed"] == 1 and push(data, "each")["pushed"] == 2
+    shutil.rmtree(data.path / ".dvc/cache")
+    for name in ("model.bin", "each-1", "each-2", "other"):
+        (data.path / name).unlink()
+    data.write("sub/x", "")
+    data.mlmake("data", "pull", "-C", "sub", "each@2")
+    assert (data.path / "each-2").exists() and not (data.path / "each-1").exists()
+    data.mlmake("data", "pull", "train", "each")
+    assert data.read("model.bin") == b"model\n" and data.read("each-1") == b"1\n" and not (data.path / "other").exists()
+    assert "model.bin" in data.mlmake("data", "status", "--unchanged", "train").stdout
+    untracked = data.mlmake("data", "pull", "plain", check=2).stderr
+    assert "plain.txt, an output of the target 'plain', is not tracked" in untracked and "track: true" in untracked
+    assert "'lint' has no outputs" in data.mlmake("data", "pull", "lint", check=2).stderr
+    typo = data.mlmake("data", "pull", "trian", check=2).stderr
+    assert "trian is not tracked" in typo and "no such file" in typo and "data add" not in typo
+    data.write("new file", "x")
+    assert "mlmake data add 'new file' tracks it" in data.mlmake("data", "push", "new file", check=2).stderr
+    data.write("mlmake.yaml", "version: 1\ntargets: [\n")
+    broken = data.mlmake("data", "pull", "train", check=2).stderr
+    assert "mlmake.yaml" in broken and "whether 'train'" in broken
+    data.mlmake("data", "pull", "model.bin")

@@ -26,11 +26,13 @@ struct data_progress {
 	const char *slow; /* what holds it up: "models/big: no byte for 7 s"; NULL: nothing */
 };
 
-/* All three may be NULL. */
+/* All may be NULL. */
 struct data_ui {
 	void (*progress)(void *ctx, const struct data_progress *progress);
 	void (*note)(void *ctx, const char *text);
 	void (*warn)(void *ctx, const char *text);
+	/* The paths, absolute, that a word stands for which is none that is tracked. 0 also where it stands for nothing. */
+	int (*meaning)(void *ctx, const char *word, struct strlist *ret, struct err *err);
 	void *ctx;
 };
 
