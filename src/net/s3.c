@@ -301,6 +301,7 @@ static void fail(struct s3_op *op, const char *code, bool hopeless)
 	struct s3 *s3 = op->s3;
 	struct s3_names names = {
 		.remote = s3->name, .bucket = s3->address.bucket, .endpoint = s3->address.base,
+		.customer_key = s3->headers.customer_key,
 		.credentials = s3->anonymous ? NULL : s3->credentials.source ? s3->credentials.source : "none",
 	};
 	op->ret_hopeless = hopeless;

@@ -183,11 +183,14 @@ void s3_explain(struct s3_op *op, const char *code, const struct s3_names *names
 	else if (status == 401 || status == 403)
 		err_hint(&op->ret_err, "check that the credentials (from %s) may do this to the bucket '%s', and this machine's clock%s",
 			 names->credentials, names->bucket,
+			 names->customer_key ? ", and the remote's sse_customer_key" :
 			 strcmp(op->method, "HEAD") == 0 ? "; to those who may not list it (s3:ListBucket), S3 says this of what is not there, too" : "");
 	else if (status >= 500)
 		err_hint(&op->ret_err, "the server is in trouble: try again later%s", status == 503 ? ", or set a lower 'jobs' for the remote" : "");
 	else if (status >= 300 && status < 400)
 		err_hint(&op->ret_err, "check the remote's region and endpointurl");
-	else if (status == 400 || status == 405)
+	else if (status == 400 && strcmp(code, "InvalidRequest") == 0 && strstr(op->response.data, "Encryption"))
+		err_hint(&op->ret_err, "what is there was encrypted otherwise: check the remote's sse_customer_key");
+	else if ((status == 400 || status == 405) && !*code)
 		err_hint(&op->ret_err, "is %s an S3 server?", names->endpoint);
 }

@@ -90,6 +90,7 @@ def test_headers_of_uploads_in_parts(remote, proxy, tmp_path):
 
 @pytest.mark.parametrize("options, word", [
     ({"acl": "private", "grant_read": "id=a"}, "exclude"), ({"sse_customer_key": "***"}, "base64"),
+    ({"sse_customer_key": "YWJj"}, "3 bytes, not of 32"),
     ({"sse_customer_key": KEY, "sse_kms_key_id": "k"}, "exclude"), ({"sse_customer_algorithm": "AES256"}, "sse_customer_key"),
     ({"acl": "a\rX-Evil: 1"}, "control characters"),
     ({"region": "eu west"}, "'eu west' is no region"),
@@ -210,6 +211,15 @@ def test_what_may_not_be_listed(remote, proxy, tmp_path):
     proxy.rules.append(Rule("", "", "status", code=403, name="AccessDenied"))
     answer, = remote.move("check", [make_object(tmp_path, b"x")])
     assert answer.state == "failed" and "s3:ListBucket" in answer.hint
+
+
+@pytest.mark.parametrize("code, name, words, options", [
+    (400, "InvalidRequest", "sse_customer_key", {}), (403, "AccessDenied", "sse_customer_key", {"sse_customer_key": KEY}),
+    (400, "InvalidArgument", None, {}), (400, "", "an S3 server?", {})])
+def test_hints_of_refusals(remote, proxy, tmp_path, code, name, words, options):
+    proxy.rules.append(Rule("", "", "status", code=code, name=name, extra="<Detail>The object was stored using a form of Server Side Encryption.</Detail>"))
+    answer, = remote.move("check", [make_object(tmp_path, b"x")], **options)
+    assert answer.state == "failed" and (words in answer.hint if words else not answer.hint), answer
 
 
 def test_plain_http_to_amazon(proxy, tmp_path):
