@@ -325,3 +325,18 @@ def test_targets_stand_for_their_outputs(data):  # noqa: F811
     broken = data.mlmake("data", "pull", "train", check=2).stderr
     assert "mlmake.yaml" in broken and "whether 'train'" in broken
     data.mlmake("data", "pull", "model.bin")
+
+
+def test_a_manifest_of_any_size_is_not_fetched(data):  # noqa: F811
+    data.write("d/a", "x")
+    data.mlmake("data", "add", "d")
+    data.mlmake("data", "remote", "add", "-d", "store", "../store")
+    data.mlmake("data", "push")
+    manifest, = (data.path.parent / "store").rglob("*.dir")
+    manifest.chmod(0o644)
+    os.truncate(manifest, 3 << 30)
+    shutil.rmtree(data.path / ".dvc/cache")
+    limited = ["bash", "-c", 'ulimit -f 262144; exec "$@"', "-", data.binary, "data"]
+    for command in (["pull", "d"], ["fetch"], ["gc", "-w", "-f"], ["verify", "-r", "store"]):
+        refused = data.run(*limited, *command)
+        assert refused.returncode == 3 and "damaged" in refused.stderr, (command, refused.stderr)

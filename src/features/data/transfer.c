@@ -71,7 +71,8 @@ static void batch_add(struct batch *batch, const struct objects *objects, uint32
 {
 	const struct object *object = &objects->list.at[index];
 	batch->items[batch->count] =
-		(struct remote_item){ .key = object->key, .path = path, .size = object->size, .expect = object->id.digest };
+		(struct remote_item){ .key = object->key, .path = path, .size = object->size, .expect = object->id.digest,
+				      .max_size = object->id.is_dir ? DVC_DIR_MAX_BYTES : 0 };
 	batch->index[batch->count++] = index;
 }
 
