@@ -165,6 +165,16 @@ static void explain_answer(struct s3_op *op, const char *code, const struct s3_n
 	err_set(&op->ret_err, ERR_NET, "%s", text.data);
 }
 
+static void explain_redirect(struct s3_op *op)
+{
+	struct buf location CLEANUP(buf_release) = BUF_INIT;
+	struct buf shown CLEANUP(buf_release) = BUF_INIT;
+	if (http_header(&op->request, "location", &location))
+		add_shown(&shown, location.data);
+	err_hint(&op->ret_err, "%s%s%scheck the remote's region and endpointurl", shown.len ? "that leads to " : "", shown.data,
+		 shown.len ? ", which is not followed: " : "");
+}
+
 void s3_explain(struct s3_op *op, const char *code, const struct s3_names *names)
 {
 	if (op->request.ret_status == 0) {
@@ -188,7 +198,7 @@ void s3_explain(struct s3_op *op, const char *code, const struct s3_names *names
 	else if (status >= 500)
 		err_hint(&op->ret_err, "the server is in trouble: try again later%s", status == 503 ? ", or set a lower 'jobs' for the remote" : "");
 	else if (status >= 300 && status < 400)
-		err_hint(&op->ret_err, "check the remote's region and endpointurl");
+		explain_redirect(op);
 	else if (status == 400 && strcmp(code, "InvalidRequest") == 0 && strstr(op->response.data, "Encryption"))
 		err_hint(&op->ret_err, "what is there was encrypted otherwise: check the remote's sse_customer_key");
 	else if ((status == 400 || status == 405) && !*code)

@@ -222,6 +222,12 @@ def test_hints_of_refusals(remote, proxy, tmp_path, code, name, words, options):
     assert answer.state == "failed" and (words in answer.hint if words else not answer.hint), answer
 
 
+def test_where_a_redirect_leads_is_said_and_not_followed(remote, proxy, tmp_path):
+    proxy.rules.append(Rule("", "", "status", code=308, name="", headers=(("Location", "https://minio.example.com/b\x07?x=1"),)))
+    answers = remote.move("put", [make_object(tmp_path, b"x")])
+    assert remote.code == 4 and "leads to https://minio.example.com/b ?x=1" in answers[-1].hint and "endpointurl" in answers[-1].hint, answers
+
+
 def test_plain_http_to_amazon(proxy, tmp_path):
     """use_ssl = false without an endpoint: the request shows at a proxy what address and which Host it is for."""
     env = {**clean(tmp_path), "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "http_proxy": f"http://127.0.0.1:{proxy.port}"}
