@@ -340,3 +340,16 @@ def test_a_manifest_of_any_size_is_not_fetched(data):  # noqa: F811
     for command in (["pull", "d"], ["fetch"], ["gc", "-w", "-f"], ["verify", "-r", "store"]):
         refused = data.run(*limited, *command)
         assert refused.returncode == 3 and "damaged" in refused.stderr, (command, refused.stderr)
+
+
+@pytest.mark.parametrize("url", ["s3:/bucket/x", "s3:bucket", "S3://bucket/x", "s3//bucket", "https:/host/x", "gs//bucket", "SSH://host/x"])
+def test_urls_that_are_slips(data, url):  # noqa: F811
+    """A push would go to a directory of that name, and say that all is well."""
+    data.mlmake("data", "remote", "add", "store", "../store")
+    before = data.read(".dvc/config")
+    for args in (["remote", "add", "x", url], ["remote", "modify", "store", "url", url], ["config", "remote.y.url", url]):
+        refused = data.mlmake("data", *args, check=2).stderr
+        assert "is not written as one" in refused and "://" in refused and f"./{url}" in refused
+    assert data.read(".dvc/config") == before
+    data.mlmake("data", "remote", "modify", "store", "url", "./s3//bucket")
+    data.mlmake("data", "remote", "modify", "store", "url", "s3://bucket/x")
