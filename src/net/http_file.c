@@ -27,6 +27,7 @@ struct transfer {
 	struct digest_stream *digest;
 	uint64_t size;
 	unsigned random;
+	bool cut;                     /* by us, since the headers were all that is wanted */
 	bool ended;
 };
 
@@ -55,8 +56,9 @@ static int transfer_open(struct transfer *transfer, const char *url, struct err 
 static bool on_data(struct http_request *request, const void *bytes, size_t len)
 {
 	struct transfer *transfer = request->ctx;
-	if (transfer->fd < 0)
-		return true;
+	transfer->cut = transfer->fd < 0;
+	if (transfer->cut)
+		return false;
 	if (fs_write_all(transfer->fd, bytes, len) < 0) {
 		err_set_errno(&request->ret_err, ERR_FAILED, errno, "cannot write what is downloaded");
 		return false;
@@ -120,6 +122,10 @@ static int ask(struct transfer *transfer, const char *method, bool *ret_ok, stru
 		if ((busy || (!request->ret_status && request->ret_transient && !transfer->size)) && tries < TRIES) {
 			pause_before(transfer, tries++);
 			continue;
+		}
+		if (!request->ret_status && transfer->cut) {
+			*ret_ok = true;
+			return 0;
 		}
 		if (!request->ret_status)
 			return err_move(err, &request->ret_err);

@@ -16,6 +16,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """What is answered is in the name: /etag/x, /weak, /md5, /plain, /redir, /nohead, /nolen, /type, /404."""
     content = b"hello\n"
     trouble = []
+    whole = []  # what was sent to its end
 
     def answer(self):
         path = self.path
@@ -48,6 +49,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD" and status == 200:
             self.wfile.write(self.content)
+            self.whole.append(path)
         return None
 
     do_GET = do_HEAD = answer
@@ -180,6 +182,12 @@ def test_http_trouble_is_waited_for(box, web):
     assert not web.handler.trouble and time.monotonic() - start >= 1 and box.read("x") == b"hello\n"
     web.handler.trouble = [(503, {})] * 9
     assert "answers 503" in box.mlmake("data", "import-url", f"{web.url}/etag/y", "y", check=4).stderr
+
+
+def test_a_server_without_head_sends_the_file_once(box, web):
+    web.handler.content, web.handler.whole = b"0123456789abcdef" * 2_000_000, []
+    box.mlmake("data", "import-url", f"{web.url}/nohead", "x")
+    assert web.handler.whole == ["/nohead"] and box.read("x") == web.handler.content
 
 
 @contextlib.contextmanager
