@@ -4,7 +4,6 @@
 #include "net/http_answer.h"
 #include "net/xml.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -134,13 +133,6 @@ enum s3_fault s3_judge(struct s3_op *op, struct buf *code)
 	return good ? S3_FAULT_TRANSIENT : judge_status(op);
 }
 
-/* The server's words are shown in one line, without control characters. */
-static void add_shown(struct buf *out, const char *text)
-{
-	for (size_t i = 0; text[i] && i < MAX_SHOWN; i++)
-		buf_addch(out, iscntrl((unsigned char)text[i]) ? ' ' : text[i]);
-}
-
 static void explain_answer(struct s3_op *op, const char *code, const struct s3_names *names)
 {
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
@@ -149,17 +141,17 @@ static void explain_answer(struct s3_op *op, const char *code, const struct s3_n
 		 op->request.ret_status);
 	if (*code) {
 		buf_addstr(&text, ", ");
-		add_shown(&text, code);
+		text_add_printable(&text, code, MAX_SHOWN);
 	}
 	if (xml_find(op->response.data, op->response.len, "Message", &field) && field.len) {
 		buf_addstr(&text, ": ");
-		add_shown(&text, field.data);
+		text_add_printable(&text, field.data, MAX_SHOWN);
 	}
 	/* A HEAD has it in a header alone. */
 	if ((xml_find(op->response.data, op->response.len, "RequestId", &field) && field.len) ||
 	    http_header(&op->request, "x-amz-request-id", &field)) {
 		buf_addstr(&text, " (request ");
-		add_shown(&text, field.data);
+		text_add_printable(&text, field.data, MAX_SHOWN);
 		buf_addch(&text, ')');
 	}
 	err_set(&op->ret_err, ERR_NET, "%s", text.data);
@@ -170,7 +162,7 @@ static void explain_redirect(struct s3_op *op)
 	struct buf location CLEANUP(buf_release) = BUF_INIT;
 	struct buf shown CLEANUP(buf_release) = BUF_INIT;
 	if (http_header(&op->request, "location", &location))
-		add_shown(&shown, location.data);
+		text_add_printable(&shown, location.data, MAX_SHOWN);
 	err_hint(&op->ret_err, "%s%s%scheck the remote's region and endpointurl", shown.len ? "that leads to " : "", shown.data,
 		 shown.len ? ", which is not followed: " : "");
 }
