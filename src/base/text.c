@@ -214,6 +214,20 @@ int64_t text_parse_utc(const char *text)
 	return (int64_t)timegm(&tm) - (*end == '-' ? -offset : offset);
 }
 
+void text_add_printable(struct buf *out, const char *text, size_t most)
+{
+	size_t len = strnlen(text, most);
+	bool cut = len == most;
+	while (cut && len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
+		len--;
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)text[i], next = i + 1 < len ? (unsigned char)text[i + 1] : 0;
+		bool c1 = c == 0xc2 && next >= 0x80 && next < 0xa0;
+		buf_addch(out, c < ' ' || c == 127 || c1 ? ' ' : (char)c);
+		i += c1;
+	}
+}
+
 void text_add_bytes(struct buf *out, uint64_t bytes)
 {
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" };

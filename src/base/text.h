@@ -34,6 +34,10 @@ void text_add_bytes(struct buf *out, uint64_t bytes);
 void text_add_count(struct buf *out, uint64_t count);
 void text_add_duration(struct buf *out, uint64_t ms);
 
+/* Appends what a stranger wrote, for a terminal: control characters, those of C1 in UTF-8 too, become blanks; no more than most bytes, and no
+ * character in half. */
+void text_add_printable(struct buf *out, const char *text, size_t most);
+
 /* Appends text quoted so that a POSIX shell reads it back as one word; plain words stay plain. */
 void text_add_shell_quoted(struct buf *out, const char *text);
 

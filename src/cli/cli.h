@@ -54,6 +54,7 @@ struct command {
 	const char *usage;      /* after the name: "[OPTIONS] PATH..." */
 	const char *help;       /* paragraphs and examples */
 	bool has_json;          /* takes --json */
+	bool locks;             /* takes --lock-timeout: changes what a data repository records */
 	enum operands operands;
 	unsigned least, most;   /* so many operands; most: 0 none, MANY */
 	const char *wants;      /* for the message where there are too few or too many: "one target"; NULL: the usage without "[OPTIONS]" */
@@ -82,6 +83,7 @@ struct cli {
 	const char *full_name;         /* "mlmake data add" */
 	const struct provider *provider;
 	const char *config_file;       /* -f */
+	const char *lock_timeout;      /* as given; NULL: not */
 	struct option_words *option_words; /* set: cli_parse only fills it, and returns 0 */
 	bool json;
 	bool quiet;
@@ -100,7 +102,7 @@ struct args {
 	size_t after_len;
 };
 
-/* Reads argv[1..] by the table, which gets -h/--help, -C, --quiet and, where has_json is set, --json; moves words within argv. 1: go on. Else the
+/* Reads argv[1..] by the table, which gets -h/--help, -C, --quiet and, where the command says so, --json and --lock-timeout; moves words within argv. 1: go on. Else the
  * command returns what this returned: 0 (help was printed), or -1 with ERR_CONFIG and a hint (an unknown option, too many operands).
  *
  *     struct args args;

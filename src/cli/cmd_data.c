@@ -5,6 +5,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "cli/commands.h"
+#include "graph/graph.h"
 
 #include <string.h>
 
@@ -26,9 +27,40 @@ static void show_warning(void *ctx, const char *text)
 	cli_warn(ctx, "%s", text);
 }
 
+/* Of an alias, such as the target of a matrix, those of what it stands for. */
+static void add_outputs(const struct project *project, const struct target *target, bool tracked_only, struct strlist *ret)
+{
+	for (size_t i = 0; target->is_alias && i < target->needs.len; i++)
+		add_outputs(project, &project->targets[target->needs.at[i]], tracked_only, ret);
+	for (size_t i = 0; i < target->outputs.len; i++) {
+		const struct output *output = &target->outputs.at[i];
+		if (output->track || !tracked_only)
+			strlist_take(ret, mem_printf("%s/%s", project->root, output->path));
+	}
+}
+
+/* What a target's name stands for: its outputs that are versioned, or, where none says so, all, which may be recorded all the same. */
+static int find_outputs(void *ctx, const char *word, struct strlist *ret, struct err *err)
+{
+	struct cli *cli = ctx;
+	struct project *project CLEANUP(cli_drop_project) = NULL;
+	if (cli_load(cli, &project, err) < 0)
+		return err_note(err, "while looking whether '%s', which no .dvc file records, is a target", word);
+	const struct target *target = project_find(project, word);
+	if (!target)
+		return 0;
+	add_outputs(project, target, true, ret);
+	if (!ret->len)
+		add_outputs(project, target, false, ret);
+	if (ret->len)
+		return 0;
+	err_set(err, ERR_CONFIG, "the target '%s' has no outputs, and no .dvc file records a path of that name", word);
+	return err_hint(err, "mlmake data ls -R shows what is tracked");
+}
+
 struct data_ui data_cli_ui(struct cli *cli)
 {
-	return (struct data_ui){ show_progress, show_note, show_warning, cli };
+	return (struct data_ui){ show_progress, show_note, show_warning, find_outputs, cli };
 }
 
 int data_cli_open(struct cli *cli, struct data_repo **ret, struct err *err)
@@ -39,7 +71,16 @@ int data_cli_open(struct cli *cli, struct data_repo **ret, struct err *err)
 int data_cli_open_at(struct cli *cli, const char *dir, struct data_repo **ret, struct err *err)
 {
 	const struct data_ui ui = data_cli_ui(cli);
-	return data_open(dir, &ui, ret, err);
+	uint64_t wait_ms = 0;
+	if (cli->lock_timeout && !text_parse_duration(cli->lock_timeout, &wait_ms)) {
+		err_set(err, ERR_CONFIG, "'%s' is no time", cli->lock_timeout);
+		return err_hint(err, "--lock-timeout takes 30s, 2m; 0s: do not wait");
+	}
+	if (data_open(dir, &ui, ret, err) < 0)
+		return -1;
+	if (cli->lock_timeout)
+		data_set_lock_wait(*ret, wait_ms);
+	return 0;
 }
 
 void data_close_ptr(struct data_repo **repo)
@@ -187,8 +228,6 @@ static const char no_to_remote[] = "add it and push it: mlmake data add PATH && 
 
 static int run_add(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	const char *wait = NULL;
-	uint64_t wait_ms = 0;
 	const char *out = NULL;
 	bool force = false;
 	struct data_add_options add = { .no_commit = false };
@@ -199,7 +238,6 @@ static int run_add(struct cli *cli, int argc, char **argv, struct err *err)
 		{ 'o', "out", "OUT", "copy PATH, which may lie elsewhere or be a URL, to OUT and add that", OPTION_STRING, &out },
 		{ 'f', "force", NULL, "with --out: replace what is there", OPTION_FLAG, &force },
 		{ 0, "no-relink", NULL, "leave the files as they are, whatever cache.type says", OPTION_FLAG, &add.no_relink },
-		{ 0, "lock-timeout", "TIME", "wait this long for .dvc/tmp/lock (60s)", OPTION_STRING, &wait },
 		{ 0, "to-remote", NULL, no_to_remote, OPTION_REFUSED, NULL },
 		{ 'r', "remote", NULL, no_to_remote, OPTION_REFUSED, NULL },
 		{ 0, "remote-jobs", NULL, no_to_remote, OPTION_REFUSED, NULL },
@@ -209,8 +247,6 @@ static int run_add(struct cli *cli, int argc, char **argv, struct err *err)
 	int go_on = cli_parse(cli, options, argc, argv, &args, err);
 	if (go_on <= 0)
 		return go_on;
-	if (wait && !text_parse_duration(wait, &wait_ms))
-		return err_set(err, ERR_CONFIG, "'%s' is no time: 30s, 2m", wait);
 	if (out && (args.len != 1 || add.glob || add.no_commit)) {
 		err_set(err, ERR_CONFIG, "--out takes one PATH, and neither --glob nor --no-commit");
 		return err_hint(err, "for example mlmake data add ../raw/train.csv --out data/train.csv");
@@ -219,8 +255,6 @@ static int run_add(struct cli *cli, int argc, char **argv, struct err *err)
 	struct data_add_report report CLEANUP(data_add_report_release) = { .staged = false };
 	if (data_cli_open(cli, &repo, err) < 0)
 		return -1;
-	if (wait)
-		data_set_lock_wait(repo, wait_ms);
 	if (out ? data_add_copy(repo, args.at[0], out, force, &report, err) < 0 : data_add(repo, args.at, args.len, &add, &report, err) < 0)
 		return -1;
 	data_show_added(cli, repo, &report);
@@ -265,6 +299,7 @@ static const struct command cmd_data_commit = {
 		"  mlmake data commit data/train.csv\n",
 	.has_json = true,
 	.most = MANY,
+	.locks = true,
 	.run = run_commit,
 };
 
@@ -283,6 +318,7 @@ static const struct command cmd_data_add = {
 	.has_json = true,
 	.least = 1,
 	.most = MANY,
+	.locks = true,
 	.run = run_add,
 };
 
@@ -364,6 +400,7 @@ static const struct command cmd_data_checkout = {
 		"  mlmake data checkout data/raw",
 	.has_json = true,
 	.most = MANY,
+	.locks = true,
 	.run = run_checkout,
 };
 

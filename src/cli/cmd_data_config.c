@@ -95,5 +95,6 @@ const struct command cmd_data_config = {
 		"  mlmake data config --local --unset remote.storage.profile\n",
 	.has_json = true,
 	.most = 2,
+	.locks = true,
 	.run = run,
 };

@@ -35,6 +35,7 @@ const struct command cmd_data_remove = {
 		"  mlmake data remove models/v1.dvc --outs\n",
 	.least = 1,
 	.most = MANY,
+	.locks = true,
 	.run = run_remove,
 };
 
@@ -66,6 +67,7 @@ const struct command cmd_data_move = {
 		"  mlmake data move model.onnx models\n",
 	.least = 2,
 	.most = 2,
+	.locks = true,
 	.run = run_move,
 };
 
@@ -98,5 +100,6 @@ const struct command cmd_data_unprotect = {
 		"  mlmake data unprotect data/train.csv\n",
 	.least = 1,
 	.most = MANY,
+	.locks = true,
 	.run = run_unprotect,
 };

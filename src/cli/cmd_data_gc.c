@@ -236,5 +236,6 @@ const struct command cmd_data_gc = {
 		"  mlmake data gc -A --not-in-remote --dry  what would go of what was pushed, too\n"
 		"  mlmake data gc -A -r storage -f  keeps what any commit records, cleans that remote, too\n",
 	.has_json = true,
+	.locks = true,
 	.run = run,
 };

@@ -46,6 +46,7 @@ const struct command cmd_data_import = {
 	.least = 2,
 	.most = 2,
 	.wants = "a repository and a path in it",
+	.locks = true,
 	.run = run_import,
 };
 
@@ -100,6 +101,7 @@ const struct command cmd_data_import_url = {
 	.least = 1,
 	.most = 2,
 	.wants = "a path or URL, and where it goes",
+	.locks = true,
 	.run = run_import_url,
 };
 
@@ -139,5 +141,6 @@ const struct command cmd_data_update = {
 		"  mlmake data update models/model.onnx --rev v2.0\n",
 	.has_json = true,
 	.most = MANY,
+	.locks = true,
 	.run = run_update,
 };

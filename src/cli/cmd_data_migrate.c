@@ -58,5 +58,6 @@ const struct command cmd_data_migrate = {
 		"  mlmake data migrate data/raw && git commit -am 'Record data/raw as DVC 3 does'\n",
 	.most = MANY,
 	.has_json = true,
+	.locks = true,
 	.run = run,
 };

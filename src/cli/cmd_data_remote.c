@@ -155,6 +155,7 @@ static const struct command cmd_add = {
 		"    mlmake data remote modify storage endpointurl http://127.0.0.1:9000",
 	.least = 2,
 	.most = 2,
+	.locks = true,
 	.run = run_add,
 };
 static const struct command cmd_list = {
@@ -173,6 +174,7 @@ static const struct command cmd_modify = {
 		"    mlmake data remote modify --local storage secret_access_key ...",
 	.least = 2,
 	.most = 3,
+	.locks = true,
 	.run = run_modify,
 };
 static const struct command cmd_remove = {
@@ -182,6 +184,7 @@ static const struct command cmd_remove = {
 	.help = "Its data stays where it is.\n\n    mlmake data remote remove storage",
 	.least = 1,
 	.most = 1,
+	.locks = true,
 	.run = run_remove,
 };
 static const struct command cmd_rename = {
@@ -191,6 +194,7 @@ static const struct command cmd_rename = {
 	.help = "Also in config.local and where it is the default.\n\n    mlmake data remote rename storage archive",
 	.least = 2,
 	.most = 2,
+	.locks = true,
 	.run = run_rename,
 };
 static const struct command cmd_default = {
@@ -199,6 +203,7 @@ static const struct command cmd_default = {
 	.usage = "[OPTIONS] [NAME]",
 	.help = "The remote that push, fetch and pull use unless told otherwise.\n\n    mlmake data remote default storage",
 	.most = 1,
+	.locks = true,
 	.run = run_default,
 };
 

@@ -36,6 +36,7 @@ static void json_transfer(struct json_writer *w, const char *moved, const struct
 	json_pair_uint(w, "present", report->present);
 	data_json_list(w, "missing", &report->missing);
 	data_json_list(w, "damaged", &report->damaged);
+	data_json_list(w, "withheld", &report->withheld);
 	json_failed(w, report, err);
 	data_json_list(w, "unreadable", &report->broken);
 }
@@ -44,7 +45,7 @@ static int transfer_exit(const struct data_transfer_report *report)
 {
 	if (report->missing.len || report->damaged.len || report->broken.len)
 		return ERR_DATA;
-	return report->failed.len ? ERR_NET : 0;
+	return report->failed.len ? ERR_NET : report->withheld.len ? ERR_DATA : 0;
 }
 
 /* What a dry run would move: names on stdout, the sum as of a real one. */
@@ -60,6 +61,7 @@ static void show_lists(struct cli *cli, bool push, const struct data_transfer_re
 	data_warn_list(cli, push ? "neither in the cache nor on the remote:" : "not on the remote:", &report->missing);
 	data_warn_list(cli, "damaged:", &report->damaged);
 	data_warn_list(cli, "failed:", &report->failed);
+	data_warn_list(cli, "not whole on the remote, so that nobody can pull it yet:", &report->withheld);
 	data_show_hints(cli, &report->hints);
 	data_warn_list(cli, "cannot be handled:", &report->broken);
 }
@@ -230,6 +232,7 @@ static int run_pull(struct cli *cli, int argc, char **argv, struct err *err)
 }
 
 #define COMMON_HELP                                                                                                          \
+	"PATH is tracked data, a part of a tracked directory, or a target, which stands for its outputs.\n\n"                \
 	"Every object is verified by size and md5. The exit code is 3 if something is missing or damaged, 4 if the remote\n" \
 	"refused or could not be reached, and never 0 unless all of the data is where it belongs."
 
@@ -244,6 +247,7 @@ const struct command cmd_data_push = {
 		"\n\n  mlmake data push\n  mlmake data push --dry-run\n  mlmake data push --limit-rate 10M\n  mlmake data push --verify        # also finds what others deleted\n  mlmake data push -r archive models",
 	.has_json = true,
 	.most = MANY,
+	.locks = true,
 	.run = run_push,
 };
 
@@ -266,5 +270,6 @@ const struct command cmd_data_pull = {
 		"\n\n  mlmake data pull\n  mlmake data pull --dry-run\n  mlmake data pull data/raw/train.csv",
 	.has_json = true,
 	.most = MANY,
+	.locks = true,
 	.run = run_pull,
 };

@@ -23,8 +23,8 @@ struct parse {
 	struct err *err;
 };
 
-/* -C, -h, --json, --quiet, --verbose and the end. */
-#define COMMON_OPTIONS 6
+/* --lock-timeout, -C, -h, --json, --quiet, --verbose and the end. */
+#define COMMON_OPTIONS 7
 
 static const struct option *find_short(const struct option *table, char name)
 {
@@ -39,6 +39,9 @@ static void common_options(struct parse *parse, struct option ret[COMMON_OPTIONS
 	/* dvc's commands have both, and scripts give them. */
 	bool as_dvc = text_starts(parse->cli->full_name, "mlmake data ");
 	bool short_quiet = as_dvc && !find_short(parse->options, 'q');
+	if (parse->cli->command->locks)
+		*ret++ = (struct option){ 0, "lock-timeout", "TIME", "wait this long for what another command holds (60s)", OPTION_STRING,
+					  &parse->cli->lock_timeout };
 	*ret++ = (struct option){ 'C', NULL, "DIR", "go to DIR first", OPTION_STRING, &parse->dir };
 	if (parse->cli->command->has_json)
 		*ret++ = (struct option){ 0, "json", NULL, "print the result as JSON", OPTION_FLAG, &parse->cli->json };

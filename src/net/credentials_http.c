@@ -52,7 +52,7 @@ int credentials_ask(const struct credentials_ask *ask, struct buf *answer, unsig
 	for (unsigned tries = 1;; tries++) {
 		bool again;
 		int status = ask_once(ask, answer, ret_status, &again, err);
-		if (!again || ask->near || tries == TRIES)
+		if (!again || (ask->probe && status < 0) || tries == TRIES)
 			return status;
 		err_release(err);
 		struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L * (long)tries };
@@ -60,17 +60,19 @@ int credentials_ask(const struct credentials_ask *ask, struct buf *answer, unsig
 	}
 }
 
-/* One request to a server nearby; any status but 200 is an error. */
-static int ask_near(const char *method, const char *url, const char *header, struct buf *answer, struct err *err)
+/* A request to a server nearby; any status but 200 is an error. *ret_status is 0 where nobody answered. */
+static int ask_near(const char *method, const char *url, const char *header, struct buf *answer, unsigned *ret_status, struct err *err)
 {
 	struct strlist headers CLEANUP(strlist_release) = { 0 };
-	struct credentials_ask ask = { .method = method, .url = url, .headers = &headers, .near = true };
-	unsigned status;
+	struct credentials_ask ask = { .method = method, .url = url, .headers = &headers, .near = true, .probe = strcmp(method, "PUT") == 0 };
+	*ret_status = 0;
 	if (header)
 		strlist_add(&headers, header);
-	if (credentials_ask(&ask, answer, &status, err) < 0)
+	if (credentials_ask(&ask, answer, ret_status, err) < 0) {
+		*ret_status = 0;
 		return -1;
-	return status == 200 ? 0 : err_set(err, ERR_NET, "%s %s: the server answered with status %u", method, url, status);
+	}
+	return *ret_status == 200 ? 0 : err_set(err, ERR_NET, "%s %s: the server answered with status %u", method, url, *ret_status);
 }
 
 /* Plain http may carry credentials from this machine and the addresses that AWS gives to agents, no further. */
@@ -109,6 +111,7 @@ int credentials_from_container(struct credentials *ret, bool *ret_found, struct 
 	const char *relative = aws_env("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"), *full = aws_env("AWS_CONTAINER_CREDENTIALS_FULL_URI");
 	struct buf answer CLEANUP(buf_release) = BUF_INIT;
 	struct buf header CLEANUP(buf_release) = BUF_INIT;
+	unsigned status;
 	if (!relative && !full)
 		return 0;
 	char *url OWNED = relative ? mem_printf("http://169.254.170.2%s", relative) : mem_strdup(full);
@@ -116,11 +119,16 @@ int credentials_from_container(struct credentials *ret, bool *ret_found, struct 
 		err_set(err, ERR_CONFIG, "AWS_CONTAINER_CREDENTIALS_FULL_URI is '%s': credentials are not asked from there", full);
 		return err_hint(err, "use https, or an address of this machine");
 	}
-	if (container_token(&header, err) < 0 || ask_near("GET", url, header.len ? header.data : NULL, &answer, err) < 0 ||
+	if (container_token(&header, err) < 0 || ask_near("GET", url, header.len ? header.data : NULL, &answer, &status, err) < 0 ||
 	    credentials_parse("the container's credential endpoint", answer.data, answer.len, "Token", ret, err) < 0)
 		return err_note(err, "while asking the container's endpoint for credentials");
 	*ret_found = true;
 	return 0;
+}
+
+static int in_trouble(struct err *err)
+{
+	return err_note(err, "while asking the instance's metadata service for credentials");
 }
 
 int credentials_from_instance(struct credentials *ret, bool *ret_found, struct err *err)
@@ -132,25 +140,30 @@ int credentials_from_instance(struct credentials *ret, bool *ret_found, struct e
 	struct buf header CLEANUP(buf_release) = BUF_INIT;
 	struct buf role CLEANUP(buf_release) = BUF_INIT;
 	struct buf answer CLEANUP(buf_release) = BUF_INIT;
+	unsigned status;
 	if (text_ends(base, "/"))
 		base[strlen(base) - 1] = '\0';
 	char *token_url OWNED = mem_printf("%s/latest/api/token", base);
-	if (ask_near("PUT", token_url, "X-aws-ec2-metadata-token-ttl-seconds: " TTL, &token, err) < 0) {
+	if (ask_near("PUT", token_url, "X-aws-ec2-metadata-token-ttl-seconds: " TTL, &token, &status, err) < 0) {
+		if (status >= 500)
+			return in_trouble(err);
 		err_release(err); /* no instance of EC2, most likely */
 		return 0;
 	}
 	buf_truncate(&token, strcspn(token.data, "\r\n"));
 	buf_addf(&header, "X-aws-ec2-metadata-token: %s", token.data);
 	char *list_url OWNED = mem_printf("%s/latest/meta-data/iam/security-credentials/", base);
-	if (ask_near("GET", list_url, header.data, &role, err) < 0) {
+	if (ask_near("GET", list_url, header.data, &role, &status, err) < 0) {
+		if (status != 404)
+			return in_trouble(err);
 		err_release(err); /* an instance without a role */
 		return 0;
 	}
 	buf_truncate(&role, strcspn(role.data, "\r\n"));
 	char *role_url OWNED = mem_printf("%s%s", list_url, role.data);
-	if (ask_near("GET", role_url, header.data, &answer, err) < 0 ||
+	if (ask_near("GET", role_url, header.data, &answer, &status, err) < 0 ||
 	    credentials_parse("the instance's role", answer.data, answer.len, "Token", ret, err) < 0)
-		return err_note(err, "while asking the instance's metadata service for credentials");
+		return in_trouble(err);
 	*ret_found = true;
 	return 0;
 }

@@ -17,6 +17,7 @@ struct credentials_ask {
 	const char *body;              /* NULL: none */
 	const char *ca_bundle;         /* NULL: the usual one */
 	bool near;                     /* a service of this machine: no proxy, a short wait */
+	bool probe;                    /* nobody may be there, which is no reason to ask again */
 };
 /* Whatever the status, an answer is a success. It may hold secrets: wipe it. */
 int credentials_ask(const struct credentials_ask *ask, struct buf *answer, unsigned *ret_status, struct err *err) MUST_CHECK;

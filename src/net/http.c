@@ -33,7 +33,7 @@ struct http_transfer {
 	bool paused;  /* until the rate allows more */
 	bool refused; /* one of our callbacks ended it, and ret_err says why */
 	int64_t moved; /* bytes that came or were taken by the other side, when last looked at */
-	uint64_t moved_ms;
+	uint64_t moved_ms, started_ms;
 	char error[CURL_ERROR_SIZE];
 	struct http_transfer *next; /* of the idle ones */
 };
@@ -372,6 +372,7 @@ static void transfer_give_back(struct http_transfer *transfer)
 static void finish(struct http_transfer *transfer, CURLcode code)
 {
 	struct http_request *request = transfer->request;
+	request->ret_moving_ms = transfer->moved_ms - transfer->started_ms;
 	if (code == CURLE_OK) {
 		long status = 0;
 		transfer->http->curl.easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -546,7 +547,7 @@ void http_start(struct http *http, struct http_request *request)
 	transfer->request = request;
 	request->transfer = transfer;
 	transfer->moved = 0;
-	transfer->moved_ms = loop_now_ms();
+	transfer->moved_ms = transfer->started_ms = loop_now_ms();
 	http->running++;
 	if (!http->watch)
 		http->watch = loop_add_timer(http->loop, WATCH_EVERY_MS, look_at_transfers, http);

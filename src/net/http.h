@@ -71,6 +71,7 @@ struct http_request {
 
 	/* Results. ret_status 0: no whole answer came, ret_err says why and ret_transient whether trying again makes sense. */
 	unsigned ret_status;
+	uint64_t ret_moving_ms; /* from its start until bytes moved last: what came later was waiting in vain */
 	bool ret_transient;
 	bool ret_hopeless;      /* nor will any other request to this server be answered: its certificate, an address that is none */
 	struct err ret_err;

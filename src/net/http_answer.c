@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#define MAX_SHOWN 500
+
 bool http_is_redirect(unsigned status)
 {
 	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
@@ -31,9 +33,12 @@ int http_redirect_target(const char *url, const char *location, struct buf *ret,
 		buf_addf(ret, "%.*s%s%s", (int)end, url, end == root ? "/" : "", location);
 	}
 	bool web = text_starts(ret->data, "https://") || text_starts(ret->data, "http://");
-	if (!web || (text_starts(url, "https://") && !text_starts(ret->data, "https://")))
-		return err_set(err, ERR_NET, "%s leads to %s, which is not followed", url, ret->data);
-	return 0;
+	if (web && !(text_starts(url, "https://") && !text_starts(ret->data, "https://")))
+		return 0;
+	struct buf from CLEANUP(buf_release) = BUF_INIT, to CLEANUP(buf_release) = BUF_INIT;
+	text_add_printable(&from, url, MAX_SHOWN);
+	text_add_printable(&to, ret->data, MAX_SHOWN);
+	return err_set(err, ERR_NET, "%s leads to %s, which is not followed", from.data, to.data);
 }
 
 void http_url_decode(struct buf *text, bool plus_is_blank)

@@ -1,5 +1,7 @@
 #include "net/http_explain.h"
 
+#include "base/text.h"
+
 #include <string.h>
 
 /* Scheme, host and, if wanted, path: a query may hold a signature, and what stands before '@' a password. */
@@ -14,7 +16,7 @@ static void add_public_url(struct buf *out, const char *url, bool with_path)
 		authority -= (size_t)(at + 1 - host);
 		host = at + 1;
 	}
-	buf_add(out, host, authority + (with_path ? strcspn(host + authority, "?#") : 0));
+	text_add_printable(out, host, authority + (with_path ? strcspn(host + authority, "?#") : 0));
 }
 
 /* Before anything was asked for: it is the server's matter, whatever was wanted of it. */

@@ -8,9 +8,12 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #define MAX_REDIRECTS 10
 #define TRIES 3
+#define FIRST_PAUSE_MS 250
+#define MAX_PAUSE_MS 10000
 #define MAX_ERROR_BODY ((size_t)64 << 10)
 
 struct transfer {
@@ -23,6 +26,8 @@ struct transfer {
 	int fd;                       /* -1: bytes are not wanted */
 	struct digest_stream *digest;
 	uint64_t size;
+	unsigned random;
+	bool cut;                     /* by us, since the headers were all that is wanted */
 	bool ended;
 };
 
@@ -42,7 +47,7 @@ static void transfer_release(struct transfer *transfer)
 static int transfer_open(struct transfer *transfer, const char *url, struct err *err)
 {
 	struct http_config config = { .connections = 1 };
-	*transfer = (struct transfer){ .request = HTTP_REQUEST_INIT, .body = BUF_INIT, .url = BUF_INIT, .fd = -1 };
+	*transfer = (struct transfer){ .request = HTTP_REQUEST_INIT, .body = BUF_INIT, .url = BUF_INIT, .fd = -1, .random = (unsigned)loop_now_ms() };
 	buf_addstr(&transfer->url, url);
 	strlist_add(&transfer->headers, "Accept-Encoding: identity");
 	return loop_new(&transfer->loop, err) < 0 ? -1 : http_new(&config, transfer->loop, &transfer->http, err);
@@ -51,8 +56,9 @@ static int transfer_open(struct transfer *transfer, const char *url, struct err 
 static bool on_data(struct http_request *request, const void *bytes, size_t len)
 {
 	struct transfer *transfer = request->ctx;
-	if (transfer->fd < 0)
-		return true;
+	transfer->cut = transfer->fd < 0;
+	if (transfer->cut)
+		return false;
 	if (fs_write_all(transfer->fd, bytes, len) < 0) {
 		err_set_errno(&request->ret_err, ERR_FAILED, errno, "cannot write what is downloaded");
 		return false;
@@ -85,10 +91,17 @@ static int run(struct transfer *transfer, struct err *err)
 	return 0;
 }
 
+static void pause_before(struct transfer *transfer, unsigned tries)
+{
+	uint64_t ms = http_pause_ms(&transfer->request, tries, FIRST_PAUSE_MS, MAX_PAUSE_MS, &transfer->random);
+	nanosleep(&(struct timespec){ .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 }, NULL);
+}
+
 /* One request with its redirects. *ret_ok: a 2xx. */
 static int ask(struct transfer *transfer, const char *method, bool *ret_ok, struct err *err)
 {
-	for (int redirects = 0, tries = 1;;) {
+	unsigned tries = 1;
+	for (int redirects = 0;;) {
 		struct buf location CLEANUP(buf_release) = BUF_INIT;
 		struct http_request *request = &transfer->request;
 		http_request_release(request);
@@ -105,14 +118,18 @@ static int ask(struct transfer *transfer, const char *method, bool *ret_ok, stru
 		request->ctx = transfer;
 		if (run(transfer, err) < 0)
 			return -1;
-		if (!request->ret_status && request->ret_transient && !transfer->size && tries++ < TRIES)
+		bool busy = request->ret_status == 429 || request->ret_status >= 500;
+		if ((busy || (!request->ret_status && request->ret_transient && !transfer->size)) && tries < TRIES) {
+			pause_before(transfer, tries++);
 			continue;
+		}
+		if (!request->ret_status && transfer->cut) {
+			*ret_ok = true;
+			return 0;
+		}
 		if (!request->ret_status)
 			return err_move(err, &request->ret_err);
 		*ret_ok = request->ret_status >= 200 && request->ret_status < 300;
-		bool busy = request->ret_status == 429 || request->ret_status >= 500;
-		if (busy && tries++ < TRIES)
-			continue;
 		if (!http_is_redirect(request->ret_status) || !http_header(request, "location", &location))
 			return 0;
 		if (redirects++ == MAX_REDIRECTS)

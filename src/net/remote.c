@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -54,15 +55,30 @@ static int kind_of(const char *url)
 	return -1;
 }
 
+bool remote_url_is_slip(const char *url, const char **ret_example)
+{
+	for (size_t i = 0; i < ARRAY_LEN(kinds) && kind_of(url) < 0; i++) {
+		size_t len = strlen(kinds[i].scheme);
+		if (strncasecmp(url, kinds[i].scheme, len) != 0 || (url[len] != ':' && !text_starts(url + len, "//")))
+			continue;
+		*ret_example = kinds[i].example ? kinds[i].example : "s3://bucket/prefix";
+		return true;
+	}
+	return false;
+}
+
 int remote_check_url(const char *name, const char *url, struct err *err)
 {
 	int kind = kind_of(url);
+	const char *example;
 	if (kind == (int)ARRAY_LEN(kinds))
 		return 0;
 	if (kind >= 0 && kinds[kind].open && url[strlen(kinds[kind].scheme) + 3] && url[strlen(kinds[kind].scheme) + 3] != '/')
 		return 0;
-	if (kind < 0 && text_starts(url, "s3:"))
-		kind = 0;
+	if (remote_url_is_slip(url, &example)) {
+		err_set(err, ERR_CONFIG, "'%s', the url of the remote '%s', is not written as one", url, name ? name : "");
+		return err_hint(err, "write it as %s; a directory of that name is ./%s", example, url);
+	}
 	if (kind >= 0 && kinds[kind].open) {
 		err_set(err, ERR_CONFIG, "the url '%s' of the remote '%s' names no %s", url, name, kind ? "host" : "bucket");
 		return err_hint(err, "write it as %s", kinds[kind].example);

@@ -88,6 +88,8 @@ struct remote_sink {
 	void (*slow)(void *ctx, const struct remote_item *item, const char *why);
 };
 
+/* "s3:/bucket", "S3://bucket", "https//host": what would be a directory, and is meant for something else. */
+bool remote_url_is_slip(const char *url, const char **ret_example);
 /* ERR_CONFIG for a url of a kind that is not spoken here, or that names nothing; the hint says how to reach the same store. */
 int remote_check_url(const char *name, const char *url, struct err *err) MUST_CHECK;
 

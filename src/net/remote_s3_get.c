@@ -134,6 +134,12 @@ static void finish(struct s3_slot *slot)
 		return;
 	}
 	uint64_t total = item->part ? slot->moved : total_size(slot);
+	if (total > INT64_MAX) {
+		item->ret_state = REMOTE_DAMAGED;
+		err_set(&item->ret_err, ERR_DATA, "the server says that '%s' has %" PRIu64 " bytes, more than a file can have", item->key, total);
+		settle(slot, false);
+		return;
+	}
 	if (item->size == REMOTE_SIZE_UNKNOWN && item->max_size && total > item->max_size) {
 		remote_item_too_large(item, total);
 		settle(slot, false);

@@ -409,10 +409,58 @@ static void take_version(struct s3_large *large)
 	buf_release(&etag);
 }
 
+/* The ETag of an object that was put together of these parts: the md5 of their md5s, and how many they are. False where their ETags are no md5s. */
+static bool etag_of_parts(const struct s3_large *large, struct buf *ret)
+{
+	struct buf md5s CLEANUP(buf_release) = BUF_INIT;
+	struct digest digest;
+	char hex[DIGEST_HEX_MAX];
+	for (unsigned i = 0; i < large->parts; i++) {
+		char *bare OWNED = mem_strdup(large->etags[i] + (large->etags[i][0] == '"'));
+		bare[strcspn(bare, "\"")] = '\0';
+		if (strlen(bare) != 2 * digest_len(DIGEST_MD5) || !digest_parse(&digest, DIGEST_MD5, bare))
+			return false;
+		buf_add(&md5s, (const char *)digest.bytes, digest_len(DIGEST_MD5));
+	}
+	digest_bytes(DIGEST_MD5, md5s.data, md5s.len, &digest);
+	digest_hex(&digest, hex);
+	buf_addf(ret, "%s-%u", hex, large->parts);
+	return true;
+}
+
+static void on_looked_at(struct s3_op *op)
+{
+	struct s3_large *large = op->ctx;
+	struct buf due CLEANUP(buf_release) = BUF_INIT;
+	struct buf etag CLEANUP(buf_release) = BUF_INIT;
+	bool same = op->ret_outcome == S3_OK && etag_of_parts(large, &due) && http_header(&op->request, "etag", &etag) && strstr(etag.data, due.data);
+	if (same) {
+		s3_resume_end(&large->resume);
+		large->item->ret_state = REMOTE_DONE;
+		large->item->ret_size = large->size;
+		s3_take_version(&op->request, large->item);
+		settle(large);
+		return;
+	}
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	large->is_gone = true;
+	err_set(&err, ERR_NET, "the server does not know the upload of '%s' any more (status 404)", large->item->key);
+	err_hint(&err, "did somebody end it? the same command begins it anew");
+	s3_large_give_up_for(large, &err);
+}
+
 static void on_completed(struct s3_op *op)
 {
 	struct s3_large *large = op->ctx;
 	struct buf etag CLEANUP(buf_release) = BUF_INIT;
+	/* The answer to an earlier try, which may be one of libcurl's own, may have been lost: then the upload has become the object. */
+	if (op->ret_outcome == S3_ABSENT) {
+		use_op(large, "HEAD");
+		large->op.use = S3_USE_READ;
+		large->op.done = on_looked_at;
+		s3_start(large->run->remote->s3, &large->op);
+		return;
+	}
 	if (op->ret_outcome == S3_OK && !xml_find(op->response.data, op->response.len, "ETag", &etag))
 		s3_put_without_etag(op, large->item);
 	if (op->ret_outcome != S3_OK) {

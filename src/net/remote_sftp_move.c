@@ -3,6 +3,7 @@
  */
 #include "base/fs.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "net/remote_sftp_impl.h"
 
 #include <errno.h>
@@ -98,8 +99,9 @@ static void give_up(struct sftp_slot *slot)
 static void refuse(struct sftp_slot *slot, const struct sftp_reply *reply, const char *what)
 {
 	struct remote_item *item = slot->item;
-	err_set(&item->ret_err, ERR_NET, "the server cannot %s '%s': %.*s", what, item->key, (int)(reply->len < 200 ? reply->len : 200),
-		reply->len ? reply->bytes : "no reason given");
+	struct buf why CLEANUP(buf_release) = BUF_INIT;
+	text_add_printable(&why, reply->len ? reply->bytes : "no reason given", reply->len && reply->len < 200 ? reply->len : 200);
+	err_set(&item->ret_err, ERR_NET, "the server cannot %s '%s': %s", what, item->key, why.data);
 	if (reply->status == SFTP_PERMISSION_DENIED)
 		err_hint(&item->ret_err, "may this user do that there?");
 	item->ret_state = REMOTE_FAILED;

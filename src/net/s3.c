@@ -301,7 +301,8 @@ static void fail(struct s3_op *op, const char *code, bool hopeless)
 	struct s3 *s3 = op->s3;
 	struct s3_names names = {
 		.remote = s3->name, .bucket = s3->address.bucket, .endpoint = s3->address.base,
-		.credentials = s3->credentials.source ? s3->credentials.source : "none",
+		.customer_key = s3->headers.customer_key,
+		.credentials = s3->anonymous ? NULL : s3->credentials.source ? s3->credentials.source : "none",
 	};
 	op->ret_hopeless = hopeless;
 	s3_explain(op, code, &names);
@@ -314,7 +315,8 @@ static void try_later(struct s3_op *op, const char *code)
 	uint64_t pause = http_pause_ms(&op->request, op->tries, FIRST_PAUSE_MS, MAX_PAUSE_MS, &s3->random);
 	if (op->request.ret_status == 503 || op->request.ret_status == 429 || strstr(code, "SlowDown") || strstr(code, "Throttl"))
 		s3->slowdowns++;
-	if (op->tries >= s3->max_tries || loop_now_ms() + pause - op->first_try_ms > s3->try_for_ms) {
+	op->moving_ms += op->request.ret_moving_ms;
+	if (op->tries >= s3->max_tries || loop_now_ms() + pause - op->first_try_ms - op->moving_ms > s3->try_for_ms) {
 		fail(op, code, s3->last_success_ms < op->first_try_ms);
 		return;
 	}
@@ -468,6 +470,7 @@ void s3_start(struct s3 *s3, struct s3_op *op)
 	op->refused = op->asked_why = false;
 	op->ret_hopeless = false;
 	op->first_try_ms = loop_now_ms();
+	op->moving_ms = 0;
 	err_release(&op->ret_err);
 	op->timer = loop_add_timer(s3->loop, 0, try_now, op);
 }

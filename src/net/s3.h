@@ -67,7 +67,7 @@ struct s3_op {
 	bool mended_region, mended_clock, mended_credentials;
 	bool refused;            /* a HEAD that is asked again as a GET, whose answer says why */
 	bool asked_why;          /* once is enough */
-	uint64_t first_try_ms;
+	uint64_t first_try_ms, moving_ms; /* how much of the time since then bytes moved: it is no time of trouble */
 };
 #define S3_OP_INIT { .body_fd = -1, .response = BUF_INIT, .request = HTTP_REQUEST_INIT }
 

@@ -4,7 +4,6 @@
 #include "net/http_answer.h"
 #include "net/xml.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -134,13 +133,6 @@ enum s3_fault s3_judge(struct s3_op *op, struct buf *code)
 	return good ? S3_FAULT_TRANSIENT : judge_status(op);
 }
 
-/* The server's words are shown in one line, without control characters. */
-static void add_shown(struct buf *out, const char *text)
-{
-	for (size_t i = 0; text[i] && i < MAX_SHOWN; i++)
-		buf_addch(out, iscntrl((unsigned char)text[i]) ? ' ' : text[i]);
-}
-
 static void explain_answer(struct s3_op *op, const char *code, const struct s3_names *names)
 {
 	struct buf text CLEANUP(buf_release) = BUF_INIT;
@@ -149,20 +141,30 @@ static void explain_answer(struct s3_op *op, const char *code, const struct s3_n
 		 op->request.ret_status);
 	if (*code) {
 		buf_addstr(&text, ", ");
-		add_shown(&text, code);
+		text_add_printable(&text, code, MAX_SHOWN);
 	}
 	if (xml_find(op->response.data, op->response.len, "Message", &field) && field.len) {
 		buf_addstr(&text, ": ");
-		add_shown(&text, field.data);
+		text_add_printable(&text, field.data, MAX_SHOWN);
 	}
 	/* A HEAD has it in a header alone. */
 	if ((xml_find(op->response.data, op->response.len, "RequestId", &field) && field.len) ||
 	    http_header(&op->request, "x-amz-request-id", &field)) {
 		buf_addstr(&text, " (request ");
-		add_shown(&text, field.data);
+		text_add_printable(&text, field.data, MAX_SHOWN);
 		buf_addch(&text, ')');
 	}
 	err_set(&op->ret_err, ERR_NET, "%s", text.data);
+}
+
+static void explain_redirect(struct s3_op *op)
+{
+	struct buf location CLEANUP(buf_release) = BUF_INIT;
+	struct buf shown CLEANUP(buf_release) = BUF_INIT;
+	if (http_header(&op->request, "location", &location))
+		text_add_printable(&shown, location.data, MAX_SHOWN);
+	err_hint(&op->ret_err, "%s%s%scheck the remote's region and endpointurl", shown.len ? "that leads to " : "", shown.data,
+		 shown.len ? ", which is not followed: " : "");
 }
 
 void s3_explain(struct s3_op *op, const char *code, const struct s3_names *names)
@@ -177,13 +179,20 @@ void s3_explain(struct s3_op *op, const char *code, const struct s3_names *names
 	const struct meaning *meaning = meaning_of(code);
 	if (meaning && meaning->hint)
 		err_hint(&op->ret_err, "%s", meaning->hint);
+	else if ((status == 401 || status == 403) && !names->credentials)
+		err_hint(&op->ret_err, "the remote is asked without keys (allow_anonymous_login), and the bucket '%s' does not let everybody do this",
+			 names->bucket);
 	else if (status == 401 || status == 403)
-		err_hint(&op->ret_err, "check that the credentials (from %s) may do this to the bucket '%s', and this machine's clock",
-			 names->credentials, names->bucket);
+		err_hint(&op->ret_err, "check that the credentials (from %s) may do this to the bucket '%s', and this machine's clock%s",
+			 names->credentials, names->bucket,
+			 names->customer_key ? ", and the remote's sse_customer_key" :
+			 strcmp(op->method, "HEAD") == 0 ? "; to those who may not list it (s3:ListBucket), S3 says this of what is not there, too" : "");
 	else if (status >= 500)
 		err_hint(&op->ret_err, "the server is in trouble: try again later%s", status == 503 ? ", or set a lower 'jobs' for the remote" : "");
 	else if (status >= 300 && status < 400)
-		err_hint(&op->ret_err, "check the remote's region and endpointurl");
-	else if (status == 400 || status == 405)
+		explain_redirect(op);
+	else if (status == 400 && strcmp(code, "InvalidRequest") == 0 && strstr(op->response.data, "Encryption"))
+		err_hint(&op->ret_err, "what is there was encrypted otherwise: check the remote's sse_customer_key");
+	else if ((status == 400 || status == 405) && !*code)
 		err_hint(&op->ret_err, "is %s an S3 server?", names->endpoint);
 }

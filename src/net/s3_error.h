@@ -21,7 +21,9 @@ enum s3_fault s3_judge(struct s3_op *op, struct buf *code);
 
 /* Fills op->ret_err. who describes remote and credentials for hints. */
 struct s3_names {
-	const char *remote, *bucket, *credentials, *endpoint;
+	const char *remote, *bucket, *endpoint;
+	bool customer_key;       /* the remote has an sse_customer_key */
+	const char *credentials; /* where they are from; NULL: none are to be used */
 };
 void s3_explain(struct s3_op *op, const char *code, const struct s3_names *names);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define MAX_VALUE 2048
+#define CUSTOMER_KEY_LEN 32
 
 void s3_base64(struct buf *out, const uint8_t *bytes, size_t len)
 {
@@ -88,6 +89,13 @@ static int add_customer_key(struct s3_headers *headers, const struct remote_spec
 		refuse(spec, err, "an sse_customer_key that is not base64");
 		return err_hint(err, "write the 32 bytes of the key in base64: head -c 32 /dev/urandom | base64");
 	}
+	if (key.len != CUSTOMER_KEY_LEN) {
+		err_set(err, ERR_CONFIG, "the remote '%s' has an sse_customer_key of %zu bytes, not of %d", spec->name ? spec->name : spec->url, key.len,
+			CUSTOMER_KEY_LEN);
+		explicit_bzero(key.data, key.len);
+		return err_hint(err, "write the 32 bytes of the key in base64: head -c 32 /dev/urandom | base64");
+	}
+	headers->customer_key = true;
 	digest_bytes(DIGEST_MD5, key.data, key.len, &digest);
 	explicit_bzero(key.data, key.len);
 	s3_base64(&md5, digest.bytes, digest_len(DIGEST_MD5));

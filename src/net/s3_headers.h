@@ -21,6 +21,7 @@ enum s3_use {
 
 struct s3_headers {
 	struct strlist of[S3_USE_COUNT]; /* "name: value", names in lower case */
+	bool customer_key; /* they hold an sse_customer_key */
 };
 
 /* ERR_CONFIG for options that exclude each other or are not what they must be. */

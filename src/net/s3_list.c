@@ -90,6 +90,17 @@ static int read_page(struct s3_lister *lister, struct page *page, struct err *er
 	return 0;
 }
 
+/* The mark moves on at every power of two, so that a circle of any length comes upon it. */
+static int check_token(struct s3_lister *lister, const struct buf *token, struct err *err)
+{
+	if (lister->mark.len && text_eq(lister->mark.data, token->data))
+		return err_set(err, ERR_NET, "the server's listing of the bucket goes in circles: page %u has the token of an earlier one",
+			       lister->ret_pages);
+	if ((lister->ret_pages & (lister->ret_pages - 1)) == 0)
+		buf_setstr(&lister->mark, token->data);
+	return 0;
+}
+
 static void on_page(struct s3_op *op)
 {
 	struct s3_lister *lister = op->ctx;
@@ -106,7 +117,7 @@ static void on_page(struct s3_op *op)
 		return;
 	}
 	lister->ret_pages++;
-	if (read_page(lister, &page, &lister->ret_err) < 0) {
+	if (read_page(lister, &page, &lister->ret_err) < 0 || (page.truncated && check_token(lister, &page.token, &lister->ret_err) < 0)) {
 		finish(lister, -1);
 		return;
 	}
@@ -138,7 +149,7 @@ void s3_lister_start(struct s3_lister *lister, struct s3 *s3, const char *prefix
 {
 	char *root OWNED = s3_key(s3, "");
 	*lister = (struct s3_lister){ .s3 = s3, .max_pages = max_pages, .visit = visit, .done = done, .ctx = ctx, .op = S3_OP_INIT,
-				      .last = BUF_INIT, .etag = BUF_INIT };
+				      .last = BUF_INIT, .etag = BUF_INIT, .mark = BUF_INIT };
 	lister->prefix = s3_key(s3, prefix);
 	lister->skip = strlen(root);
 	ask_page(lister, NULL);
@@ -151,6 +162,7 @@ void s3_lister_release(struct s3_lister *lister)
 	free(lister->prefix);
 	buf_release(&lister->last);
 	buf_release(&lister->etag);
+	buf_release(&lister->mark);
 	err_release(&lister->ret_err);
 	*lister = (struct s3_lister){ .s3 = NULL };
 }

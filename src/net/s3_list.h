@@ -26,6 +26,7 @@ struct s3_lister {
 	struct s3_op op;
 	struct buf last; /* the last name seen */
 	struct buf etag; /* of the object that is visited, as the server writes it */
+	struct buf mark; /* a token of some pages ago: one that comes again comes for ever */
 
 	/* Results */
 	unsigned ret_pages;

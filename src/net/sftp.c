@@ -14,6 +14,7 @@
 #define VERSION 3
 #define MAX_PACKET ((size_t)256 << 10)
 #define MAX_SAID ((size_t)4 << 10)
+#define MAX_SHOWN 500
 #define HELLO_WITHIN_S 60
 #define LAST_WORDS_MS 2000
 #define ATTR_SIZE 1u
@@ -162,10 +163,11 @@ static const char *last_line(struct buf *said)
 
 static void explain(struct sftp *sftp)
 {
-	const char *line = last_line(&sftp->said);
+	struct buf line CLEANUP(buf_release) = BUF_INIT;
 	struct err *err = &sftp->why;
+	text_add_printable(&line, last_line(&sftp->said), MAX_SHOWN);
 	if (!err->message)
-		err_set(err, ERR_NET, "the remote '%s': ssh to %s: %s", sftp->name, sftp->host, *line ? line : "the connection is closed");
+		err_set(err, ERR_NET, "the remote '%s': ssh to %s: %s", sftp->name, sftp->host, line.len ? line.data : "the connection is closed");
 	if (strstr(sftp->said.data, "Host key verification failed") || strstr(sftp->said.data, "host key"))
 		err_hint(err, "ssh does not know this server's key: connect once by hand (ssh %s), and compare it", sftp->host);
 	else if (strstr(sftp->said.data, "Permission denied"))

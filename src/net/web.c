@@ -290,11 +290,12 @@ static void explain(struct web_op *op)
 		err_move(&op->ret_err, &op->request.ret_err);
 		return;
 	}
-	size_t shown = 0;
-	while (shown < op->response.len && shown < MAX_SHOWN && op->response.data[shown] >= ' ' && op->response.data[shown] != '<')
-		shown++;
-	err_set(&op->ret_err, ERR_NET, "the remote '%s' answers %u to %s %s%s%.*s", web->name, status, op->method, op->url.data, shown ? ": " : "",
-		(int)shown, op->response.data);
+	struct buf url CLEANUP(buf_release) = BUF_INIT, said CLEANUP(buf_release) = BUF_INIT;
+	size_t line = strcspn(op->response.data, "\r\n<");
+	text_add_printable(&url, op->url.data, op->url.len);
+	text_add_printable(&said, op->response.data, line < MAX_SHOWN ? line : MAX_SHOWN);
+	err_set(&op->ret_err, ERR_NET, "the remote '%s' answers %u to %s %s%s%s", web->name, status, op->method, url.data, said.len ? ": " : "",
+		said.data);
 	if (status == 401 || status == 407)
 		err_hint(&op->ret_err, web->login.len || web->digest ? "check the remote's user, password or token"
 								     : "it wants to know who you are: set the remote's %s", web->dav ? "user and password" : "auth, user and password");
@@ -325,7 +326,8 @@ static void try_later(struct web_op *op)
 {
 	struct web *web = op->web;
 	uint64_t pause = http_pause_ms(&op->request, op->tries, FIRST_PAUSE_MS, MAX_PAUSE_MS, &web->random);
-	if (op->tries >= MAX_TRIES || loop_now_ms() + pause - op->first_try_ms > web->try_for_ms) {
+	op->moving_ms += op->request.ret_moving_ms;
+	if (op->tries >= MAX_TRIES || loop_now_ms() + pause - op->first_try_ms - op->moving_ms > web->try_for_ms) {
 		fail(op, web->last_success_ms < op->first_try_ms);
 		return;
 	}
@@ -418,6 +420,7 @@ void web_start(struct web *web, struct web_op *op)
 	op->tries = op->redirects = 0;
 	op->ret_hopeless = false;
 	op->first_try_ms = loop_now_ms();
+	op->moving_ms = 0;
 	err_release(&op->ret_err);
 	buf_reset(&op->url);
 	if (op->of_host)

@@ -57,7 +57,7 @@ struct web_op {
 	struct strlist sent_headers;
 	struct loop_timer *timer;
 	unsigned tries, redirects;
-	uint64_t first_try_ms;
+	uint64_t first_try_ms, moving_ms; /* how much of the time since then bytes moved: it is no time of trouble */
 };
 #define WEB_OP_INIT { .body_fd = -1, .response = BUF_INIT, .request = HTTP_REQUEST_INIT, .url = BUF_INIT }
 

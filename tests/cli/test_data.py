@@ -477,6 +477,25 @@ def test_the_lock_is_waited_for(data):
         waiting.stderr.close()
 
 
+LOCKING = [("add", "g"), ("commit",), ("checkout",), ("pull",), ("gc", "-w", "-f"), ("remove", "f.dvc"), ("move", "f", "h"), ("unprotect", "f"),
+           ("migrate",), ("update", "f"), ("import-url", "g", "h"), ("config", "cache.type", "copy"), ("remote", "add", "s", "../t"),
+           ("remote", "modify", "r", "jobs", "3"), ("remote", "rename", "r", "s"), ("remote", "default", "r"), ("remote", "remove", "r")]
+
+
+@pytest.mark.parametrize("args", LOCKING, ids=[" ".join(args[:2]) for args in LOCKING])
+def test_how_long_the_lock_is_waited_for(data, args):
+    data.write("f", "x")
+    data.write("g", "y")
+    data.mlmake("data", "add", "f")
+    data.mlmake("data", "remote", "add", "-d", "r", "../r")
+    refused = data.mlmake("data", *args, "--lock-timeout", "soon", check=2)
+    assert "'soon' is no time" in refused.stderr and "30s" in refused.stderr
+    with open(data.path / ".dvc/tmp/lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = data.mlmake("data", *args, "--lock-timeout=0s", check=5)
+        assert ".dvc/tmp/lock is held by another process; waited 0.00s" in refused.stderr and "--lock-timeout 10m" in refused.stderr
+
+
 def test_outside_of_a_data_repository(box):
     assert "mlmake data init" in box.mlmake("data", "status", check=2).stderr
 

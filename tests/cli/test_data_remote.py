@@ -256,3 +256,100 @@ def test_a_server_that_goes_away_is_one_reason(data, tmp_path):  # noqa: F811
     there = {path.parent.name + path.name for path in (tmp_path / "s3/bucket/x/files/md5").rglob("*") if path.is_file()}
     missing = {f"d/{i:02}" for i in range(60) if hashlib.md5(data.read(f"d/{i:02}")).hexdigest() not in there}
     assert missing and {*missing, "d/"} <= named
+
+
+def test_a_part_of_a_directory_says_what_is_still_due(data):  # noqa: F811
+    for name in ("a", "b", "c"):
+        data.write(f"d/{name}", name * 3)
+    data.mlmake("data", "add", "d")
+    data.mlmake("data", "remote", "add", "-d", "store", "../store")
+    for args in (("--dry-run",), ()):
+        refused = data.mlmake("data", "push", *args, "d/a", check=3).stderr
+        assert "d/: 2 of its 3 members are not there; this push was of other paths" in refused and "failed" not in refused
+        assert "to send the rest: mlmake data push d\n" in refused
+    assert "pushed 0 objects" in data.mlmake("data", "push", "d/a", check=3).stderr
+    told = json.loads(data.mlmake("data", "push", "--json", "d/b", check=3).stdout)
+    assert told["pushed"] == 1 and "failed" not in told and told["withheld"] == ["d/: 1 of its 3 members is not there; this push was of other paths"]
+    assert "mlmake data push .\n" in data.mlmake("data", "push", "-C", "d", "a", check=3).stderr
+    (data.path / ".dvc/cache/files/md5" / hashlib.md5(b"ccc").hexdigest()[:2] / hashlib.md5(b"ccc").hexdigest()[2:]).unlink()
+    lost = data.mlmake("data", "push", "d/a", check=3).stderr
+    assert "the cache lacks some of them, too" in lost and "to send the rest" not in lost
+    missing = data.mlmake("data", "push", check=3).stderr
+    assert "d/c" in missing and "d/: 1 of its 3 members is not there\n" in missing
+    data.mlmake("data", "add", "d")
+    assert "pushed 2 objects" in data.mlmake("data", "push", "d/c").stderr, "the last part brings the manifest"
+
+
+TARGETS = """\
+version: 1
+targets:
+  train:
+    outputs: [{path: model.bin, track: true}, log.txt]
+    run: echo model >model.bin; echo log >log.txt
+  each:
+    matrix: {n: [1, 2]}
+    outputs: [{path: "each-${matrix.n}", track: true}]
+    run: echo ${matrix.n} >each-${matrix.n}
+  plain:
+    outputs: [plain.txt]
+    run: echo plain >plain.txt
+  lint:
+    run: "true"
+"""
+
+
+def test_targets_stand_for_their_outputs(data):  # noqa: F811
+    data.write("mlmake.yaml", TARGETS)
+    data.write("other", "other")
+    data.mlmake("data", "remote", "add", "-d", "store", "../store")
+    data.mlmake("train", "each", "plain")
+    data.mlmake("data", "add", "other")
+    assert push(data, "train")["pushed"] == 1 and push(data, "each")["pushed"] == 2
+    shutil.rmtree(data.path / ".dvc/cache")
+    for name in ("model.bin", "each-1", "each-2", "other"):
+        (data.path / name).unlink()
+    data.write("sub/x", "")
+    data.mlmake("data", "pull", "-C", "sub", "each@2")
+    assert (data.path / "each-2").exists() and not (data.path / "each-1").exists()
+    data.mlmake("data", "pull", "train", "each")
+    assert data.read("model.bin") == b"model\n" and data.read("each-1") == b"1\n" and not (data.path / "other").exists()
+    assert "model.bin" in data.mlmake("data", "status", "--unchanged", "train").stdout
+    untracked = data.mlmake("data", "pull", "plain", check=2).stderr
+    assert "plain.txt, an output of the target 'plain', is not tracked" in untracked and "track: true" in untracked
+    assert "'lint' has no outputs" in data.mlmake("data", "pull", "lint", check=2).stderr
+    typo = data.mlmake("data", "pull", "trian", check=2).stderr
+    assert "trian is not tracked" in typo and "no such file" in typo and "data add" not in typo
+    data.write("new file", "x")
+    assert "mlmake data add 'new file' tracks it" in data.mlmake("data", "push", "new file", check=2).stderr
+    data.write("mlmake.yaml", "version: 1\ntargets: [\n")
+    broken = data.mlmake("data", "pull", "train", check=2).stderr
+    assert "mlmake.yaml" in broken and "whether 'train'" in broken
+    data.mlmake("data", "pull", "model.bin")
+
+
+def test_a_manifest_of_any_size_is_not_fetched(data):  # noqa: F811
+    data.write("d/a", "x")
+    data.mlmake("data", "add", "d")
+    data.mlmake("data", "remote", "add", "-d", "store", "../store")
+    data.mlmake("data", "push")
+    manifest, = (data.path.parent / "store").rglob("*.dir")
+    manifest.chmod(0o644)
+    os.truncate(manifest, 3 << 30)
+    shutil.rmtree(data.path / ".dvc/cache")
+    limited = ["bash", "-c", 'ulimit -f 262144; exec "$@"', "-", data.binary, "data"]
+    for command in (["pull", "d"], ["fetch"], ["gc", "-w", "-f"], ["verify", "-r", "store"]):
+        refused = data.run(*limited, *command)
+        assert refused.returncode == 3 and "damaged" in refused.stderr, (command, refused.stderr)
+
+
+@pytest.mark.parametrize("url", ["s3:/bucket/x", "s3:bucket", "S3://bucket/x", "s3//bucket", "https:/host/x", "gs//bucket", "SSH://host/x"])
+def test_urls_that_are_slips(data, url):  # noqa: F811
+    """A push would go to a directory of that name, and say that all is well."""
+    data.mlmake("data", "remote", "add", "store", "../store")
+    before = data.read(".dvc/config")
+    for args in (["remote", "add", "x", url], ["remote", "modify", "store", "url", url], ["config", "remote.y.url", url]):
+        refused = data.mlmake("data", *args, check=2).stderr
+        assert "is not written as one" in refused and "://" in refused and f"./{url}" in refused
+    assert data.read(".dvc/config") == before
+    data.mlmake("data", "remote", "modify", "store", "url", "./s3//bucket")
+    data.mlmake("data", "remote", "modify", "store", "url", "s3://bucket/x")

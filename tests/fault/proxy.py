@@ -20,6 +20,7 @@ A rule applies to the requests whose method is its own ("" for any) and whose pa
     whole         answer 200 with what is in the file `extra`, as a server does that knows no ranges
     other_range   say that the bytes begin `at` further on
     delay         wait for `at` ms before the server is asked
+    trickle       take `at` seconds to read the request's body, and as many to send the answer's; then close before its last byte, or the whole of it if it is empty
 """
 import asyncio
 import contextlib
@@ -78,6 +79,14 @@ async def read_head(reader):
     lines = head.decode("latin-1").split("\r\n")[:-2]
     headers = [line.split(": ", 1) for line in lines[1:]]
     return lines[0], [(h[0], h[1] if len(h) > 1 else "") for h in headers]
+
+
+async def read_slowly(reader, length, seconds):
+    body = b""
+    while len(body) < length:
+        body += await reader.readexactly(min(-(-length // seconds), length - len(body)))
+        await asyncio.sleep(1)
+    return body
 
 
 def length_of(headers):
@@ -147,7 +156,7 @@ class Proxy:
         if action == "cut_request":
             await reader.readexactly(min(rule.at, length_of(headers)))
             raise Closed
-        body = await reader.readexactly(length_of(headers))
+        body = await (read_slowly(reader, length_of(headers), rule.at) if action == "trickle" else reader.readexactly(length_of(headers)))
         if action == "stall":
             await asyncio.sleep(3600)
         if action == "garbage":
@@ -199,6 +208,14 @@ class Proxy:
             headers = [h for h in headers if h[0].lower() != "content-length"] + [("Content-Length", str(len(body)))]
         if action in ("cut", "stall_body"):
             body = body[:rule.at]
+        if action == "trickle":
+            piece = -(-len(body) // rule.at)
+            if body:
+                writer.write(head_bytes(first, headers))
+            for at in range(0, len(body) - 1, piece or 1):
+                writer.write(body[at:min(at + piece, len(body) - 1)])
+                await asyncio.sleep(1)
+            raise Closed
         writer.write(head_bytes(first, headers) + body)
         await writer.drain()
         if action == "stall_body":

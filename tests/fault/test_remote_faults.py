@@ -235,6 +235,34 @@ def test_broken_listing(remote, proxy, tmp_path):
     assert remote.code == 4 and answers[-1].state == "error"
 
 
+PAGE = ("<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>p/files/md5/00/{0}</Key><Size>1</Size></Contents>"
+        "<NextContinuationToken>{0}</NextContinuationToken></ListBucketResult>")
+
+
+@pytest.mark.parametrize("tokens", ["a", "ab", "abc"])
+def test_a_listing_that_goes_round_in_circles(remote, proxy, tmp_path, tokens):
+    for at, token in enumerate(tokens):
+        (tmp_path / token).write_text(PAGE.format(token))
+        before = "continuation-token=" + tokens[at - 1]
+        proxy.rules.append(Rule("GET", before, "whole", extra=str(tmp_path / token)))
+    proxy.rules.append(Rule("GET", "list-type", "whole", extra=str(tmp_path / tokens[0])))
+    answers = remote.run("list", remote.url, "files/")
+    assert remote.code == 4 and "in circles" in answers[-1].message and len(proxy.log) < 20
+
+
+@pytest.mark.slow
+def test_an_object_larger_than_any_file(remote, proxy, tmp_path, target, items):
+    """So says the server, of one whose size nobody recorded."""
+    body = b"<?xml version=\"1.0\"?>\n<Error><Code></Code><Message>made up &amp; injected</Message><RequestId>R1</RequestId></Error>"
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text(f"[default]\ns3 =\n  multipart_chunksize = {len(body)}\n")
+    for size in (2**64 - 1, 2**63, 2**62):
+        proxy.rules[:] = [Rule("GET", "files/", "status", code=206, name="", headers=(("Content-Range", f"bytes 0-{len(body) - 1}/{size}"),))]
+        answer, = moved(remote, "get", [Item(items[0].key, target / "x", "-", items[0].md5)])
+        assert answer.state in ("damaged", "failed") and (str(size) in answer.message or "no room" in answer.message), answer
+        assert not list(target.iterdir())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("action, how", [("status", {"code": 503, "name": "SlowDown"}), ("cut_request", {"at": 1 << 20}),
                                          ("corrupt_request", {"at": 1 << 20}), ("reset", {})])
@@ -255,6 +283,37 @@ def test_large_put_is_aborted(remote, proxy, s3_server, bucket, tmp_path):
     assert answer.state == "failed" and "AccessDenied" in answer.message
     assert proxy.count("DELETE", "uploadId") == 1
     assert remote.states("check", [item]) == ["missing"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("other", [False, True], ids=["its own", "another's"])
+def test_the_answer_to_the_end_of_a_large_put_is_lost(remote, proxy, s3_server, bucket, tmp_path, other):
+    """The server has put the parts together, knows nothing of the upload when it is asked again, and has the object, or another one."""
+    item = make_object(tmp_path, os.urandom(1 << 20) * 66)
+    if other:
+        (s3_server.root / bucket / "p" / item.key).parent.mkdir(parents=True)
+        (s3_server.root / bucket / "p" / item.key).write_bytes(bytes(item.size))
+    proxy.rules.append(Rule("POST", "uploadId", "status", times=1, skip=1, code=404, name="NoSuchUpload"))
+    proxy.rules.append(Rule("POST", "uploadId", "reset", times=1) if other else Rule("POST", "uploadId", "cut", times=1, at=0))
+    answer, = moved(remote, "put", [item])
+    assert proxy.count("POST", "uploadId") == 2
+    if other:
+        assert answer.state == "failed" and "does not know the upload" in answer.message, answer
+    else:
+        assert answer.state == "done" and answer.size == item.size, answer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["put", "get"])
+def test_what_breaks_after_a_long_time_is_tried_again(remote, proxy, tmp_path, target, verb):
+    """Time in which bytes moved is not time of trouble."""
+    item = make_object(tmp_path, os.urandom(1 << 20) * 22)
+    if verb == "get":
+        assert remote.states("put", [item]) == ["done"]
+    proxy.rules.append(Rule(verb.upper(), "files/", "trickle", times=1, at=33))
+    remote.options["read_timeout_s"] = 10
+    answers = moved(remote, verb, [item] if verb == "put" else to(target, [item]))
+    assert [a.state for a in answers] == ["done"] and proxy.count(verb.upper(), "files/") == 2, answers
 
 
 @pytest.mark.slow

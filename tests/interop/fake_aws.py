@@ -34,11 +34,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_PUT(self):
         self.server.log.append(("PUT", self.path))
+        if self.server.fail:
+            self.answer("in trouble", self.server.fail.pop())
+            return
         self.answer("imds-token" if self.headers.get("X-aws-ec2-metadata-token-ttl-seconds") else "")
 
     def do_GET(self):
         self.server.log.append(("GET", self.path))
         path = urllib.parse.urlsplit(self.path)
+        if self.server.fail:
+            self.answer("in trouble", self.server.fail.pop())
+            return
         if path.path == "/federation/credentials":
             self.sso(urllib.parse.parse_qs(path.query))
         elif path.path.startswith("/container"):

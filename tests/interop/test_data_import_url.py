@@ -15,12 +15,21 @@ from conftest import Sandbox, S3, free_port, need_peer, server
 class Handler(http.server.BaseHTTPRequestHandler):
     """What is answered is in the name: /etag/x, /weak, /md5, /plain, /redir, /nohead, /nolen, /type, /404."""
     content = b"hello\n"
+    trouble = []
+    whole = []  # what was sent to its end
 
     def answer(self):
         path = self.path
         if path.startswith("/redir") or path.startswith("/loop"):
             self.send_response(302)
             self.send_header("Location", "../etag/x" if path.startswith("/redir") else path)
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
+        if self.trouble and self.command == "GET":
+            status, more = self.trouble.pop()
+            self.send_response(status)
+            for pair in more.items():
+                self.send_header(*pair)
             self.send_header("Content-Length", "0")
             return self.end_headers()
         status = 404 if path.startswith("/404") else 405 if "nohead" in path and self.command == "HEAD" else 200
@@ -40,6 +49,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD" and status == 200:
             self.wfile.write(self.content)
+            self.whole.append(path)
         return None
 
     do_GET = do_HEAD = answer
@@ -163,6 +173,21 @@ def test_http_failures(box, web):
     assert "kind that cannot" in box.mlmake("data", "import-url", "gs://bucket/x", check=2).stderr
     assert "cannot import" in box.mlmake("data", "import-url", "nothing/x", check=2).stderr
     assert not records(box) and not list((box.path / ".dvc/cache").rglob("*.dvc"))
+
+
+def test_http_trouble_is_waited_for(box, web):
+    web.handler.trouble = [(503, {}), (429, {"Retry-After": "1"})]
+    start = time.monotonic()
+    box.mlmake("data", "import-url", f"{web.url}/etag/x")
+    assert not web.handler.trouble and time.monotonic() - start >= 1 and box.read("x") == b"hello\n"
+    web.handler.trouble = [(503, {})] * 9
+    assert "answers 503" in box.mlmake("data", "import-url", f"{web.url}/etag/y", "y", check=4).stderr
+
+
+def test_a_server_without_head_sends_the_file_once(box, web):
+    web.handler.content, web.handler.whole = b"0123456789abcdef" * 2_000_000, []
+    box.mlmake("data", "import-url", f"{web.url}/nohead", "x")
+    assert web.handler.whole == ["/nohead"] and box.read("x") == web.handler.content
 
 
 @contextlib.contextmanager

@@ -208,6 +208,29 @@ def test_sts_in_trouble_is_asked_again(env, tmp_path, aws):
     assert code == 4 and "InternalFailure" in found[3]
 
 
+SERVERS = {"container": {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "{url}/container"},
+           "instance": {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": "{url}"}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", SERVERS)
+def test_servers_nearby_in_trouble_are_asked_again(env, aws, server):
+    env.update({k: v.replace("{url}", aws.url) for k, v in SERVERS[server].items()})
+    aws.fail[:] = [503, 500]
+    assert ours(env)[0] == 0
+    aws.fail[:] = [500] * 10
+    code, found = ours(env)
+    assert code == 4 and "status 500" in found[3] and f"the {server}'s" in found[3], found
+
+
+@pytest.mark.slow
+def test_an_instance_without_a_role(env, aws):
+    env.update(AWS_EC2_METADATA_DISABLED="false", AWS_EC2_METADATA_SERVICE_ENDPOINT=aws.url)
+    aws.fail[:] = [404]
+    code, found = ours(env)
+    assert code == 2 and "no AWS credentials" in found[3] and aws.log == [("PUT", "/latest/api/token")]
+
+
 @pytest.mark.slow
 def test_roles_of_moto(tmp_path):
     """A real implementation of STS, though one that believes any signature."""

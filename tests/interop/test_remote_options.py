@@ -90,6 +90,7 @@ def test_headers_of_uploads_in_parts(remote, proxy, tmp_path):
 
 @pytest.mark.parametrize("options, word", [
     ({"acl": "private", "grant_read": "id=a"}, "exclude"), ({"sse_customer_key": "***"}, "base64"),
+    ({"sse_customer_key": "YWJj"}, "3 bytes, not of 32"),
     ({"sse_customer_key": KEY, "sse_kms_key_id": "k"}, "exclude"), ({"sse_customer_algorithm": "AES256"}, "sse_customer_key"),
     ({"acl": "a\rX-Evil: 1"}, "control characters"),
     ({"region": "eu west"}, "'eu west' is no region"),
@@ -187,6 +188,54 @@ def test_expired_keys_that_nobody_renews(remote, proxy, tmp_path):
     proxy.rules.append(Rule("PUT", "", "status", code=400, name="ExpiredToken"))
     answers = remote.move("put", [make_object(tmp_path, b"x")])
     assert remote.code == 4 and "ExpiredToken" in answers[-1].message and "sign in again" in answers[-1].hint
+
+
+def test_without_keys(moto, remote, proxy, tmp_path):
+    """Nothing is signed, though there are keys; and who may not come in is told that he came without them."""
+    item = make_object(tmp_path, b"public")
+    public, public_proxy = moto
+    public.env.update(AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b", AWS_SESSION_TOKEN="c")
+    assert public.states("put", [item], acl="public-read") == ["done"]
+    public_proxy.requests.clear()
+    assert public.states("check", [item], anonymous=1) == ["done"]
+    assert public.states("get", [item.at(tmp_path / "to")], anonymous=1) == ["done"]
+    names = {k.lower() for _, headers in public_proxy.requests for k, _ in headers}
+    assert len(public_proxy.requests) == 2 and not names & {"authorization", "x-amz-security-token", "x-amz-date"}, names
+    for verb in ("put", "check"):
+        answers = remote.move(verb, [item], anonymous=1)
+        assert "AccessDenied" in answers[0].message and "without keys (allow_anonymous_login)" in answers[0].hint, answers
+
+
+def test_what_may_not_be_listed(remote, proxy, tmp_path):
+    """S3 calls what is not there forbidden, where listing is not allowed: the hint says so."""
+    proxy.rules.append(Rule("", "", "status", code=403, name="AccessDenied"))
+    answer, = remote.move("check", [make_object(tmp_path, b"x")])
+    assert answer.state == "failed" and "s3:ListBucket" in answer.hint
+
+
+@pytest.mark.parametrize("code, name, words, options", [
+    (400, "InvalidRequest", "sse_customer_key", {}), (403, "AccessDenied", "sse_customer_key", {"sse_customer_key": KEY}),
+    (400, "InvalidArgument", None, {}), (400, "", "an S3 server?", {})])
+def test_hints_of_refusals(remote, proxy, tmp_path, code, name, words, options):
+    proxy.rules.append(Rule("", "", "status", code=code, name=name, extra="<Detail>The object was stored using a form of Server Side Encryption.</Detail>"))
+    answer, = remote.move("check", [make_object(tmp_path, b"x")], **options)
+    assert answer.state == "failed" and (words in answer.hint if words else not answer.hint), answer
+
+
+def test_where_a_redirect_leads_is_said_and_not_followed(remote, proxy, tmp_path):
+    proxy.rules.append(Rule("", "", "status", code=308, name="", headers=(("Location", "https://minio.example.com/b\x07?x=1"),)))
+    answers = remote.move("put", [make_object(tmp_path, b"x")])
+    assert remote.code == 4 and "leads to https://minio.example.com/b ?x=1" in answers[-1].hint and "endpointurl" in answers[-1].hint, answers
+
+
+def test_plain_http_to_amazon(proxy, tmp_path):
+    """use_ssl = false without an endpoint: the request shows at a proxy what address and which Host it is for."""
+    env = {**clean(tmp_path), "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "http_proxy": f"http://127.0.0.1:{proxy.port}"}
+    proxy.rules.append(Rule("", "", "status", code=404, name="NoSuchKey"))
+    remote = Remote("s3://bkt/p", env, no_ssl=1, region="eu-west-1")
+    assert remote.states("get", [make_object(tmp_path, b"x").at(tmp_path / "to")]) == ["missing"]
+    (first, headers), = proxy.requests
+    assert first.startswith("GET http://bkt.s3.eu-west-1.amazonaws.com/p/files/md5/") and ("Host", "bkt.s3.eu-west-1.amazonaws.com") in headers
 
 
 # TLS and host names.

@@ -261,6 +261,14 @@ def test_login_stays_with_its_host(web, tmp_path, source):
         assert "where that leads" in remote.move("put", [item])[-1].hint
 
 
+def test_what_a_server_says_does_not_reach_the_terminal_as_it_is(web, tmp_path, source):
+    item = make_object(source, b"abc")
+    for location in ("/x\x1b[2Jy", "ftp://x\x1b[2Jy/"):
+        web.rule = lambda request, location=location: (302, {"Location": location})
+        answer = Remote(web.url, clean(tmp_path)).move("get", [to(tmp_path, item)])[-1]
+        assert "[2Jy" in answer.message and "\x1b" not in answer.message + answer.hint, answer
+
+
 def test_trouble_is_tried_again_and_no_head_is_no_trouble(web, tmp_path, source):
     item = make_object(source, os.urandom(100_000))
     counts = {}

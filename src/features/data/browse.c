@@ -46,7 +46,8 @@ int browse_need(struct data_repo *repo, const struct tracked *tracked, const str
 	odb_add_key(&key, id);
 	if (transfer_open_remote(repo, tracked->out->remote, 0, &arena, &remote, NULL, err) < 0)
 		return -1;
-	struct remote_item item = { .key = key.data, .size = REMOTE_SIZE_UNKNOWN, .expect = id->digest };
+	struct remote_item item = { .key = key.data, .size = REMOTE_SIZE_UNKNOWN, .expect = id->digest,
+				    .max_size = id->is_dir ? DVC_DIR_MAX_BYTES : 0 };
 	int status = odb_temp_path(&repo->odb, &temp, err);
 	item.path = temp.data;
 	if (status == 0)

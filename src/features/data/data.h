@@ -26,11 +26,13 @@ struct data_progress {
 	const char *slow; /* what holds it up: "models/big: no byte for 7 s"; NULL: nothing */
 };
 
-/* All three may be NULL. */
+/* All may be NULL. */
 struct data_ui {
 	void (*progress)(void *ctx, const struct data_progress *progress);
 	void (*note)(void *ctx, const char *text);
 	void (*warn)(void *ctx, const char *text);
+	/* The paths, absolute, that a word stands for which is none that is tracked. 0 also where it stands for nothing. */
+	int (*meaning)(void *ctx, const char *word, struct strlist *ret, struct err *err);
 	void *ctx;
 };
 
@@ -200,6 +202,7 @@ struct data_transfer_report {
 	struct strlist missing; /* nowhere: "data/x (md5 ...)" */
 	struct strlist damaged; /* bytes that are not what their name says, and where */
 	struct strlist failed;  /* with the reason */
+	struct strlist withheld; /* push: manifests that stay here, since the remote lacks some of what they list; with what that is */
 	struct strlist hints;   /* what to check about these and what is missing, each once */
 	struct strlist stopped; /* after -1: what was not moved because of that error; names alone */
 	struct strlist broken;

@@ -1,5 +1,6 @@
 #include "features/data/outs.h"
 
+#include "base/fs.h"
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/text.h"
@@ -345,7 +346,7 @@ static bool is_stage(const struct tracked *tracked, const char *rel)
 	return text_eq(tracked->dvc_path, "dvc.yaml") && text_eq(rel, tracked->stage);
 }
 
-static int select_path(const struct outs *outs, const char *rel, const char *given, struct selection *ret, struct err *err)
+static int select_path(const struct outs *outs, const char *rel, struct selection *ret, bool *ret_found, struct err *err)
 {
 	size_t before = ret->list.len;
 	bool meant = false;
@@ -362,10 +363,37 @@ static int select_path(const struct outs *outs, const char *rel, const char *giv
 		meant = true;
 		select_one(ret, tracked, all ? NULL : rel + strlen(tracked->path) + 1);
 	}
-	if (meant || ret->list.len > before || text_eq(rel, "."))
-		return 0;
+	*ret_found = meant || ret->list.len > before || text_eq(rel, ".");
+	return 0;
+}
+
+static int not_tracked(const struct data_repo *repo, const char *given, struct err *err)
+{
+	struct buf path CLEANUP(buf_release) = BUF_INIT, word CLEANUP(buf_release) = BUF_INIT;
+	path_join(&path, repo->cwd, given);
+	text_add_shell_quoted(&word, given);
 	err_set(err, ERR_CONFIG, "%s is not tracked: no .dvc file records it", given);
-	return err_hint(err, "mlmake data add %s tracks it", given);
+	return fs_exists(path.data) ? err_hint(err, "mlmake data add %s tracks it", word.data)
+				    : err_hint(err, "there is no such file here, either; mlmake data ls -R shows what is tracked");
+}
+
+/* A word that is no path, but may stand for some. */
+static int select_meaning(const struct data_repo *repo, const struct outs *outs, const char *word, struct selection *ret, struct err *err)
+{
+	struct strlist paths CLEANUP(strlist_release) = { 0 };
+	if (repo->ui.meaning && repo->ui.meaning(repo->ui.ctx, word, &paths, err) < 0)
+		return -1;
+	for (size_t i = 0; i < paths.len; i++) {
+		struct buf rel CLEANUP(buf_release) = BUF_INIT;
+		bool found = false;
+		if (repo_path(repo, paths.at[i], &rel, err) < 0 || select_path(outs, rel.data, ret, &found, err) < 0)
+			return -1;
+		if (found)
+			continue;
+		err_set(err, ERR_CONFIG, "%s, an output of the target '%s', is not tracked: no .dvc file records it", rel.data, word);
+		return err_hint(err, "mlmake %s makes and records it, if it says track: true", word);
+	}
+	return paths.len ? 0 : not_tracked(repo, word, err);
 }
 
 int outs_select(const struct data_repo *repo, const struct outs *outs, const char *const *paths, size_t count, struct selection *ret,
@@ -376,7 +404,9 @@ int outs_select(const struct data_repo *repo, const struct outs *outs, const cha
 			select_one(ret, &outs->list.at[i], NULL);
 	for (size_t i = 0; i < count; i++) {
 		struct buf rel CLEANUP(buf_release) = BUF_INIT;
-		if (repo_path(repo, paths[i], &rel, err) < 0 || select_path(outs, rel.data, paths[i], ret, err) < 0)
+		bool found = false;
+		if (repo_path(repo, paths[i], &rel, err) < 0 || select_path(outs, rel.data, ret, &found, err) < 0 ||
+		    (!found && select_meaning(repo, outs, paths[i], ret, err) < 0))
 			return -1;
 	}
 	return 0;

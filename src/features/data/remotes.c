@@ -89,7 +89,9 @@ static int check_exists(const struct data_repo *repo, enum data_level level, con
 static int check_url(const char *name, const char *url, struct err *err)
 {
 	size_t scheme = strspn(url, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
-	if ((text_starts(url, "remote://") && url[9] && url[9] != '/') || !scheme || !text_starts(url + scheme, text_starts(url, "s3:") ? ":" : "://"))
+	const char *example;
+	if ((text_starts(url, "remote://") && url[9] && url[9] != '/') ||
+	    (!remote_url_is_slip(url, &example) && (!scheme || !text_starts(url + scheme, "://"))))
 		return 0;
 	return remote_check_url(name, url, err);
 }
@@ -132,7 +134,9 @@ int data_remote_modify(struct data_repo *repo, enum data_level level, const char
 		return near ? err_hint(err, "did you mean '%s'?", near)
 			    : err_hint(err, "there are url, endpointurl, region, profile and the others of DVC's S3 remotes");
 	}
-	if ((value && config_remote_check_value(name, option, value, err) < 0) || config_edit_begin(repo, level, err) < 0)
+	if (value && (config_remote_check_value(name, option, value, err) < 0 || (text_eq(option, "url") && check_url(name, value, err) < 0)))
+		return -1;
+	if (config_edit_begin(repo, level, err) < 0)
 		return -1;
 	char *section OWNED = config_remote_section(name);
 	struct ini *ini = &repo->config.files[level];

@@ -264,7 +264,7 @@ static int lock_failed(const char *path, int fd, uint64_t waited_ms, struct err 
 	describe_holder(fd, &holder);
 	text_add_duration(&waited, waited_ms);
 	err_set(err, ERR_LOCKED, "%s is held by %s; waited %s", path, holder.data, waited.data);
-	return err_hint(err, "wait until it has finished; the lock goes with its process");
+	return err_hint(err, "wait until it has finished, or longer: --lock-timeout 10m; the lock goes with its process");
 }
 
 int repo_flock(struct data_repo *repo, const char *name, int *ret_fd, struct err *err)

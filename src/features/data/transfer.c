@@ -71,7 +71,8 @@ static void batch_add(struct batch *batch, const struct objects *objects, uint32
 {
 	const struct object *object = &objects->list.at[index];
 	batch->items[batch->count] =
-		(struct remote_item){ .key = object->key, .path = path, .size = object->size, .expect = object->id.digest };
+		(struct remote_item){ .key = object->key, .path = path, .size = object->size, .expect = object->id.digest,
+				      .max_size = object->id.is_dir ? DVC_DIR_MAX_BYTES : 0 };
 	batch->index[batch->count++] = index;
 }
 
@@ -302,7 +303,7 @@ static int put_manifests(struct transfer *transfer, struct err *err)
 		if (complete)
 			batch_add(&batch, &transfer->objects, dir->manifest, cache_path(transfer, manifest, &transfer->arena));
 		else
-			report_failed_for(transfer->ret, manifest->name, "withheld until all that it lists is there");
+			report_withheld(transfer->ret, transfer->repo, &transfer->objects, dir);
 	}
 	return put(transfer, &batch, err);
 }

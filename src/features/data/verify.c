@@ -193,7 +193,8 @@ static void fill_item(struct remote_run *run, struct remote_item *item, uint32_t
 {
 	const struct object *object = &run->verify->objects.list.at[index];
 	const struct checked *checked = &run->verify->checked.at[index];
-	*item = (struct remote_item){ .key = object->key, .path = path, .expect = object->id.digest };
+	*item = (struct remote_item){ .key = object->key, .path = path, .expect = object->id.digest,
+				      .max_size = object->id.is_dir ? DVC_DIR_MAX_BYTES : 0 };
 	item->size = checked->cache == SOUND ? checked->size : REMOTE_SIZE_UNKNOWN;
 }
 

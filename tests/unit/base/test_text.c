@@ -63,6 +63,20 @@ static void test_times(void **state UNUSED)
 	assert_int_equal(text_parse_utc(NULL), 0);
 }
 
+static void test_what_strangers_wrote(void **state UNUSED)
+{
+	static const struct { const char *text; size_t most; const char *shown; } cases[] = {
+		{ "plain", 100, "plain" }, { "a\033[2Jb\r\nc\x7f", 100, "a [2Jb  c " }, { "a\xc2\x9b""2Jb", 100, "a 2Jb" }, { "\xc3\xbc", 100, "\xc3\xbc" },
+		{ "abc", 2, "ab" }, { "a\xc3\xbc", 2, "a" }, { "a\xe2\x82\xac", 3, "a" }, { "a\xe2\x82\xac", 4, "a\xe2\x82\xac" }, { "\x80\x80", 1, "" },
+		{ "\xc2", 100, "\xc2" }, { "", 100, "" }, { "abc", 0, "" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct buf out CLEANUP(buf_release) = BUF_INIT;
+		text_add_printable(&out, cases[i].text, cases[i].most);
+		assert_string_equal(out.data, cases[i].shown);
+	}
+}
+
 static void test_for_people(void **state)
 {
 	struct buf out CLEANUP(buf_release) = BUF_INIT;
@@ -245,6 +259,7 @@ int main(void)
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_sizes_and_durations),
 		cmocka_unit_test(test_times),
+		cmocka_unit_test(test_what_strangers_wrote),
 		cmocka_unit_test(test_for_people),
 		cmocka_unit_test(test_shell_quoting),
 		cmocka_unit_test(test_hex),
