@@ -2,9 +2,11 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "net/remote_impl.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
@@ -19,9 +21,11 @@ struct hash_job {
 	pthread_cond_t more;
 	uint64_t allowed;
 	bool stop;
+	_Atomic uint64_t at; /* hashed so far */
 	/* The thread's own until it is done. */
 	enum digest_kind kind;
 	int fd;
+	int to; /* -1: it is hashed */
 	uint64_t from, len;
 	int status;
 	struct digest digest;
@@ -41,7 +45,15 @@ static uint64_t wait_for_more(struct hash_job *job, uint64_t at)
 	return allowed < job->len ? allowed : job->len;
 }
 
-static int hash_range(struct hash_job *job, struct digest_stream *stream)
+/* By the kernel alone, which spares half the work. Where it cannot, or fails, reading and writing go on and find out why. */
+static ssize_t copy_within(const struct hash_job *job, uint64_t at, size_t len)
+{
+	off_t from = (off_t)(job->from + at), to = from;
+	return sys.copy_file_range(job->fd, &from, job->to, &to, len, 0);
+}
+
+/* stream NULL: the bytes are copied. */
+static int go_through(struct hash_job *job, struct digest_stream *stream)
 {
 	OWNED char *chunk = mem_alloc(CHUNK);
 	for (uint64_t at = 0; at < job->len;) {
@@ -50,6 +62,11 @@ static int hash_range(struct hash_job *job, struct digest_stream *stream)
 			return err_set(&job->err, ERR_SIGINT, "interrupted");
 		while (at < until) {
 			size_t want = until - at < CHUNK ? (size_t)(until - at) : CHUNK;
+			ssize_t copied = stream ? 0 : copy_within(job, at, want);
+			if (copied > 0) {
+				at += (uint64_t)copied;
+				continue;
+			}
 			ssize_t got = sys.pread(job->fd, chunk, want, (off_t)(job->from + at));
 			if (got < 0 && errno == EINTR)
 				continue;
@@ -57,8 +74,12 @@ static int hash_range(struct hash_job *job, struct digest_stream *stream)
 				return err_set_errno(&job->err, ERR_FAILED, errno, "cannot read the file to hash it");
 			if (got == 0)
 				return err_set(&job->err, ERR_DATA, "the file became shorter while it was read");
-			digest_add(stream, chunk, (size_t)got);
+			if (stream)
+				digest_add(stream, chunk, (size_t)got);
+			else if (remote_write_at(job->to, chunk, (size_t)got, job->from + at) < 0)
+				return err_set_errno(&job->err, ERR_FAILED, errno, "cannot write the copy");
 			at += (uint64_t)got;
+			atomic_store_explicit(&job->at, at, memory_order_relaxed);
 		}
 	}
 	return 0;
@@ -67,11 +88,11 @@ static int hash_range(struct hash_job *job, struct digest_stream *stream)
 static void *run(void *arg)
 {
 	struct hash_job *job = arg;
-	struct digest_stream *stream = digest_begin(job->kind);
-	job->status = hash_range(job, stream);
-	if (job->status == 0)
+	struct digest_stream *stream = job->kind == DIGEST_NONE ? NULL : digest_begin(job->kind);
+	job->status = go_through(job, stream);
+	if (stream && job->status == 0)
 		digest_end(stream, &job->digest);
-	else
+	else if (stream)
 		digest_drop(stream);
 	uint64_t one = 1;
 	fs_write_all(job->event_fd, &one, sizeof(one));
@@ -96,8 +117,7 @@ static void on_event(void *ctx, int fd UNUSED, uint32_t events UNUSED)
 	free_job(job);
 }
 
-struct hash_job *hash_job_start(struct loop *loop, enum digest_kind kind, int fd, uint64_t from, uint64_t len, uint64_t allowed,
-				hash_done_fn *done, void *ctx, struct err *err)
+static struct hash_job *start(const struct hash_job *what, struct err *err)
 {
 	int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (event_fd < 0) {
@@ -105,11 +125,11 @@ struct hash_job *hash_job_start(struct loop *loop, enum digest_kind kind, int fd
 		return NULL;
 	}
 	struct hash_job *job = mem_alloc(sizeof(*job));
-	*job = (struct hash_job){ .loop = loop, .event_fd = event_fd, .allowed = allowed, .kind = kind, .fd = fd, .from = from,
-				  .len = len, .done = done, .ctx = ctx };
+	*job = *what;
+	job->event_fd = event_fd;
 	pthread_mutex_init(&job->mutex, NULL);
 	pthread_cond_init(&job->more, NULL);
-	job->source = loop_add_fd(loop, event_fd, EPOLLIN, on_event, job);
+	job->source = loop_add_fd(job->loop, event_fd, EPOLLIN, on_event, job);
 	int number = pthread_create(&job->thread, NULL, run, job);
 	if (number) {
 		free_job(job);
@@ -119,12 +139,32 @@ struct hash_job *hash_job_start(struct loop *loop, enum digest_kind kind, int fd
 	return job;
 }
 
+struct hash_job *hash_job_start(struct loop *loop, enum digest_kind kind, int fd, uint64_t from, uint64_t len, uint64_t allowed,
+				hash_done_fn *done, void *ctx, struct err *err)
+{
+	struct hash_job what = { .loop = loop, .kind = kind, .fd = fd, .to = -1, .from = from, .len = len, .allowed = allowed, .done = done,
+				 .ctx = ctx };
+	return start(&what, err);
+}
+
+struct hash_job *hash_job_start_copy(struct loop *loop, int fd, int to, uint64_t len, uint64_t allowed, hash_done_fn *done, void *ctx,
+				     struct err *err)
+{
+	struct hash_job what = { .loop = loop, .kind = DIGEST_NONE, .fd = fd, .to = to, .len = len, .allowed = allowed, .done = done, .ctx = ctx };
+	return start(&what, err);
+}
+
 void hash_job_allow(struct hash_job *job, uint64_t allowed)
 {
 	pthread_mutex_lock(&job->mutex);
 	job->allowed = allowed;
 	pthread_cond_signal(&job->more);
 	pthread_mutex_unlock(&job->mutex);
+}
+
+uint64_t hash_job_at(struct hash_job *job)
+{
+	return atomic_load_explicit(&job->at, memory_order_relaxed);
 }
 
 void hash_job_drop(struct hash_job *job)

@@ -77,6 +77,7 @@ struct remote_item {
 	enum remote_state ret_state;
 	uint64_t ret_size;    /* what is there, or was moved */
 	uint8_t ret_stamp[REMOTE_STAMP_LEN]; /* check: tells this state of the object from another; zeros where that is not known */
+	const char *ret_twin; /* get: the sink's twin, which is there and has the same bytes; NULL: there is none */
 	struct err ret_err;   /* release it */
 };
 
@@ -86,6 +87,10 @@ struct remote_sink {
 	void *ctx;
 	/* Before each progress: what holds things up ("no byte for 7 s"), of an item or, with NULL, of the remote; why NULL: nothing. NULL is fine. */
 	void (*slow)(void *ctx, const struct remote_item *item, const char *why);
+	/* get of an object of so many bytes, where they arrive faster than they are hashed: a name for a second file of them (created 0666 less the
+	 * umask, must not exist), which is written meanwhile. Kept until the item is settled, and longer if it is DONE and has it as ret_twin; in all
+	 * other cases the file is gone. Where that file could be a clone none is made. NULL, both: none is wanted. */
+	const char *(*twin)(void *ctx, const struct remote_item *item, uint64_t size);
 };
 
 /* "s3:/bucket", "S3://bucket", "https//host": what would be a directory, and is meant for something else. */

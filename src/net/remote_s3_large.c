@@ -26,6 +26,7 @@
 static void large_free(struct s3_large *large)
 {
 	hash_job_drop(large->hash);
+	s3_large_drop_twin(large);
 	s3_op_release(&large->op);
 	fs_close_fd(&large->fd);
 	for (unsigned i = 0; large->etags && i < large->parts; i++)
@@ -107,6 +108,7 @@ void s3_large_stop(struct s3_large *large)
 	}
 	hash_job_drop(large->hash);
 	large->hash = NULL;
+	s3_large_drop_twin(large);
 }
 
 /* Ends the object with the state and error that its item has. */
@@ -156,7 +158,9 @@ static void on_hashed(void *ctx, int status, const struct digest *digest, struct
 	} else if (!large->run->put && !large->second) {
 		large->second = true;
 		large->hashed = false;
+		s3_large_drop_twin(large);
 		large->next = large->done = large->frontier = 0;
+		large->allowed = 0;
 		memset(large->have, 0, large->parts * sizeof(*large->have));
 		s3_partial_void(&large->partial);
 		s3_large_uncount(large);
@@ -184,6 +188,7 @@ struct s3_large *s3_large_new(struct s3_slot *slot, uint64_t size, uint64_t part
 	large->key = mem_strdup(slot->key);
 	large->op = (struct s3_op)S3_OP_INIT;
 	large->partial = (struct s3_partial)S3_PARTIAL_INIT;
+	large->twin_fd = -1;
 	large->part_size = part_size ? part_size : slot->run->part;
 	while (large->part_size * S3_MAX_PARTS < size)
 		large->part_size *= 2;
@@ -521,7 +526,7 @@ bool s3_large_take_part(struct s3_slot *slot)
 void s3_large_maybe_finish(struct s3_large *large)
 {
 	struct s3_run *run = large->run;
-	if (large->ended || large->done < large->parts || !large->hashed) {
+	if (large->ended || large->done < large->parts || !large->hashed || large->twinning) {
 		s3_run_fill(run);
 		return;
 	}

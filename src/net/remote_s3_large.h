@@ -28,8 +28,12 @@ struct s3_large {
 	char *etag;              /* get: of the version that is fetched */
 	bool *have;              /* get: parts that are there */
 	unsigned frontier;       /* get: parts there without a gap */
+	uint64_t allowed;        /* get: bytes that the hash may read */
 	bool resumed;            /* get: an earlier run began it */
 	struct s3_partial partial; /* get */
+	const char *twin;        /* get: the second file; NULL: none */
+	int twin_fd;             /* -1: it is closed */
+	struct hash_job *twinning; /* writes it; NULL: done */
 	struct s3_op op;         /* start, complete, abort */
 };
 
@@ -52,6 +56,8 @@ void s3_large_give_up_for_op(struct s3_large *large, struct s3_op *op);
 void s3_large_begin_get_part(struct s3_slot *slot, struct s3_large *large);
 /* All is there: it gets the item's name. The item has its ret_state then. */
 void s3_large_finish_get(struct s3_large *large);
+/* Ends what writes the second file, and removes it unless it is the item's. */
+void s3_large_drop_twin(struct s3_large *large);
 /* What is left of one that is not whole: kept for a later run, or removed. */
 void s3_large_leave(struct s3_large *large);
 

@@ -9,17 +9,99 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 #define NOTE_EVERY (1u << 20)
+
+/* So much is there from the beginning on. A digest takes longer than a copy, and whoever waits for both waits for the digest: as long as it is
+ * behind, the processors are left to it and to the download. */
+static void allow(struct s3_large *large, uint64_t bytes)
+{
+	bool waits = !large->hash || hash_job_at(large->hash) >= large->allowed;
+	if (large->hash)
+		hash_job_allow(large->hash, bytes);
+	if (large->twinning && (waits || large->done == large->parts))
+		hash_job_allow(large->twinning, bytes);
+	large->allowed = bytes;
+}
 
 static void advance(struct s3_large *large)
 {
 	while (large->frontier < large->parts && large->have[large->frontier])
 		large->frontier++;
-	if (large->hash)
-		hash_job_allow(large->hash, large->frontier * large->part_size);
+	allow(large, large->frontier * large->part_size);
+}
+
+static void on_twinned(void *ctx, int status, const struct digest *none UNUSED, struct err *err UNUSED)
+{
+	struct s3_large *large = ctx;
+	large->twinning = NULL;
+	if (status < 0)
+		s3_large_drop_twin(large);
+	s3_large_maybe_finish(large);
+}
+
+/* What fails here leaves the object without a twin. */
+static void begin_twin(struct s3_large *large)
+{
+	const struct remote_sink *sink = large->run->sink;
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	large->twin = sink && sink->twin ? sink->twin(sink->ctx, large->item, large->size) : NULL;
+	if (!large->twin)
+		return;
+	large->twin_fd = sys.openat(AT_FDCWD, large->twin, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	if (large->twin_fd < 0)
+		large->twin = NULL;
+	else if (sys.ficlone(large->twin_fd, large->fd) < 0)
+		large->twinning = hash_job_start_copy(large->run->remote->loop, large->fd, large->twin_fd, large->size,
+						      large->allowed, on_twinned, large, &ignored);
+	if (!large->twinning)
+		s3_large_drop_twin(large);
+}
+
+void s3_large_drop_twin(struct s3_large *large)
+{
+	hash_job_drop(large->twinning);
+	large->twinning = NULL;
+	fs_close_fd(&large->twin_fd);
+	if (large->twin)
+		sys.unlinkat(AT_FDCWD, large->twin, 0);
+	large->twin = NULL;
+}
+
+/* Room for objects comes first. False if there was none to be had. */
+static bool drop_twins(struct s3_run *run)
+{
+	bool any = false;
+	for (size_t i = 0; i < run->larges.len; i++) {
+		any = any || run->larges.at[i]->twin;
+		s3_large_drop_twin(run->larges.at[i]);
+	}
+	for (size_t i = 0; i < run->count; i++) {
+		if (!run->items[i].ret_twin)
+			continue;
+		any = sys.unlinkat(AT_FDCWD, run->items[i].ret_twin, 0) == 0 || any;
+		run->items[i].ret_twin = NULL;
+	}
+	return any;
+}
+
+/* The file systems of some networks tell at the end what they could not write. */
+static void finish_twin(struct s3_large *large)
+{
+	if (!large->twin)
+		return;
+	int closed = sys.close(large->twin_fd);
+	large->twin_fd = -1;
+	if (closed < 0) {
+		s3_large_drop_twin(large);
+		return;
+	}
+	large->item->ret_twin = large->twin;
+	large->twin = NULL;
 }
 
 static void start(struct s3_large *large)
@@ -29,11 +111,25 @@ static void start(struct s3_large *large)
 	while (large->frontier < large->parts && large->have[large->frontier])
 		large->frontier++;
 	large->ready = true;
-	if (s3_large_start_hash(large, large->frontier * large->part_size, &err) < 0)
+	large->allowed = large->frontier * large->part_size;
+	if (s3_large_start_hash(large, large->allowed, &err) < 0) {
 		s3_large_give_up_for(large, &err);
-	else
+	} else {
+		begin_twin(large);
 		s3_large_maybe_finish(large);
+	}
 	s3_run_fill(run);
+}
+
+/* tmpfs makes all of the pages when it is asked for room, which takes as long as a good part of the download: it only says whether there is some. */
+static int make_room(int fd, uint64_t size)
+{
+	struct statfs st;
+	if (fstatfs(fd, &st) == 0 && st.f_type == TMPFS_MAGIC) {
+		errno = ENOSPC;
+		return st.f_blocks && (uint64_t)st.f_bavail * (uint64_t)st.f_bsize < size ? -1 : sys.ftruncate(fd, (off_t)size);
+	}
+	return sys.fallocate(fd, 0, 0, (off_t)size) < 0 && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL ? -1 : 0;
 }
 
 void s3_large_get(struct s3_slot *slot, uint64_t size)
@@ -46,7 +142,7 @@ void s3_large_get(struct s3_slot *slot, uint64_t size)
 	large->etag = http_header(&slot->op.request, "etag", &etag) ? buf_detach(&etag) : NULL;
 	slot->created = false;
 	s3_slot_clear(slot, true);
-	if (sys.fallocate(large->fd, 0, 0, (off_t)size) < 0 && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL) {
+	if (make_room(large->fd, size) < 0) {
 		err_set_errno(&err, ERR_FAILED, errno, "no room for '%s'", large->item->path);
 		s3_large_give_up_for(large, &err);
 		return;
@@ -142,10 +238,11 @@ static bool take_part_bytes(struct http_request *request, const void *bytes, siz
 	const char *from = bytes;
 	for (size_t left = len; left > 0;) {
 		ssize_t put = sys.pwrite(large->fd, from, left, (off_t)(slot->part * large->part_size + slot->moved));
-		if (put < 0 && errno == EINTR)
+		int number = errno;
+		if (put < 0 && (number == EINTR || (number == ENOSPC && drop_twins(large->run))))
 			continue;
 		if (put < 0) {
-			err_set_errno(&request->ret_err, ERR_FAILED, errno, "cannot write '%s'", large->item->path);
+			err_set_errno(&request->ret_err, ERR_FAILED, number, "cannot write '%s'", large->item->path);
 			return false;
 		}
 		from += put;
@@ -153,6 +250,9 @@ static bool take_part_bytes(struct http_request *request, const void *bytes, siz
 		slot->moved += (uint64_t)put;
 	}
 	s3_large_count(large, len);
+	/* But for the last byte, which may be fetched once more (ask_for_the_rest). */
+	if (slot->part == large->frontier && slot->moved / NOTE_EVERY != (slot->moved - len) / NOTE_EVERY)
+		allow(large, slot->part * large->part_size + slot->moved - 1);
 	if (large->partial.path && slot->moved - large->partial.there[slot->part] >= NOTE_EVERY)
 		s3_partial_note(&large->partial, slot->part, slot->moved);
 	return true;
@@ -221,6 +321,7 @@ void s3_large_finish_get(struct s3_large *large)
 		remote_item_failed(item, &err);
 		return;
 	}
+	finish_twin(large);
 	item->ret_state = REMOTE_DONE;
 	item->ret_size = large->size;
 }

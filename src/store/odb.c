@@ -25,6 +25,9 @@ void odb_release(struct odb *odb)
 {
 	temp_dir_drop(&odb->temp);
 	vec_release(&odb->made);
+	for (size_t i = 0; i < odb->offered.len; i++)
+		free(odb->offered.at[i].path);
+	vec_release(&odb->offered);
 	free(odb->dir);
 	*odb = (struct odb){ .temp = TEMP_DIR_INIT };
 }
@@ -287,6 +290,17 @@ bool odb_is_as_made(const struct odb *odb, const struct odb_id *id, const struct
 		if (digest_eq(&odb->made.at[i].id.digest, &id->digest) && fs_stamp_same(&odb->made.at[i].stamp, &stamp))
 			return true;
 	return false;
+}
+
+void odb_offer(struct odb *odb, const struct odb_id *id, const char *path)
+{
+	struct odb_offered offered = { .id = *id };
+	struct stat st;
+	if (sys.fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		return;
+	fs_stamp_of(&offered.stamp, &st);
+	offered.path = mem_strdup(path);
+	vec_push(&odb->offered, offered);
 }
 
 static int publish_batch(struct odb *odb, const struct odb_publish *items, size_t count, struct err *err)

@@ -34,12 +34,20 @@ struct odb_made {
 	struct fs_stamp stamp;
 };
 
+/* See odb_offer. */
+struct odb_offered {
+	struct odb_id id;
+	char *path;
+	struct fs_stamp stamp;
+};
+
 struct odb {
 	char *dir;        /* absolute */
 	bool shared;      /* cache.shared = group: directories get 02775 */
 	struct temp_dir temp; /* made when something is written */
 	uint64_t temp_next;
 	VEC(struct odb_made) made;
+	VEC(struct odb_offered) offered;
 };
 
 void odb_init(struct odb *odb, const char *dir, bool shared);
@@ -102,6 +110,10 @@ struct odb_publish {
 	struct odb_id id;
 };
 int odb_publish(struct odb *odb, const struct odb_publish *items, size_t count, struct err *err) MUST_CHECK;
+
+/* A second file of the bytes of an object that odb_publish has taken, in a place of the caller's that is its own: an export that would copy the
+ * object, to the same file system, renames that file instead if it is still as it is now. */
+void odb_offer(struct odb *odb, const struct odb_id *id, const char *path);
 
 /* The bytes of a manifest in pieces. What take has seen is verified once the call has returned 0. It returns -1 with err for what it cannot
  * use; then, if the bytes are right, that is the call's error. NULL: they are only verified. ERR_DATA: absent, damaged or more than max

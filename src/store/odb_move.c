@@ -266,7 +266,7 @@ bool odb_links_share(const struct odb_links *links)
 	return false;
 }
 
-enum made { MADE_NOTHING, MADE_LINK, MADE_CLONE };
+enum made { MADE_NOTHING, MADE_LINK, MADE_CLONE, MADE_BEFORE };
 
 /* Not where the file system cannot, or not to this place. A link shares the object's mode, so the object gets the bit, as dvc does it. */
 static bool link_object(const struct odb_export *item, enum odb_link type, const char *object)
@@ -295,6 +295,25 @@ static enum made make_link(const struct odb_export *item, const char *object, bo
 	return MADE_NOTHING;
 }
 
+/* Of several exports of one object the first that renames has it. */
+static bool take_offered(const struct odb *odb, const struct odb_export *item)
+{
+	for (size_t i = 0; i < odb->offered.len; i++) {
+		const struct odb_offered *offered = &odb->offered.at[i];
+		struct stat st;
+		struct fs_stamp now;
+		if (!digest_eq(&offered->id.digest, &item->id.digest) || sys.fstatat(AT_FDCWD, offered->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		fs_stamp_of(&now, &st);
+		if (!fs_stamp_same(&offered->stamp, &now) ||
+		    (item->exec && sys.fchmodat(AT_FDCWD, offered->path, (st.st_mode & 07777) | S_IXUSR, 0) < 0))
+			continue;
+		if (sys.renameat(AT_FDCWD, offered->path, AT_FDCWD, item->to) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void export_one(void *ctx, size_t i)
 {
 	struct export_job *job = ctx;
@@ -307,6 +326,8 @@ static void export_one(void *ctx, size_t i)
 		return;
 	item->ret_result = ODB_OK;
 	enum made made = make_link(item, object.data, st.st_size == 0);
+	if (made == MADE_NOTHING && take_offered(job->odb, item))
+		made = MADE_BEFORE;
 	if (made != MADE_NOTHING)
 		meter_add(job->meter, (uint64_t)st.st_size);
 	if (made == MADE_LINK ||

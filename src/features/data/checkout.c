@@ -425,6 +425,37 @@ int data_checkout(struct data_repo *repo, const char *const *paths, size_t count
 	return status;
 }
 
+/* Below, copying takes less than it takes to notice. */
+#define PREPARED_FROM ((uint64_t)64 << 20)
+
+/* Only on the file system of .dvc/tmp: any other staging would lie where files that are tracked may lie. */
+static bool may_be_renamed_to(const struct data_repo *repo, const char *rel, uint64_t size)
+{
+	struct buf at CLEANUP(buf_release) = BUF_INIT;
+	char *abs OWNED = repo_abs(repo, rel), *dvc OWNED = repo_abs(repo, ".dvc");
+	struct stat st, tmp;
+	/* What is there already is most likely what it should be, where the size is. */
+	if (sys.fstatat(AT_FDCWD, abs, &st, AT_SYMLINK_NOFOLLOW) == 0 && (!S_ISREG(st.st_mode) || (uint64_t)st.st_size == size))
+		return false;
+	buf_setstr(&at, abs);
+	do {
+		struct buf up CLEANUP(buf_release) = BUF_INIT;
+		path_dir(&up, at.data);
+		buf_setstr(&at, up.data);
+	} while (sys.fstatat(AT_FDCWD, at.data, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT && path_inside(repo->root, at.data));
+	return sys.fstatat(AT_FDCWD, dvc, &tmp, 0) == 0 && S_ISDIR(st.st_mode) && st.st_dev == tmp.st_dev;
+}
+
+bool checkout_prepare(struct data_repo *repo, const char *rel, uint64_t size, struct buf *ret_path)
+{
+	struct err ignored CLEANUP(err_release) = ERR_INIT;
+	if (size < PREPARED_FROM || odb_links_share(&repo->config.links) || !may_be_renamed_to(repo, rel, size) ||
+	    repo_check_parents(repo, rel, &ignored) < 0 || repo_staging(repo, ".dvc", ret_path, &ignored) < 0)
+		return false;
+	buf_addstr(ret_path, "/ahead");
+	return true;
+}
+
 int checkout_relink(struct data_repo *repo, const struct walk *walk, struct err *err)
 {
 	struct buf staging CLEANUP(buf_release) = BUF_INIT, parent CLEANUP(buf_release) = BUF_INIT;

@@ -192,6 +192,7 @@ struct data_transfer_options {
 	uint64_t limit_rate; /* bytes a second; 0: what the project says; DATA_RATE_ANY */
 	bool verify;        /* push: ask for every member, also of directories that were whole there before */
 	bool dry;           /* move nothing: `planned` names what would be */
+	bool checks_out;    /* fetch: a checkout of the same paths follows, from this data_repo */
 };
 struct data_transfer_report {
 	char *remote;

@@ -52,17 +52,19 @@ static int pull_held(struct data_repo *repo, const struct held_outs *targets, co
 	return status;
 }
 
-int data_pull(struct data_repo *repo, const char *const *paths, size_t count, const struct data_transfer_options *transfer,
+int data_pull(struct data_repo *repo, const char *const *paths, size_t count, const struct data_transfer_options *options,
 	      const struct data_checkout_options *checkout, struct data_transfer_report *ret_transfer,
 	      struct data_checkout_report *ret_checkout, struct err *err)
 {
 	struct held_outs targets CLEANUP(held_outs_release) = HELD_OUTS_INIT;
+	struct data_transfer_options transfer = *options;
+	transfer.checks_out = true;
 	*ret_checkout = (struct data_checkout_report){ .files = 0 };
-	if (data_fetch(repo, paths, count, transfer, ret_transfer, err) < 0 ||
+	if (data_fetch(repo, paths, count, &transfer, ret_transfer, err) < 0 ||
 	    held_outs_take(repo, paths, count, &targets, err) < 0)
 		return -1;
 	repo_unlock(repo);
-	int status = pull_held(repo, &targets, transfer, checkout, ret_transfer, ret_checkout, err);
+	int status = pull_held(repo, &targets, &transfer, checkout, ret_transfer, ret_checkout, err);
 	struct err late CLEANUP(err_release) = ERR_INIT;
 	if (repo_save_hashes(repo, &late) < 0)
 		repo_warn(repo, "the stat records could not be saved: %s", late.message);

@@ -161,7 +161,7 @@ static int check_all(struct transfer *transfer, struct err *err)
 	transfer->total = batch.count;
 	transfer->before = 0;
 	transfer->bytes_total = 0;
-	struct remote_sink sink = { on_progress, transfer, on_slow };
+	struct remote_sink sink = { .progress = on_progress, .ctx = transfer, .slow = on_slow };
 	int status = remote_check(transfer->remote, batch.items, batch.count, &sink, err);
 	for (size_t i = 0; status < 0 && transfer->ret && i < batch.count; i++) {
 		if (transfer->objects.list.at[batch.index[i]].wanted)
@@ -217,7 +217,7 @@ static void take_put(struct transfer *transfer, const struct batch *batch)
 
 static int put(struct transfer *transfer, struct batch *batch, struct err *err)
 {
-	struct remote_sink sink = { on_progress, transfer, on_slow };
+	struct remote_sink sink = { .progress = on_progress, .ctx = transfer, .slow = on_slow };
 	if (!batch->count)
 		return 0;
 	if (transfer->options->dry)
@@ -430,12 +430,25 @@ static int keep(struct transfer *transfer, const struct batch *batch, struct err
 			report_failed(transfer->ret, object->name, item);
 		}
 	}
-	return odb_publish(&transfer->repo->odb, publish, count, err);
+	if (odb_publish(&transfer->repo->odb, publish, count, err) < 0)
+		return -1;
+	for (size_t i = 0; i < batch->count; i++)
+		if (batch->items[i].ret_twin)
+			odb_offer(&transfer->repo->odb, &transfer->objects.list.at[batch->index[i]].id, batch->items[i].ret_twin);
+	return 0;
+}
+
+static const char *name_twin(void *ctx, const struct remote_item *item, uint64_t size)
+{
+	struct transfer *transfer = ctx;
+	const struct object *object = &transfer->objects.list.at[transfer->moving->index[item - transfer->moving->items]];
+	struct buf path CLEANUP(buf_release) = BUF_INIT;
+	return !object->id.is_dir && checkout_prepare(transfer->repo, object->name, size, &path) ? arena_strdup(&transfer->arena, path.data) : NULL;
 }
 
 static int get_batch(struct transfer *transfer, struct batch *batch, struct err *err)
 {
-	struct remote_sink sink = { on_progress, transfer, on_slow };
+	struct remote_sink sink = { on_progress, transfer, on_slow, transfer->options->checks_out ? name_twin : NULL };
 	if (!batch->count)
 		return 0;
 	/* Of several batches, those behind this one are not counted in bytes, unless the records say how many there are. */

@@ -49,6 +49,46 @@ static void test_range_as_it_arrives(void **state UNUSED)
 	close(fd);
 }
 
+static void test_copy_as_it_arrives(void **state UNUSED)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct result result = { .done = false };
+	struct loop *loop;
+	char copied[11] = "";
+	int fd = make_file("0123456789", 10), to = open("copy", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_ok(loop_new(&loop, &err), &err);
+	struct hash_job *job = hash_job_start_copy(loop, fd, to, 10, 4, note, &result, &err);
+	assert_non_null(job);
+	assert_ok(loop_step(loop, 50, &err), &err);
+	assert_false(result.done);
+	assert_int_equal(read(to, copied, 10), 4);
+	hash_job_allow(job, 10);
+	while (!result.done)
+		assert_ok(loop_step(loop, -1, &err), &err);
+	assert_int_equal(result.status, 0);
+	assert_int_equal(pread(to, copied, 10, 0), 10);
+	assert_string_equal(copied, "0123456789");
+	loop_free(loop);
+	close(fd);
+	close(to);
+}
+
+static void test_copy_that_cannot_be_written(void **state UNUSED)
+{
+	struct err err CLEANUP(err_release) = ERR_INIT;
+	struct result result = { .done = false };
+	struct loop *loop;
+	int fd = make_file("abc", 3), to = open("file", O_RDONLY | O_CLOEXEC);
+	assert_ok(loop_new(&loop, &err), &err);
+	assert_non_null(hash_job_start_copy(loop, fd, to, 3, 3, note, &result, &err));
+	while (!result.done)
+		assert_ok(loop_step(loop, -1, &err), &err);
+	assert_int_equal(result.status, -1);
+	loop_free(loop);
+	close(fd);
+	close(to);
+}
+
 static void test_drop_while_waiting(void **state UNUSED)
 {
 	struct err err CLEANUP(err_release) = ERR_INIT;
@@ -83,6 +123,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		in_temp_dir(test_range_as_it_arrives),
+		in_temp_dir(test_copy_as_it_arrives),
+		in_temp_dir(test_copy_that_cannot_be_written),
 		in_temp_dir(test_drop_while_waiting),
 		in_temp_dir(test_shorter_than_said),
 	};

@@ -189,6 +189,41 @@ static void test_what_was_just_made_is_trusted_while_untouched(void **state)
 	assert_int_equal(out[2].ret_result, ODB_DAMAGED);
 }
 
+static ino_t inode_of(const char *path)
+{
+	struct stat st;
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_ino;
+}
+
+/* The first export takes it, unless it is not what was offered any more. */
+static void test_what_is_offered_is_renamed(void **state)
+{
+	struct err err = ERR_INIT;
+	struct odb odb CLEANUP(odb_release);
+	struct odb_import items[2] = { { .path = NULL } };
+	open_odb(&odb, state);
+	import_two(&odb, items);
+	struct odb_id first = id_of("first"), second = id_of("second");
+	write_text("ahead", "first");
+	write_text("changed", "second");
+	ino_t ahead = inode_of("ahead");
+	odb_offer(&odb, &first, "ahead");
+	odb_offer(&odb, &second, "changed");
+	odb_offer(&odb, &second, "absent");
+	write_text("changed", "anything");
+	struct odb_export out[] = { { .id = first, .to = "out", .exec = true }, { .id = first, .to = "again" }, { .id = second, .to = "other" } };
+	for (size_t i = 0; i < 3; i++) {
+		assert_ok(odb_export(&odb, &out[i], 1, NULL, &err), &err);
+		assert_int_equal(out[i].ret_result, ODB_OK);
+	}
+	assert_int_equal(inode_of("out"), ahead);
+	assert_int_equal(access("out", X_OK), 0);
+	assert_int_not_equal(inode_of("again"), ahead);
+	assert_true(fs_is_file("changed"));
+	assert_false(fs_exists("ahead"));
+}
+
 static void test_import_replaces_a_damaged_object(void **state)
 {
 	struct err err = ERR_INIT;
@@ -299,6 +334,7 @@ int main(void)
 		in_temp_dir(test_progress_advances_within_a_file),
 		in_temp_dir(test_damaged_objects_do_not_come_out),
 		in_temp_dir(test_what_was_just_made_is_trusted_while_untouched),
+		in_temp_dir(test_what_is_offered_is_renamed),
 		in_temp_dir(test_import_replaces_a_damaged_object),
 		in_temp_dir(test_what_may_be_written_is_hashed),
 		in_temp_dir(test_an_empty_object_must_be_named_so),
