@@ -72,16 +72,6 @@ void http_stamp(const struct http_request *request, uint8_t ret[REMOTE_STAMP_LEN
 	memcpy(ret, digest.bytes, REMOTE_STAMP_LEN);
 }
 
-uint64_t http_pause_ms(const struct http_request *request, unsigned tries, unsigned first_ms, unsigned most_ms, unsigned *random)
-{
-	struct buf value CLEANUP(buf_release) = BUF_INIT;
-	uint64_t seconds;
-	if (http_header(request, "retry-after", &value) && text_parse_u64(value.data, &seconds))
-		return seconds < most_ms / 1000 ? 1000 * seconds : most_ms;
-	uint64_t full = (uint64_t)first_ms << tries;
-	return full / 2 + (uint64_t)rand_r(random) % (full / 2 + 1);
-}
-
 bool http_take_range(const struct http_request *request, uint64_t from, uint64_t size, uint64_t arrived, const char **bytes, size_t *len)
 {
 	struct buf value CLEANUP(buf_release) = BUF_INIT;
@@ -110,4 +100,27 @@ int64_t http_date(const struct http_request *request)
 {
 	struct buf value CLEANUP(buf_release) = BUF_INIT;
 	return http_header(request, "date", &value) ? http_parse_date(value.data) : 0;
+}
+
+/* Seconds, or a date, which is that of the server's own clock. */
+static bool retry_after(const struct http_request *request, uint64_t *ret_seconds)
+{
+	struct buf value CLEANUP(buf_release) = BUF_INIT;
+	if (!http_header(request, "retry-after", &value))
+		return false;
+	if (text_parse_u64(value.data, ret_seconds))
+		return true;
+	int64_t at = http_parse_date(value.data), now = http_date(request);
+	now = now ? now : (int64_t)time(NULL);
+	*ret_seconds = at > now ? (uint64_t)(at - now) : 0;
+	return at != 0;
+}
+
+uint64_t http_pause_ms(const struct http_request *request, unsigned tries, unsigned first_ms, unsigned most_ms, unsigned *random)
+{
+	uint64_t seconds;
+	if (retry_after(request, &seconds))
+		return seconds < most_ms / 1000 ? 1000 * seconds : most_ms;
+	uint64_t full = (uint64_t)first_ms << tries;
+	return full / 2 + (uint64_t)rand_r(random) % (full / 2 + 1);
 }

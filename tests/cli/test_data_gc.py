@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from test_data import cached, data, md5, on_remote, stored, wipe_cache  # noqa: F401 (fixtures)
-from conftest import Sandbox
+from conftest import Sandbox, free_port
 
 
 @pytest.fixture
@@ -421,3 +421,16 @@ def test_leftovers_of_killed_pushes_go(stored, tmp_path):
     assert [path.name for path in temp.iterdir()] == ["put-young"]
     os.utime(temp / "put-young", (at, at))
     assert gc(stored, "-w", "-c", "-f")["remote_leftovers"] == 1 and not temp.exists()
+
+
+def test_a_manifest_behind_a_network_that_is_down(stored):
+    """Nothing is wrong with the data: 4, as for all that a remote does not answer."""
+    stored.write("d/a", "a")
+    stored.mlmake("data", "add", "d")
+    manifest = next((stored.path / ".dvc/cache").rglob("*.dir"))
+    manifest.unlink()
+    stored.mlmake("data", "remote", "add", "-d", "far", "s3://bucket/x")
+    stored.mlmake("data", "remote", "modify", "far", "endpointurl", f"http://127.0.0.1:{free_port()}")
+    keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
+    said = stored.mlmake("data", "gc", "-w", "-f", check=4, **keys).stderr
+    assert "the manifest of d cannot be read" in said and (stored.path / ".dvc/cache").exists()

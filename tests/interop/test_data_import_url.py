@@ -1,5 +1,6 @@
 """mlmake data import-url beside the real dvc: local paths, HTTP with and without etags, S3. The .dvc files are the same, byte for byte."""
 import contextlib
+import email.utils
 import http.server
 import os
 import shutil
@@ -180,6 +181,10 @@ def test_http_trouble_is_waited_for(box, web):
     start = time.monotonic()
     box.mlmake("data", "import-url", f"{web.url}/etag/x")
     assert not web.handler.trouble and time.monotonic() - start >= 1 and box.read("x") == b"hello\n"
+    web.handler.trouble = [(503, {"Retry-After": email.utils.formatdate(time.time() + 3, usegmt=True)})]
+    start = time.monotonic()
+    box.mlmake("data", "import-url", f"{web.url}/etag/x", "later")
+    assert not web.handler.trouble and time.monotonic() - start >= 1.9
     web.handler.trouble = [(503, {})] * 9
     assert "answers 503" in box.mlmake("data", "import-url", f"{web.url}/etag/y", "y", check=4).stderr
 

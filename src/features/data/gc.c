@@ -76,7 +76,7 @@ static int unreadable(struct gc *gc, const struct origin *from, const char *what
 		repo_warn(gc->repo, "skipped: %s: %s", what, why->message);
 		return 0;
 	}
-	err_set(err, ERR_DATA, "%s cannot be read, so nobody can tell what is in use: %s", what, why->message);
+	err_set(err, why->code == ERR_NET ? ERR_NET : ERR_DATA, "%s cannot be read, so nobody can tell what is in use: %s", what, why->message);
 	err_note(err, "%s has that record", from->name);
 	if (from->use == USED_ELSEWHERE)
 		return err_hint(err, "--strict leaves other branches and tags out, --skip-failed goes on as if it recorded nothing");
