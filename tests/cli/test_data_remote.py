@@ -353,3 +353,8 @@ def test_urls_that_are_slips(data, url):  # noqa: F811
     assert data.read(".dvc/config") == before
     data.mlmake("data", "remote", "modify", "store", "url", "./s3//bucket")
     data.mlmake("data", "remote", "modify", "store", "url", "s3://bucket/x")
+    data.write(".dvc/config", data.read(".dvc/config").decode().replace("s3://bucket/x", url))
+    data.write("f", "f")
+    data.mlmake("data", "add", "f")
+    for command in (["push"], ["status", "-c"], ["fetch"]):
+        assert "is not written as one" in data.mlmake("data", *command, "-r", "store", check=2).stderr

@@ -309,6 +309,9 @@ static int remote_url(struct remote_options *options, const char *name, const ch
 		}
 		if (!url)
 			return err_set(err, ERR_CONFIG, "the remote '%s' has no url", next);
+		const char *example;
+		if (remote_url_is_slip(url, &example))
+			return remote_check_url(name, url, err);
 		if (!text_starts(url, "remote://")) {
 			char *path OWNED = strstr(url, "://") ? mem_strdup(url) : config_resolve_path(options->config, level, url);
 			path_join(ret, text_starts(path, "file://") ? path + 7 : path, sub.data);
