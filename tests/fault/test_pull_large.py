@@ -3,10 +3,12 @@ copy, never a file, and leaves nothing behind."""
 import hashlib
 import os
 import shutil
+import signal
+import subprocess
 
 import pytest
 
-from conftest import BUILD, wait_for
+from conftest import BUILD, PATIENCE, wait_for
 from test_data_faults import check_objects, small_disk
 
 pytestmark = pytest.mark.slow
@@ -118,6 +120,16 @@ def test_wrong_bytes_on_the_remote(repo, content):
 def test_killed_while_copying(repo, content, call):
     assert repo.run(repo.faulty, "data", "pull", MLMAKE_FAULT=call).returncode == -9
     assert not (repo.path / "big").exists() and left_behind(repo)
+    repo.mlmake("data", "pull")
+    assert_pulled(repo, content)
+
+
+def test_interrupted_while_copying(repo, content):
+    """Ctrl-C ends it at once; the next pull goes on from what was downloaded, and removes what was copied."""
+    process = repo.popen(repo.binary, "data", "pull", "--limit-rate", "30M", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: any(p.is_file() for p in (repo.path / ".dvc/tmp").rglob("*ahead*")))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == -signal.SIGINT and not (repo.path / "big").exists()
     repo.mlmake("data", "pull")
     assert_pulled(repo, content)
 
