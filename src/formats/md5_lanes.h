@@ -24,6 +24,8 @@ struct md5_backend {
 
 /* Those that this processor can run, the fastest first; the last is plain C with one lane. */
 size_t md5_backends(const struct md5_backend *ret[4]);
+/* The one that is done first with a block of each of so many messages. */
+const struct md5_backend *md5_backend_for(size_t messages);
 
 void md5_lane_start(struct md5_state *state, unsigned lane);
 void md5_lane_result(const struct md5_state *state, unsigned lane, uint8_t ret[16]);

@@ -2,37 +2,15 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "net/hash_job_impl.h"
+#include "net/hash_lanes.h"
 #include "net/remote_impl.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
 #define CHUNK (256 * 1024)
-
-struct hash_job {
-	struct loop *loop;
-	struct loop_source *source;
-	int event_fd; /* readable when the thread is done */
-	pthread_t thread;
-	pthread_mutex_t mutex;
-	pthread_cond_t more;
-	uint64_t allowed;
-	bool stop;
-	_Atomic uint64_t at; /* hashed so far */
-	/* The thread's own until it is done. */
-	enum digest_kind kind;
-	int fd;
-	int to; /* -1: it is hashed */
-	uint64_t from, len;
-	int status;
-	struct digest digest;
-	struct err err;
-	hash_done_fn *done;
-	void *ctx;
-};
 
 /* How far may be read, once that is more than at; at itself when told to stop. */
 static uint64_t wait_for_more(struct hash_job *job, uint64_t at)
@@ -85,6 +63,12 @@ static int go_through(struct hash_job *job, struct digest_stream *stream)
 	return 0;
 }
 
+void hash_job_is_done(struct hash_job *job)
+{
+	uint64_t one = 1;
+	fs_write_all(job->event_fd, &one, sizeof(one));
+}
+
 static void *run(void *arg)
 {
 	struct hash_job *job = arg;
@@ -94,8 +78,7 @@ static void *run(void *arg)
 		digest_end(stream, &job->digest);
 	else if (stream)
 		digest_drop(stream);
-	uint64_t one = 1;
-	fs_write_all(job->event_fd, &one, sizeof(one));
+	hash_job_is_done(job);
 	return NULL;
 }
 
@@ -112,7 +95,10 @@ static void free_job(struct hash_job *job)
 static void on_event(void *ctx, int fd UNUSED, uint32_t events UNUSED)
 {
 	struct hash_job *job = ctx;
-	pthread_join(job->thread, NULL);
+	if (job->lanes)
+		hash_lanes_detach(job->lanes, job);
+	else
+		pthread_join(job->thread, NULL);
 	job->done(job->ctx, job->status, &job->digest, &job->err);
 	free_job(job);
 }
@@ -130,7 +116,7 @@ static struct hash_job *start(const struct hash_job *what, struct err *err)
 	pthread_mutex_init(&job->mutex, NULL);
 	pthread_cond_init(&job->more, NULL);
 	job->source = loop_add_fd(job->loop, event_fd, EPOLLIN, on_event, job);
-	int number = pthread_create(&job->thread, NULL, run, job);
+	int number = job->lanes ? hash_lanes_attach(job->lanes, job) : pthread_create(&job->thread, NULL, run, job);
 	if (number) {
 		free_job(job);
 		err_set_errno(err, ERR_FAILED, number, "cannot start a thread");
@@ -147,6 +133,14 @@ struct hash_job *hash_job_start(struct loop *loop, enum digest_kind kind, int fd
 	return start(&what, err);
 }
 
+struct hash_job *hash_job_start_shared(struct hash_lanes *lanes, struct loop *loop, int fd, uint64_t len, uint64_t allowed, hash_done_fn *done,
+				       void *ctx, struct err *err)
+{
+	struct hash_job what = { .loop = loop, .lanes = lanes, .kind = DIGEST_MD5, .fd = fd, .to = -1, .len = len, .allowed = allowed,
+				 .done = done, .ctx = ctx };
+	return start(&what, err);
+}
+
 struct hash_job *hash_job_start_copy(struct loop *loop, int fd, int to, uint64_t len, uint64_t allowed, hash_done_fn *done, void *ctx,
 				     struct err *err)
 {
@@ -156,6 +150,10 @@ struct hash_job *hash_job_start_copy(struct loop *loop, int fd, int to, uint64_t
 
 void hash_job_allow(struct hash_job *job, uint64_t allowed)
 {
+	if (job->lanes) {
+		hash_lanes_allow(job->lanes, job, allowed);
+		return;
+	}
 	pthread_mutex_lock(&job->mutex);
 	job->allowed = allowed;
 	pthread_cond_signal(&job->more);
@@ -171,10 +169,14 @@ void hash_job_drop(struct hash_job *job)
 {
 	if (!job)
 		return;
-	pthread_mutex_lock(&job->mutex);
-	job->stop = true;
-	pthread_cond_signal(&job->more);
-	pthread_mutex_unlock(&job->mutex);
-	pthread_join(job->thread, NULL);
+	if (job->lanes) {
+		hash_lanes_detach(job->lanes, job);
+	} else {
+		pthread_mutex_lock(&job->mutex);
+		job->stop = true;
+		pthread_cond_signal(&job->more);
+		pthread_mutex_unlock(&job->mutex);
+		pthread_join(job->thread, NULL);
+	}
 	free_job(job);
 }

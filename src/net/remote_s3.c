@@ -209,6 +209,7 @@ int s3_run_items(struct s3_run *run, struct err *err)
 	if (run->remote->at_once)
 		run->flow.limit = run->remote->at_once;
 	run->slowdowns = run->flow.slowdowns = s3_slowdowns(run->remote->s3);
+	run->lanes = hash_lanes_new();
 	run->slots = mem_alloc(run->slot_count * sizeof(*run->slots));
 	for (size_t i = 0; i < run->slot_count; i++)
 		run->slots[i] = (struct s3_slot){ .run = run, .fd = -1, .op = S3_OP_INIT };
@@ -222,6 +223,7 @@ int s3_run_items(struct s3_run *run, struct err *err)
 		free(run->slots[i].small);
 	}
 	s3_large_drop_all(run);
+	hash_lanes_free(run->lanes);
 	free(run->slots);
 	return status;
 }

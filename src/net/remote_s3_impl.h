@@ -6,7 +6,7 @@
 #ifndef NET_REMOTE_S3_IMPL_H
 #define NET_REMOTE_S3_IMPL_H
 
-#include "net/hash_job.h"
+#include "net/hash_lanes.h"
 #include "net/remote_impl.h"
 #include "net/s3.h"
 #include "net/s3_flow.h"
@@ -62,6 +62,7 @@ struct s3_run {
 	size_t slot_count, running;
 	struct s3_flow flow;
 	VEC(struct s3_large *) larges;
+	struct hash_lanes *lanes; /* what hashes them, if by md5 */
 	const struct remote_sink *sink;
 	uint64_t slowdowns, slowed_ms; /* of the server, when last looked at; when it last asked for less */
 	bool stopped;

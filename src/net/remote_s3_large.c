@@ -165,9 +165,7 @@ static void on_hashed(void *ctx, int status, const struct digest *digest, struct
 		s3_partial_void(&large->partial);
 		s3_large_uncount(large);
 		struct err failure CLEANUP(err_release) = ERR_INIT;
-		large->hash = hash_job_start(large->run->remote->loop, large->item->expect.kind, large->fd, 0, large->size, 0, on_hashed, large,
-					     &failure);
-		if (large->hash)
+		if (s3_large_start_hash(large, 0, &failure) == 0)
 			s3_run_fill(large->run);
 		else
 			s3_large_give_up_for(large, &failure);
@@ -221,7 +219,11 @@ int s3_large_start_hash(struct s3_large *large, uint64_t allowed, struct err *er
 {
 	if (large->hashed)
 		return 0;
-	large->hash = hash_job_start(large->run->remote->loop, large->item->expect.kind, large->fd, 0, large->size, allowed, on_hashed, large, err);
+	struct loop *loop = large->run->remote->loop;
+	if (large->item->expect.kind == DIGEST_MD5)
+		large->hash = hash_job_start_shared(large->run->lanes, loop, large->fd, large->size, allowed, on_hashed, large, err);
+	else
+		large->hash = hash_job_start(loop, large->item->expect.kind, large->fd, 0, large->size, allowed, on_hashed, large, err);
 	return large->hash ? 0 : -1;
 }
 
@@ -500,27 +502,41 @@ static void complete_upload(struct s3_large *large)
 
 /* Both. */
 
-bool s3_large_take_part(struct s3_slot *slot)
+/* One with a part to be moved. Of those that are fetched, the one that has the fewest slots: what comes of several at a time is hashed
+ * together. Of those that are sent, the first: it is there to be hashed anyhow. NULL: none. */
+static struct s3_large *next_to_move(const struct s3_run *run)
 {
-	struct s3_run *run = slot->run;
+	struct s3_large *best = NULL;
 	for (size_t i = 0; i < run->larges.len; i++) {
 		struct s3_large *large = run->larges.at[i];
 		while (large->next < large->parts && large->have[large->next])
 			large->next++;
 		if (!large->ready || large->ended || large->next == large->parts || large->running == MAX_PARTS_AT_ONCE)
 			continue;
-		s3_slot_use(slot, large->item, "GET");
-		slot->large = large;
-		slot->part = large->next++;
-		large->running++;
-		slot->op.bulk = true;
 		if (run->put)
-			begin_put_part(slot, large, slot->part * large->part_size, s3_large_part_len(large, slot->part));
-		else
-			s3_large_begin_get_part(slot, large);
-		return true;
+			return large;
+		if (!best || large->running < best->running)
+			best = large;
 	}
-	return false;
+	return best;
+}
+
+bool s3_large_take_part(struct s3_slot *slot)
+{
+	struct s3_run *run = slot->run;
+	struct s3_large *large = next_to_move(run);
+	if (!large)
+		return false;
+	s3_slot_use(slot, large->item, "GET");
+	slot->large = large;
+	slot->part = large->next++;
+	large->running++;
+	slot->op.bulk = true;
+	if (run->put)
+		begin_put_part(slot, large, slot->part * large->part_size, s3_large_part_len(large, slot->part));
+	else
+		s3_large_begin_get_part(slot, large);
+	return true;
 }
 
 void s3_large_maybe_finish(struct s3_large *large)

@@ -20,7 +20,7 @@
  * behind, the processors are left to it and to the download. */
 static void allow(struct s3_large *large, uint64_t bytes)
 {
-	bool waits = !large->hash || hash_job_at(large->hash) >= large->allowed;
+	bool waits = !large->hash || hash_job_at(large->hash) + HASH_LANES_LAG >= large->allowed;
 	if (large->hash)
 		hash_job_allow(large->hash, bytes);
 	if (large->twinning && (waits || large->done == large->parts))
