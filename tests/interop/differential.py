@@ -372,6 +372,8 @@ class Sequence:
         self.log.append("git commit")
         self.commits += 1
         for twin in self.twins:
+            # git does not see what is written in place twice within a second, and as long as before: without its index it reads all.
+            (twin.path / ".git/index").unlink(missing_ok=True)
             twin.git("add", "-A")
             twin.git("commit", "-q", "--allow-empty", "-m", "step")
 
